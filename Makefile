@@ -1,0 +1,30 @@
+# `make reproduce` and `make test` need Python 3.11 to 3.13 with venv and pip; everything else they install in .venv.
+PYTHON ?= python3
+PRESET ?= quick
+DATASET ?= faces
+
+BIN := .venv/bin
+
+.PHONY: reproduce test lab clean
+
+reproduce: .venv/ready
+	$(BIN)/python -m ralkit reproduce --preset $(PRESET) --dataset $(DATASET)
+
+test: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pytest
+	$(BIN)/python -m ralkit reproduce --preset smoke --force
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+# The pip block of environment.yml is the last in it: what sed prints is a list for pip.
+.venv/ready: environment.yml pyproject.toml
+	$(PYTHON) -m venv .venv
+	sed -n '/^  - pip:/,$$ s/^      - //p' environment.yml > .venv/requirements.txt
+	$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -r .venv/requirements.txt
+	touch $@
+
+clean:
+	rm -rf .venv runs

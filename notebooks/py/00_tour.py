@@ -1,0 +1,306 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Tour: reinforced adversarial learning in one screen
+#
+# A **VQ-VAE** turns an image into a small map of codes, and such a map back into an image. A **prior**, a PixelCNN,
+# learns which code maps occur, by maximum likelihood (MLE); sampling it and decoding gives new images. But it was
+# trained on real codes only, and when it samples, it has to go on from its own. **RAL** trains it on what it samples:
+# a **critic** scores regions of the decoded samples, the scores become **rewards** of the codes, and the **policy
+# gradient** makes codes with good rewards more likely.
+#
+#     images -> VQ-VAE -> codes -> prior (MLE) -> sampler -> decoder -> critic
+#            -> rewards -> policy gradient -> prior (RAL) -> metrics
+#
+# After this notebook you have seen a picture of every stage, know what each is called, and where it is taught.
+# **Paper:** all of it, from above (sections 3 to 5).
+#
+# | notebook | what it teaches | paper | `ralkit` |
+# |---|---|---|---|
+# | 00_tour | this: one picture of every stage | 1 | `experiment`, `plots` |
+# | [01_vqvae](01_vqvae.ipynb) | images to codes and back | 3, stage 1 | `vqvae`, `data`, `faces` |
+# | [02_pixelcnn](02_pixelcnn.ipynb) | the prior: likelihood, exact sampling | 3, stage 2 | `prior`, `sampling` |
+# | [03_oracle](03_oracle.ipynb) | does RAL work? Table 1, Fig. 4, controls | 5.2 | `metrics`, `training` |
+# | [04_ral](04_ral.ipynb) | RAL step by step: critic, rewards, returns, policy gradient | 4 | `critic`, `ral` |
+
+# %% tags=["parameters"]
+preset = "quick"  # smoke, quick or gpu
+dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
+seed = 1  # first of the seeds
+
+# %%
+# %matplotlib inline
+import ipywidgets
+import torch
+from IPython.display import Markdown
+
+from ralkit import plots, ral
+from ralkit.critic import image_score
+from ralkit.data import to_float
+from ralkit.experiment import Experiment
+from ralkit.metrics import auc
+
+exp = Experiment(preset, dataset, seed)
+print(exp.about("00_tour"))
+
+# %% [markdown]
+# **The first run trains**, and prints its progress: each cell below trains what it shows. What is trained is kept in
+# `runs/`, shared by all notebooks, and a later run loads it. A run that was interrupted goes on where it stopped.
+#
+# ## Images
+# Unless you bring your own, they are procedural cartoon faces: every one has known factors (hair, glasses, mouth
+# ...), which makes a data set without any download, and measurable.
+
+# %%
+images = exp.images.test[:16]
+fig = plots.image_grid(images, columns=8)
+exp.save_figure("00-01-images", fig, title="Images of the test set")
+fig
+
+# %% [markdown]
+# ## Codes
+# The encoder turns an image into a map of vectors; each is replaced with the nearest of $K$ codebook vectors, whose
+# number is the **code**. The decoder makes an image of it again. Below: images, reconstructions; then code maps,
+# numbers written in.
+
+# %%
+codes = exp.encode(images)
+shape = tuple(codes.shape[1:])
+H, W = shape
+fig = plots.labelled_rows({"image": images[:10], "decoded again": exp.vqvae.decode(codes[:10])})
+exp.save_figure("00-02-reconstructions", fig, title="Images and their reconstructions from codes")
+print(f"{exp.images.size}x{exp.images.size} pixels -> {H}x{W} codes, each one of {exp.vqvae.K}")
+fig
+
+# %%
+fig = plots.code_maps(codes[:4], exp.vqvae.K, images[:4], inch=2.0)
+exp.save_figure("00-03-codes", fig, title="Images and their code maps")
+fig
+
+# %% [markdown]
+# ## Prior
+# The PixelCNN $G$ gives each code's distribution from the codes before it, $G(c_t | c_0 \dots c_{t-1})$. To
+# sample is to draw one code after the other; to train is to raise the probability of real code maps.
+#
+# **The oracle idea.** How can one tell whether samples got *better*? Real images come without their probability. So
+# the paper trains one prior, the **oracle**, on the real codes, and from then on takes *it* for the truth: its
+# samples are the real data of a second, smaller prior, the generator. Now the truth is known, and `NLL_oracle`, the
+# nats which the oracle gives to a generator's sample, measures quality exactly. The critic never gets to see it. All
+# that follows happens in this world.
+
+# %%
+first = exp.seeds[0]
+G = exp.generator("MLE", first)
+decode, oracle_codes = exp.vqvae.decode, exp.oracle_codes["test"]
+mle_codes = exp.draw(G, 10, seed)
+fig = plots.labelled_rows(
+    {
+        "image, decoded": decode(codes[:10]),
+        "oracle's samples": decode(oracle_codes[:10]),
+        "MLE samples": decode(mle_codes),
+    }
+)
+exp.save_figure("00-04-samples", fig, title="Real images, samples of the oracle and of the MLE generator")
+fig
+
+# %% [markdown]
+# ## Critic, rewards, returns
+# The critic's **score map** says of each region how real it looks (blue: real). Up-sampled to the code map, the
+# scores are the rewards $r_t$ of the codes; a code's return is what comes after it,
+# $Q(s_t, a_t) = \sum_k \gamma^{k-t-1} r_k$. The next cell runs RAL (and two
+# controls, for later), then looks through its critic.
+
+# %%
+methods = ("MLE continued", "RAL single", "RAL intermediate")
+exp.train(methods, [first])  # side by side, on a CPU with several cores
+cfg = exp.preset.ral
+prior, critic = exp.ral("RAL intermediate", first, cfg)
+fake, real = decode(mle_codes), decode(oracle_codes[:10])
+with torch.no_grad():
+    fake_map, real_map = critic(fake), critic(real)
+scores = ral.normalise(fake_map, real_map, cfg.normalise)
+r = ral.rewards(scores, shape, "intermediate")
+Q = ral.returns(r, cfg.gamma)
+print(f"on {len(real)} real and {len(fake)} generated images the critic's AUC is "
+      f"{auc(image_score(real_map), image_score(fake_map)):.2f} (0.5 is chance)")  # fmt: skip
+
+# %%
+fig, axes = plots.new_figure(3, 4, (2.3, 1.9))
+for i, (top, middle, bottom) in enumerate(axes.T):
+    plots.score_overlay(fake[i], scores[i], top, f"score map, mean {scores[i].mean():+.2f}")
+    plots.value_map(r[i].view(H, W), middle, "rewards r")
+    plots.value_map(Q[i].view(H, W), bottom, f"returns Q, $\\gamma$ = {cfg.gamma:g}")
+exp.save_figure("00-05-rewards", fig, title="From score maps to rewards and returns, of four MLE samples")
+fig
+
+# %% [markdown]
+# ## Policy gradient
+# The update makes a code likelier by as much as its return is above that of the other samples:
+# $\nabla_\theta J \propto \mathbf{E}[\nabla_\theta \log G(a_t | s_t)\, Q(s_t, a_t)]$. After many updates, from the
+# same random numbers:
+
+# %%
+ral_codes = exp.draw(prior, 10, seed)
+fig = plots.labelled_rows({"MLE": decode(mle_codes), "RAL": decode(ral_codes)})
+exp.save_figure("00-06-before-after", fig, title="Samples before and after RAL, same random numbers")
+fig
+
+# %% [markdown]
+# ## Did it help?
+# One seed, three ways to go on from the same MLE generator for the same number of updates: more MLE (the control),
+# RAL with one reward at the end, RAL with intermediate rewards. `NLL_oracle`: **quality**, lower is better.
+# `NLL_test`, the nats that the generator gives to fresh data of the oracle: **diversity**, lower is better. A method
+# that only repeats its best samples wins the first and loses the second.
+
+# %%
+runs = {method: [exp.histories[f"{method} {first}"]] for method in methods}
+fig = plots.curves(runs, ("NLL_oracle", "NLL_test"))
+data = {method: {key: h[key] for key in ("step", "NLL_oracle", "NLL_test")} for method, (h,) in runs.items()}
+exp.save_figure(
+    "00-07-curves", fig, title="Quality (left) and diversity (right) along the updates, first seed", data=data
+)
+fig
+
+# %%
+lines = [
+    f"* **{method}**: NLL_oracle {h['NLL_oracle'][0]:.1f} → {h['NLL_oracle'][-1]:.1f} "
+    f"(± {2 * h['NLL_oracle_se'][-1]:.1f}), NLL_test {h['NLL_test'][0]:.1f} → {h['NLL_test'][-1]:.1f}"
+    for method, (h,) in runs.items()
+]
+Markdown("\n".join([*lines, "", "(nats per image; ± is two standard errors; all seeds and the verdict: notebook 03)"]))
+
+# %% [markdown]
+# ## The whole pipeline in one picture, from the data above
+
+# %%
+code_map = lambda ax, values, title: plots.code_map(values, G.K, ax, title)  # noqa: E731
+
+
+def shown(draw, values, title):
+    """A stage of the pipeline: draw(axes, values, title) when the figure asks for it."""
+    return lambda ax: draw(ax, values, title)
+
+
+def bars(ax, values, title):
+    ax.bar(range(len(values)), values, width=1.0, color="#0072B2")
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=9)
+
+
+def heat(ax, values, title):
+    plots.picture(ax, values, title, cmap="RdBu", vmin=-(reach := abs(values).max()), vmax=reach)
+
+
+# %%
+pixels = plots.to_pixels(torch.cat([to_float(images[:1].to(exp.device)), decode(codes[:1]), fake[:1]]))
+with torch.no_grad():
+    policy = G(codes[:1]).softmax(-1)[0, H // 2, W // 2].cpu()
+several = torch.cat([codes[:4].view(2, 2, H, W)[i].movedim(1, 0).flatten(1) for i in range(2)])
+r_map, Q_map = (x[0].view(H, W).cpu() for x in (r, Q))
+first_row = [
+    ("", shown(plots.picture, pixels[0], "image x")),
+    ("encode", shown(code_map, codes[0], "codes c")),
+    ("decode", shown(plots.picture, pixels[1], "reconstruction")),
+    ("", shown(code_map, several, "codes of many images")),
+    ("MLE", shown(bars, policy, r"prior $G(\cdot\,|\,s_t)$")),
+]
+second_row = [
+    ("sample G", shown(code_map, mle_codes[0], "actions $a_t$")),
+    ("decode", shown(plots.picture, pixels[2], r"image $\tilde x$")),
+    ("critic", shown(heat, scores[0].cpu(), "score map S")),
+    ("up-sample", shown(heat, r_map, "rewards $r_t$")),
+    ("Eq. 3", shown(heat, Q_map, "returns Q")),
+]
+
+# %%
+rows = [("1  VQ-VAE, then the prior of its codes by maximum likelihood", first_row), ("2  RAL", second_row)]
+fig = plots.chain(rows, back="policy gradient: codes with large returns become more likely")
+exp.save_figure("00-pipeline", fig, title="The pipeline, from real intermediate data")
+fig
+
+# %% [markdown]
+# ## Play: temperature
+# Below 1 the prior keeps to its likeliest codes: an easy way to better-looking and less varied samples. Any gain that
+# RAL claims has to be more than that, which is why notebook 03 sweeps the temperature of the MLE generator.
+
+
+# %%
+def explore(temperature=1.0, number=1):
+    """Samples of both generators at a temperature; `number` chooses the random numbers."""
+    draws = {"MLE": G, "RAL": prior}
+    return plots.labelled_rows({k: decode(exp.draw(p, 8, number, temperature=temperature)) for k, p in draws.items()})
+
+
+explore(0.7)
+
+# %%
+_ = ipywidgets.interact(explore, temperature=ipywidgets.FloatSlider(1.0, min=0.1, max=1.5, step=0.1), number=(1, 20))
+
+# %% [markdown]
+# ## What to take away
+# * Codes make images short enough to be generated one decision at a time.
+# * MLE trains on real codes; RAL trains on samples, through a critic that only sees images.
+# * Nothing is differentiated through the sampling: rewards weight log-probabilities.
+# * Judge by quality *and* diversity, beside a control, over several seeds.
+#
+# ## Readings and deviations
+# 1. "Real images are also their reconstructed version": here real data are the oracle's codes, decoded
+#    (`Experiment.oracle_codes`).
+# 2. The paper's units of NLL cannot be right as printed; ours are nats per image (`metrics.oracle_metrics`).
+# 3. Presets scale sizes and lengths down and change some of RAL's settings; notebook 04 lists every one
+#    (`presets.RalConfig`).
+#
+# ## Glossary
+# | word | meaning |
+# |---|---|
+# | code, codebook | the number of a vector; the $K$ vectors that there are |
+# | prior, logits | the PixelCNN over code maps; its unnormalised log-probabilities |
+# | oracle, generator | the prior that is taken for the truth; the one that learns from its samples |
+# | roll-out | one sampled code map: all decisions from first to last |
+# | critic, score map | the network that tells real from fake; its scores, one a region |
+# | reward, return $Q$, gamma | score of a code; what comes after it, summed; the weight of what comes later |
+# | baseline, advantage | what an average roll-out gets; the return less that |
+# | NLL_oracle, NLL_test, entropy | nats: samples under the oracle; oracle's data under $G$; samples under $G$ |
+# | AUC | chance that the critic ranks a real image above a fake one |
+# | FD-faces | Fréchet distance on features of a small network that knows the faces' factors |
+#
+# ## Exercises
+# 1. How many bits are a code map, at most, and how many is the image?
+# 2. Swap the top halves of two code maps and decode: does a code matter only where it stands?
+# 3. How often does the MLE generator repeat itself exactly, and at temperature 0.3?
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+bits, size = H * W * torch.tensor(float(exp.vqvae.K)).log2().item(), exp.images.size
+print(
+    f"1. {bits:.0f} bits of codes for {size * size * 3 * 8} bits of pixels: {size * size * 24 / bits:.0f} times fewer"
+)
+
+# 2. Mostly: the seam is soft, because every code reaches as far as the decoder's convolutions do.
+swapped = codes[[1, 0]].clone()
+swapped[:, H // 2 :] = codes[:2, H // 2 :]
+
+# 3. Different maps among 200 samples.
+for temperature in (1.0, 0.3):
+    drawn = exp.draw(G, 200, seed, temperature=temperature).flatten(1)
+    print(f"3. temperature {temperature}: {len(drawn.unique(dim=0))} different maps of {len(drawn)}")
+plots.labelled_rows({"whole": decode(codes[:2]), "2. top halves swapped": decode(swapped)})
+
+# %% [markdown]
+# ## How to go on
+# In order: [01_vqvae](01_vqvae.ipynb) → [02_pixelcnn](02_pixelcnn.ipynb) → [03_oracle](03_oracle.ipynb) →
+# [04_ral](04_ral.ipynb). In a hurry: 04, which explains what was new in the paper. To run everything without opening
+# a browser: `python -m ralkit reproduce`.
+#
+# ## References
+# * The paper: Ak et al., *Incorporating Reinforced Adversarial Learning in Autoregressive Image Generation*, ECCV
+#   2020.
+# * van den Oord et al., *Neural discrete representation learning* (VQ-VAE),
+#   [1711.00937](https://arxiv.org/abs/1711.00937).
+# * van den Oord et al., *Conditional image generation with PixelCNN decoders*,
+#   [1606.05328](https://arxiv.org/abs/1606.05328).

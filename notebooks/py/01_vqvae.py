@@ -1,0 +1,731 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1. VQ-VAE: an image as a small map of discrete codes
+#
+# A VQ-VAE writes an image as a map of whole numbers and draws the image again from it. Everything later in
+# this course (priors, sampling, reinforcement learning) happens on those numbers; the decoder built here turns them
+# into pixels. After this notebook you can
+#
+# * say what a code map keeps of an image, and how many bits it takes;
+# * write the quantisation, its straight-through gradient and the codebook's moving averages in a few lines each;
+# * read the numbers that a VQ-VAE logs, and spot a codebook that has died;
+# * state the *reconstruction floor*: the distance that even a perfect prior cannot go below.
+#
+# **The paper**: section 3 (stage 1), section 5.1, S-Tables 4 and 12.
+#
+# **Before**: `00_tour`. **Next**: `02_pixelcnn` (a prior over the maps), then `03_oracle`, `04_ral`.
+
+# %% tags=["parameters"]
+preset = "quick"  # smoke, quick or gpu
+dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
+seed = 1  # first of the seeds
+
+# %%
+import math
+
+import ipywidgets
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown
+
+from ralkit import plots
+from ralkit.data import to_float
+from ralkit.experiment import Experiment, in_batches, markdown_table
+from ralkit.faces import FACTORS, NUISANCES, faces, render
+from ralkit.metrics import frechet_distance
+from ralkit.vqvae import VQVAE, Codebook, perplexity, vqvae_loss
+
+# %matplotlib inline
+
+exp = Experiment(preset, dataset, seed)
+p, cfg, device = exp.preset, exp.preset.vqvae, exp.device
+print(exp.about("01_vqvae"))
+
+# %% [markdown]
+# ## The images
+#
+# Unless you name another data set, the images are cartoon faces that the library draws itself: no download, and the
+# cause of every pixel is known. Test images are not seen in training.
+
+# %%
+images = exp.images
+fig = plots.image_grid(images.test[:32], columns=8)
+exp.save_figure("01-01-images", fig, title=f"Test images of the data set {images.name}")
+print(f"{len(images.train)} training and {len(images.test)} test images of {p.size}x{p.size} pixels")
+fig
+
+# %% [markdown]
+# A cartoon face is drawn from a list of **factors**, each with a handful of values, and from a few continuous
+# nuisances (shift, tilt, light). Below, one face is drawn again and again with one factor changed per row. The
+# factors matter at the end of this notebook: a small network that recognises them supplies the features of
+# **FD-faces**, the distance between two sets of images. (With a data set of your own the pictures here are still the
+# cartoon faces, because that network is always trained on them.)
+
+
+# %%
+def vary(name):
+    """One face with every value of the factor `name`: (values, 3, S, S)."""
+    chosen = faces(1, p.size, seed=seed)[1].repeat(len(FACTORS[name]), 1)
+    chosen[:, list(FACTORS).index(name)] = torch.arange(len(chosen))
+    return render(chosen, torch.zeros(len(chosen), len(NUISANCES)), p.size)
+
+
+fig = plots.labelled_rows({name.replace("_", " "): vary(name) for name in FACTORS})
+for ax in fig.axes:
+    ax.set_frame_on(False)
+exp.save_figure("01-02-factors", fig, title="One face, one factor changed in each row")
+fig
+
+# %%
+combinations = math.prod(len(values) for values in FACTORS.values())
+print(f"{len(FACTORS)} factors with {', '.join(str(len(v)) for v in FACTORS.values())} values: {combinations:,} faces")
+if images.test_factors is not None:
+    first = zip(FACTORS.items(), images.test_factors[0].tolist(), strict=True)
+    print("The first test image:", ", ".join(f"{name} {values[i]}" for (name, values), i in first))
+
+# %% [markdown]
+# ## Why discrete codes?
+#
+# A model that predicts an image one symbol at a time needs a *short* sequence of *countable* symbols. Pixels are
+# countable but many. A VQ-VAE replaces them by an $H\times W$ map of codes, each one of $K$:
+#
+# $$\text{bits of the image} = 3\cdot 8\cdot S^2, \qquad \text{bits of the code map} = H\,W \log_2 K .$$
+
+# %%
+S, H, K = p.size, p.codes, cfg.K
+T = H * H
+image_bits, code_bits = 3 * 8 * S * S, T * math.log2(K)
+print(f"image: {3 * S * S} symbols of 256 values, {image_bits} bits")
+print(f"code map: {T} symbols of {K} values, {code_bits:.0f} bits")
+print(f"{image_bits / code_bits:.0f} times fewer bits, a sequence {3 * S * S / T:.0f} times shorter")
+
+# %% [markdown]
+# One code stands for a patch of pixels, so what has to be decided is which patches there are. The whole machine:
+#
+# $$x \;\xrightarrow{\text{encoder } E}\; z \;\xrightarrow{\text{nearest codebook vector}}\; c,\; e_c
+# \;\xrightarrow{\text{decoder } U}\; \hat x$$
+#
+# ## The encoder
+#
+# A stack of strided convolutions: each stage halves the side. Here it is without training; the shapes are what counts.
+
+# %%
+torch.manual_seed(seed)
+untrained = VQVAE(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D).to(device)
+x = to_float(images.test[:8]).to(device)
+
+rows, h = [{"layer": "image", "output": tuple(x.shape)}], x
+for layer in untrained.encoder:
+    h = layer(h)
+    rows.append({"layer": type(layer).__name__, "output": tuple(h.shape)})
+Markdown(markdown_table([row for row in rows if row["layer"] != "ReLU"]))
+
+# %% [markdown]
+# How much of the image can one position of $z$ see? The gradient of that position with respect to the pixels answers
+# exactly: where it is zero (grey), the pixel has no say. We will use this picture often.
+
+# %%
+pixels = x[:1].clone().requires_grad_()
+centre = untrained.encoder(pixels)[0, :, H // 2, H // 2]
+centre.sum().backward()
+seen = pixels.grad[0].abs().sum(0)
+
+patch = S // H
+fig, ((ax,),) = plots.new_figure(size=(3.4, 3.4))
+middle = H // 2 * patch + patch // 2
+plots.receptive_field(seen, (middle, middle), ax, f"what z at ({H // 2}, {H // 2}) sees")
+exp.save_figure("01-03-encoder-field", fig, title="The pixels that one position of the encoder's output depends on")
+print(f"{(seen > 0).sum().item()} of {S * S} pixels; its own patch has {patch * patch}")
+fig
+
+# %% [markdown]
+# ## Quantisation: the nearest of $K$ vectors
+#
+# The codebook holds $K$ vectors $e_1 \dots e_K$ of $D$ numbers. Every position of $z$ is replaced by the nearest one:
+#
+# $$c = \arg\min_i \lVert z - e_i\rVert^2, \qquad z \mapsto e_c .$$
+
+
+# %%
+def nearest(z, vectors):
+    """z (B, D, H, W), vectors (K, D) -> codes (B, H, W)."""
+    differences = z.movedim(1, -1)[..., None, :] - vectors  # (B, H, W, K, D)
+    return differences.square().sum(-1).argmin(-1)
+
+
+# %% [markdown]
+# `ralkit` drops $\lVert z\rVert^2$, which is the same for every $i$, and needs no $(B, H, W, K, D)$ tensor. Same codes:
+
+# %%
+torch.manual_seed(seed)
+codebook = Codebook(K, cfg.D).double().to(device)
+z = torch.randn(4, cfg.D, H, H, dtype=torch.double, device=device)
+assert torch.equal(nearest(z, codebook.vectors), codebook.nearest(z))
+print(f"{z[:, 0].numel()} vectors quantised, all codes equal")
+
+# %% [markdown]
+# With $D = 2$ we can look at it. Points are encoder outputs, crosses are codebook vectors, and each point takes the
+# colour of the cross that it will be replaced by. The plane falls into cells; all that lies in a cell becomes one code.
+
+# %%
+torch.manual_seed(seed)
+angles = 2 * math.pi * torch.arange(6) / 6
+blobs = 2 * torch.stack([angles.cos(), angles.sin()], 1)  # six clusters on a circle
+points = (blobs[:, None] + 0.3 * torch.randn(6, 100, 2)).flatten(0, 1)
+plane = points.T[None, :, None]  # as an encoder's output: (1, 2, 1, 600)
+
+
+def show_cells(ax, vectors, title=""):
+    """Colour the points by the nearest of `vectors` (k, 2), and mark those."""
+    codes = nearest(plane, vectors).flatten()
+    ax.scatter(*points.T, c=codes, cmap="tab10", vmin=0, vmax=9, s=5, alpha=0.6)
+    ax.scatter(*vectors.T, marker="X", c=range(len(vectors)), cmap="tab10", vmin=0, vmax=9, s=110, edgecolors="black")
+    ax.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xticks=[], yticks=[], aspect="equal")
+    ax.set_title(title, fontsize=9)
+
+
+# %%
+fig, ((left, right),) = plots.new_figure(1, 2, (3.2, 3.2))
+left.scatter(*points.T, s=5, color="gray")
+left.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xticks=[], yticks=[], aspect="equal")
+left.set_title("before: points of the plane", fontsize=9)
+torch.manual_seed(seed)
+show_cells(right, 0.8 * torch.randn(8, 2), "after: 8 codes")
+exp.save_figure(
+    "01-04-quantisation", fig, title="Quantisation in the plane: each point takes its nearest vector's code"
+)
+fig
+
+# %% [markdown]
+# These eight vectors were put down at random: they cut clusters apart and lie where there is no point. Moving them is
+# the business of a later section. First: how can an encoder learn *through* an $\arg\min$?
+#
+# ## The straight-through gradient
+#
+# The $\arg\min$ is flat almost everywhere, so its gradient is zero and the encoder would never learn. The trick: go
+# forward with $e$, go backward as if nothing had happened ($\mathrm{sg}$ = stop gradient, `detach`):
+#
+# $$z_q = z + \mathrm{sg}(e - z) .$$
+
+
+# %%
+def straight_through(z, e):
+    return z + (e - z).detach()
+
+
+torch.manual_seed(seed)
+vectors, target = 0.8 * torch.randn(8, 2), torch.tensor([2.0, 0.0])
+z = points[::40].clone().requires_grad_()  # 15 points
+e = vectors[nearest(z.T[None, :, None], vectors).flatten()]
+print("e alone carries a gradient back to z:", e.requires_grad)
+
+z_q = straight_through(z, e)
+(z_q - target).square().sum().backward()
+assert torch.allclose(z_q, e)  # forward: the codebook vector
+assert torch.allclose(z.grad, 2 * (e - target))  # backward: the gradient at e, handed to z as it is
+print("forward gives e, backward gives z the gradient at e")
+
+# %% [markdown]
+# In the picture the loss wants $z_q$ at the star. The step of each point is computed at its cross and applied at
+# the point: points that share a code all move in parallel, as if they *were* the cross.
+
+# %%
+fig, ((ax,),) = plots.new_figure(size=(3.8, 3.8))
+start, step = z.detach(), -0.12 * z.grad
+ax.plot(*torch.stack([start, e], 1).permute(2, 1, 0), ":", color="gray", linewidth=0.8)
+ax.quiver(*start.T, *step.T, angles="xy", scale_units="xy", scale=1, width=0.006, color="C0")
+ax.scatter(*start.T, s=14, color="C0", label="z and its step")
+ax.scatter(*vectors.T, marker="X", color="black", s=50, label="codebook")
+ax.scatter(*target, marker="*", color="red", s=120, label="where the loss wants z_q")
+ax.set(xticks=[], yticks=[], aspect="equal")
+ax.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+exp.save_figure("01-05-straight-through", fig, title="The straight-through gradient in the plane")
+fig
+
+# %% [markdown]
+# `Codebook.forward` returns exactly this. In evaluation mode it leaves the codebook alone:
+
+# %%
+torch.manual_seed(seed)
+codebook = Codebook(K, cfg.D).to(device).eval()
+z = torch.randn(2, cfg.D, H, H, device=device)
+z_q, codes, commitment = codebook(z)
+assert torch.equal(z_q, straight_through(z, codebook.lookup(codes)))
+assert torch.isclose(commitment, (z - codebook.lookup(codes)).square().mean())
+
+# %% [markdown]
+# ## The loss
+#
+# The image should come back, and $z$ should stay close to the vector that it chose (the *commitment*; without it the
+# encoder's outputs could run away from the codebook):
+#
+# $$L = \underbrace{\lVert x - \hat x\rVert^2}_{\text{mse}} + \beta\,
+# \underbrace{\lVert z - \mathrm{sg}(e)\rVert^2}_{\text{commitment}}, \qquad \lVert\cdot\rVert^2 \text{ as a mean} .$$
+
+
+# %%
+def loss_by_hand(model, x, beta):
+    z = model.encoder(x)
+    e = model.codebook.lookup(nearest(z, model.codebook.vectors))
+    x_hat = model.decoder(straight_through(z, e))
+    return (x - x_hat).square().mean() + beta * (z - e.detach()).square().mean()
+
+
+untrained.eval()  # so that the codebook stands still while we compare
+loss, logs = vqvae_loss(untrained, x, cfg.beta)
+assert torch.isclose(loss, loss_by_hand(untrained, x, cfg.beta))
+print({name: round(value.item(), 4) for name, value in logs.items()})
+
+# %% [markdown]
+# Who gets a gradient? Encoder and decoder do. The codebook does not: its vectors are *buffers*, not parameters, and are
+# moved by other means.
+
+# %%
+untrained.zero_grad()
+loss.backward()
+for name in ("encoder", "decoder", "codebook"):
+    gradients = [w.grad for w in getattr(untrained, name).parameters()]
+    print(f"{name}: {len(gradients)} parameters, {sum(g is not None for g in gradients)} with a gradient")
+
+# %% [markdown]
+# ## The codebook follows the encoder: moving averages
+#
+# The best place for $e_i$ is the mean of the outputs that choose it (that is k-means). We keep moving averages of how
+# many choose it, $N_i$, and of their sum, $m_i$. If $n_i$ outputs of this batch, $z_{i,1} \dots z_{i,n_i}$, choose $i$:
+#
+# $$N_i \leftarrow \lambda N_i + (1-\lambda)\, n_i, \qquad
+#   m_i \leftarrow \lambda m_i + (1-\lambda) \sum_{j=1}^{n_i} z_{i,j}, \qquad e_i = \frac{m_i}{N_i} .$$
+
+
+# %%
+def moving_averages(z, codes, N, m, decay):
+    """One update from z (B, D, H, W) and codes (B, H, W): new N (K,), m (K, D), e (K, D)."""
+    flat, chosen = z.movedim(1, -1).flatten(0, -2), F.one_hot(codes.flatten(), len(N)).to(z.dtype)
+    N = decay * N + (1 - decay) * chosen.sum(0)
+    m = decay * m + (1 - decay) * chosen.T @ flat
+    return N, m, m / N[:, None]
+
+
+# %%
+torch.manual_seed(seed)
+codebook = Codebook(K, cfg.D, revive_below=0.0).to(device)  # no revival: the bare equations
+z1, z2 = torch.randn(2, 4, cfg.D, H, H, device=device)
+codebook(z1)  # the first batch places the vectors
+N, m = codebook.counts.clone(), codebook.sums.clone()
+_, codes, _ = codebook(z2)
+N, m, e = moving_averages(z2, codes, N, m, codebook.decay)
+for ours, theirs in ((N, codebook.counts), (m, codebook.sums), (e, codebook.vectors)):
+    assert torch.allclose(ours, theirs, atol=1e-5)
+print(f"decay {codebook.decay}: N, m and e agree")
+
+# %% [markdown]
+# ### Dead codes, and how many codes are alive
+#
+# A vector that nobody chooses gets no update: it stays where it is, dead. How many are in use is measured by the
+# **perplexity**, the exponential of the entropy of the codes' frequencies $p_i$: $K$ if all are used alike, 1 if only
+# one is.
+#
+# $$\text{perplexity} = \exp\Big(-\sum_i p_i \ln p_i\Big)$$
+
+
+# %%
+def perplexity_by_hand(codes, K):
+    p_i = torch.bincount(codes.flatten(), minlength=K) / codes.numel()
+    p_i = p_i[p_i > 0]  # 0 ln 0 = 0
+    return (-(p_i * p_i.log()).sum()).exp()
+
+
+assert torch.isclose(perplexity_by_hand(codes, K), perplexity(codes, K))
+everything, single = torch.arange(K), torch.zeros(K, dtype=torch.long)
+print(f"all {K} codes alike: {perplexity(everything, K):.1f}; one code only: {perplexity(single, K):.1f}")
+
+# %% [markdown]
+# Two remedies, both in `Codebook`: the first batch **places** every vector on an encoder output, and a vector whose
+# moving count falls below `revive_below` is **put on an output again**. In the plane, from the same bad start:
+
+
+# %%
+def watch_codebook(place, revive, steps=(0, 20, 300)):
+    """Positions of 8 vectors after some updates on the points of the plane."""
+    torch.manual_seed(seed)
+    codebook = Codebook(8, 2, decay=0.9, revive_below=2.0 if revive else 0.0)
+    if not place:  # leave them in one corner, as if placed already
+        codebook.vectors.copy_(0.2 * torch.randn(8, 2) + 2.5)
+        codebook.counts.fill_(len(points) / 8)
+        codebook.sums.copy_(codebook.vectors * codebook.counts[:, None])
+        codebook.placed.fill_(True)
+    seen = [codebook.vectors.clone()] if not place else [points[torch.randint(len(points), (8,))]]
+    for t in range(1, max(steps) + 1):
+        codebook(plane)
+        if t in steps:
+            seen.append(codebook.vectors.clone())
+    return seen
+
+
+# %%
+cases = {"bad start": (False, False), "bad start, revived": (False, True), "placed, revived": (True, True)}
+fig, axes = plots.new_figure(len(cases), 3, (2.5, 2.5))
+for row, (name, options) in zip(axes, cases.items(), strict=True):
+    for ax, t, vectors in zip(row, (0, 20, 300), watch_codebook(*options), strict=True):
+        used = perplexity(nearest(plane, vectors), 8)
+        show_cells(ax, vectors, f"{t} updates, perplexity {used:.1f}")
+    row[0].set_ylabel(name, fontsize=9)
+exp.save_figure("01-06-codebook", fig, title="Moving averages, revival and placement: eight vectors in the plane")
+fig
+
+# %% [markdown]
+# ## Training
+#
+# **What each logged number means**
+#
+# | number | meaning | watch for |
+# |---|---|---|
+# | `mse` | mean squared error of the reconstruction on the training batch; pixels run from -1 to 1 | must fall |
+# | `commitment` | the same of encoder outputs and chosen vectors, without $\beta$ | rises at first, must not run away |
+# | `perplexity` | codes in use in the training batch | near 1: the codebook has died |
+# | `test_mse` | `mse` on test images, clamped to [-1, 1] | far above `mse`: too little data |
+# | `test_perplexity` | codes in use on test images | compare with $K$ |
+#
+# The training itself is `ralkit.training.train_vqvae`, the loss above with Adam. A finished model is read
+# from disk.
+
+# %%
+model = exp.vqvae
+history = exp.histories["vqvae"]
+fig = plots.curves({"VQ-VAE": [history]}, ["mse", "test_mse", "commitment", "perplexity", "test_perplexity"])
+exp.save_figure("01-07-training", fig, title="Training the VQ-VAE", data=history)
+fig
+
+# %%
+before, after = history["test_mse"][0], history["test_mse"][-1]
+print(f"test error from {before:.4f} to {after:.4f} in {history['step'][-1]} updates, {history['seconds'][-1]:.0f} s")
+print(f"perplexity of the test codes at the end: {history['test_perplexity'][-1]:.1f} of {K}")
+
+# %% [markdown]
+# ## Reconstructions
+#
+# Above the image, below it what came back, then the absolute difference (black: none).
+
+# %%
+x = to_float(images.test[:10]).to(device)
+codes = model.encode(x)
+x_hat = model.decode(codes)
+difference = (x - x_hat).abs() - 1  # 0 becomes black
+fig = plots.labelled_rows({"original": x, "reconstruction": x_hat, "|difference|": difference})
+exp.save_figure("01-08-reconstructions", fig, title="Test images, reconstructed")
+fig
+
+# %%
+test_codes = exp.codes["test"]
+reconstructed = in_batches(model.decode, test_codes)
+error = (to_float(images.test).to(device) - reconstructed).abs().mean().item() * 127.5
+print(f"On average a pixel is off by {error:.1f} of 255 grey levels, from {code_bits / (S * S):.3f} bits a pixel.")
+
+# %% [markdown]
+# ## Code maps
+#
+# This is all that the decoder gets to see, and all that the prior of the next notebook will ever learn about. The
+# numbers are names: 17 is not close to 18, so the colours are shuffled.
+
+# %%
+fig = plots.code_maps(codes[:6], K, images=x_hat[:6])
+exp.save_figure("01-09-code-maps", fig, title="Reconstructions and their code maps", data={"codes": codes[:6].tolist()})
+fig
+
+# %% [markdown]
+# How often is each code used? Sorted, most used first; the dashed line is what equal use would be.
+
+# %%
+counts = torch.bincount(test_codes.flatten(), minlength=K).cpu()
+by_use = counts.argsort(descending=True)
+fig, ((ax,),) = plots.new_figure(size=(6.5, 2.6))
+ax.bar(range(K), (counts[by_use] / counts.sum()).tolist(), width=1.0, edgecolor="white", linewidth=0.3)
+ax.axhline(1 / K, color="black", linestyle="--", linewidth=1)
+ax.set(xlabel="codes, most used first", ylabel="share of test codes", xlim=(-0.5, K - 0.5))
+exp.save_figure("01-10-usage", fig, title="How often each code occurs", data={"counts": counts[by_use].tolist()})
+used, top = (counts > 0).sum().item(), counts[by_use[0]] / counts.sum()
+print(f"{used} of {K} codes occur, perplexity {perplexity(test_codes, K):.1f}; the commonest makes up {top:.1%}")
+fig
+
+# %% [markdown]
+# ## What one code does
+#
+# Swap a single code of a map for one that is as different as can be, and decode again. Where does the image change?
+
+# %%
+alive = by_use[: max(used, 1)].to(device)  # the codes that occur
+e = model.codebook.vectors
+
+
+def opposite(code):
+    """The code in use whose vector lies farthest from that of `code`."""
+    return int(alive[(e[alive] - e[code]).square().sum(1).argmax()])
+
+
+def swap(codes, i, j, code):
+    """The map (1, H, W) with one code replaced."""
+    swapped = codes.clone()
+    swapped[:, i, j] = code
+    return swapped
+
+
+# %%
+one = codes[:1]
+places = [(H // 4, H // 2), (H // 2, H // 4), (H // 2, H // 2), (H - 2, H // 2)]
+others = [opposite(one[0, i, j]) for i, j in places]
+changed = [model.decode(swap(one, i, j, code)) for (i, j), code in zip(places, others, strict=True)]
+maps = [(y - model.decode(one)).abs().sum(1)[0].cpu() for y in changed]
+
+# %%
+fig, axes = plots.new_figure(2, len(places) + 1, (1.7, 1.75))
+plots.picture(axes[0, 0], plots.to_pixels(model.decode(one))[0], "decoded")
+plots.picture(axes[1, 0], plots.to_pixels(x[:1])[0], "original")
+for (upper, lower), (i, j), code, y, map_ in zip(axes.T[1:], places, others, changed, maps, strict=True):
+    plots.picture(upper, plots.to_pixels(y)[0], f"({i}, {j}): {one[0, i, j]} to {code}")
+    plots.picture(lower, map_, "|change|", cmap="magma")
+    corners = [j * patch - 0.5, (j + 1) * patch - 0.5], [i * patch - 0.5, (i + 1) * patch - 0.5]
+    for ax in (upper, lower):
+        ax.plot(*torch.cartesian_prod(*map(torch.tensor, corners))[[0, 1, 3, 2, 0]].T, color="cyan", linewidth=1)
+exp.save_figure("01-11-one-code", fig, title="One code swapped: the decoder's region of influence")
+fig
+
+# %% [markdown]
+# The decoder's convolutions spread each code beyond its patch, so neighbouring codes must agree with each other. That
+# is why the prior has something to learn, and why RAL's critic judges patches of pixels, not codes.
+
+# %%
+inside = torch.stack([
+    map_[i * patch : (i + 1) * patch, j * patch : (j + 1) * patch].sum() / map_.sum().clamp(min=1e-9)
+    for (i, j), map_ in zip(places, maps, strict=True)
+])  # fmt: skip
+touched = torch.stack([(map_ > 0).float().mean() for map_ in maps])
+print(f"share of the change inside the code's own {patch}x{patch} patch: {', '.join(f'{v:.0%}' for v in inside)}")
+print(f"share of the image's pixels that change at all: {', '.join(f'{v:.0%}' for v in touched)}")
+
+# %% [markdown]
+# ## The codebook, decoded
+#
+# Fill a whole map with one code and decode the middle: what the code stands for, if it has only itself for company.
+# The most used codes come first; those that never occur in the test set are left out.
+
+# %%
+constant = in_batches(model.decode, alive[:, None, None].expand(-1, H, H))
+quarter = S // 4
+swatches = constant[:, :, quarter:-quarter, quarter:-quarter]
+fig = plots.image_grid(swatches, columns=16, inch=0.45)
+exp.save_figure("01-12-codebook-decoded", fig, title="Each code as a constant map, most used first")
+fig
+
+# %% [markdown]
+# The vectors themselves live in $D$ dimensions. Their two main directions (principal components), each dot in its
+# decoded mean colour, its area the use:
+
+# %%
+vectors = e[alive].cpu()
+centred = vectors - vectors.mean(0)
+_, scale, directions = torch.linalg.svd(centred, full_matrices=False)
+flat = centred @ directions[:2].T
+colours = (swatches.mean((2, 3)).cpu() + 1).clamp(0, 2) / 2
+fig, ((ax,),) = plots.new_figure(size=(4.5, 4.0))
+area = 30 + 900 * (counts[alive.cpu()] / counts.sum())
+ax.scatter(flat[:, 0], flat[:, 1], s=area, c=colours.numpy(), edgecolors="black", linewidths=0.5)
+ax.set(xlabel="first principal component", ylabel="second principal component")
+exp.save_figure("01-13-codebook-plane", fig, title="The codebook's two main directions, in decoded colours")
+print(f"the two directions carry {scale[:2].square().sum() / scale.square().sum():.0%} of the vectors' variance")
+fig
+
+# %% [markdown]
+# ## How many codes are needed?
+#
+# Keep only the $k$ most used codes and send every position to the nearest of those. The decoder stays as it is (it
+# was trained with all of them), so this shows what this model loses, not the best that $k$ codes could do.
+
+
+# %%
+@torch.no_grad()
+def keep(x, k):
+    """Reconstruct x (B, 3, S, S) with the k most used codes alone."""
+    kept = by_use[:k].to(device)
+    return model.decode(kept[nearest(model.encoder(x), model.codebook.vectors[kept])])
+
+
+sizes = [2**n for n in range(int(math.log2(K)) + 1)]
+x = to_float(images.test[:64]).to(device)
+errors = [F.mse_loss(keep(x, k), x).item() for k in sizes]
+with torch.no_grad():
+    continuous = F.mse_loss(model.decoder(model.encoder(x)), x).item()
+
+# %%
+fig, ((ax,),) = plots.new_figure(size=(5.0, 3.0))
+ax.plot(sizes, errors, "o-", label="the k most used codes")
+ax.axhline(continuous, color="gray", linestyle="--", label="z itself, not quantised")
+ax.set_xscale("log", base=2)
+ax.set(xlabel="codes kept, k", ylabel="mean squared error", ylim=(0, 1.1 * max(errors)))
+ax.grid(alpha=0.3)
+ax.legend(fontsize=8)
+exp.save_figure("01-14-codes-kept", fig, title="Error against the number of codes", data={"k": sizes, "mse": errors})
+print(f"error with 1 code {errors[0]:.4f}, with all {K} {errors[-1]:.4f}; without quantisation {continuous:.4f}")
+fig
+
+# %%
+some = sizes[::2] if sizes[-1] in sizes[::2] else [*sizes[::2], sizes[-1]]
+fig = plots.labelled_rows({"original": x[:10]} | {f"k = {k}": keep(x[:10], k) for k in some})
+exp.save_figure("01-15-codes-kept-images", fig, title="Reconstructions with the k most used codes")
+fig
+
+# %% [markdown]
+# ## The reconstruction floor
+#
+# A generator in this course makes code maps; the decoder makes the images. So its images can never be closer to the
+# real ones than *reconstructions* are. The distance is the Fréchet distance between Gaussians fitted to two sets of
+# features,
+#
+# $$\mathrm{FD} = \lVert\mu_a - \mu_b\rVert^2 + \operatorname{tr}\big(C_a + C_b - 2 (C_a C_b)^{1/2}\big),$$
+#
+# as in FID, but with features of a small network that recognises the faces' factors: **FD-faces**. It is no FID and
+# is never to be compared with one. Three floors, all against the same test images and at the same number of images:
+#
+# * *other real images*: zero but for the finite number of images;
+# * *the same images, reconstructed*: the loss of the code map alone (what S-Table 12 measures);
+# * *other real images, reconstructed*: what a perfect prior would get. **This is the one to beat.**
+
+# %%
+_ = exp.factor_net  # trained now, or read from disk
+n = min(p.n_eval, len(images.test), len(images.train))
+reference = exp.features(images.test[:n])
+other_reconstructed = in_batches(model.decode, exp.codes["train"][:n])
+sets = {
+    "other real images": images.train[:n],
+    "the same images, reconstructed": reconstructed[:n],
+    "other real images, reconstructed": other_reconstructed,
+}
+rows = [
+    {"set": name, "images": n, "FD-faces to the test images": frechet_distance(reference, exp.features(s))}
+    for name, s in sets.items()
+]
+
+# %%
+paper = [  # S-Table 12
+    {"data": "CelebA 128x128", "codes": "16x16 + 32x32", "FID real against reconstructed": 24.52},
+    {"data": "CelebA 256x256", "codes": "32x32 + 64x64", "FID real against reconstructed": 7.47},
+    {"data": "LSUN-bedroom 128x128", "codes": "16x16 + 32x32", "FID real against reconstructed": 28.54},
+]
+note = "FD-faces is no FID: set the order of the rows beside the paper's, never the values."
+table = exp.save_table("01-16-floors", rows, title="Floors of FD-faces", note=note, paper=paper)
+Markdown(f"{table}\n\nThe paper's S-Table 12, in FID:\n\n{markdown_table(paper)}\n\n{note}")
+
+# %%
+real, same, others = (row["FD-faces to the test images"] for row in rows)
+share = (others - real) / others
+print(
+    f"Of the {others:.3g} that a perfect prior would get, {share:.0%} is the decoder's doing; the rest is the sample."
+)
+
+# %% [markdown]
+# ## Explorer: edit a code
+#
+# Choose an image, a position and a code. The first call draws a static figure; with a running kernel the sliders below
+# draw it again.
+
+
+# %%
+def edit(image=0, row=H // 2, column=H // 2, code=int(by_use[0])):
+    original = test_codes[image : image + 1]
+    edited = swap(original, row, column, code)
+    before, after = model.decode(original), model.decode(edited)
+    fig, (axes,) = plots.new_figure(1, 3, (2.2, 2.3))
+    plots.picture(axes[0], plots.to_pixels(before)[0], f"code {original[0, row, column].item()} at ({row}, {column})")
+    plots.picture(axes[1], plots.to_pixels(after)[0], f"code {code} instead")
+    plots.picture(axes[2], (after - before).abs().sum(1)[0].cpu(), "|change|", cmap="magma")
+    return fig
+
+
+edit()
+
+# %%
+_ = ipywidgets.interact(
+    edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), column=(0, H - 1), code=(0, K - 1)
+)
+
+# %% [markdown]
+# ## Readings and deviations
+#
+# 1. *"E, C and U are learned together as in [32]"* (section 3): reference 32 moves the codebook by a loss term or by
+#    moving averages. We take the averages with decay .99, as VQ-VAE-2 does. `Codebook._update`
+# 2. *"Each layer includes a transposed convolution for downsampling"* (section 5.1): read as a slip; downsampling is a
+#    strided convolution, upsampling a transposed one. `VQVAE.encoder`, `VQVAE.decoder`
+# 3. *"Layers 3"* beside 64x64 images and 8x8 codes (S-Table 4c): read as the number of stride-2 stages, which fits
+#    every table. `VQVAEConfig.stages`
+# 4. *"Hidden units 128, Residual units 64"* (S-Table 4c): channels, and the inner width of a residual block. The
+#    number of blocks is not given; we take 2 in a stack. `VQVAE(blocks=2)`, `Residual`
+# 5. *"Encoder filter size 3, Decoder filter size 4"* (S-Table 4c): as given; the strided convolutions have 3, the
+#    transposed ones 4. `VQVAE`
+# 6. *"VQ-VAE learns [...] a codebook C that maps the real-valued features into a set of discrete latent codes"*
+#    (section 3) says nothing on dead codes. We place the vectors on the first batch and revive dead ones.
+#    `Codebook._place`, `Codebook(revive_below=...)`
+# 7. *"Images are encoded into following latents codes for different resolutions: a) 64 × 64 → 8 × 8"* (section 5.1):
+#    one level of codes, as in the oracle experiment; the two-level model is not part of this notebook. `VQVAE`
+# 8. *"Codebook size 128, Training steps 156250"* (S-Table 4c): smaller in every preset that says so
+#    (`python -m ralkit presets`). Optimiser and learning rate are not given; ours are Adam and a rate that falls
+#    linearly over the second half. `Preset.vqvae`, `training.anneal`
+# 9. *"FID: Real image vs. Reconstructed Real Image"* (S-Table 12): FID with an Inception network is replaced by
+#    FD-faces. `Experiment.features`, `metrics.frechet_distance`
+
+# %% [markdown]
+# ## To take away
+#
+# * A code map takes far fewer bits than its image, in a sequence short enough for an autoregressive model.
+# * Quantisation is a nearest neighbour; the gradient passes it as if it were not there; the codebook follows by moving
+#   averages. Each is a line or two.
+# * Perplexity is the pulse of the codebook. Placement and revival keep it up.
+# * One code moves pixels beyond its own patch: codes must agree with their neighbours.
+# * No prior can do better than the reconstruction floor. Every distance in this course stands beside it.
+#
+# ## Exercises
+#
+# 1. **Entropy.** Codes are not used alike. How many bits does a map take if every code is written with
+#    $-\log_2 p_i$ bits? How is that number related to the perplexity?
+# 2. **Second best.** Replace every code by the *second* nearest vector. How much worse is the error?
+# 3. **Chimera.** Give an image the upper half of its own codes and the lower half of another's, and decode. Where is
+#    the seam, and why is it not sharp?
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# 1. The mean number of bits a code is the entropy in bits: log2 of the perplexity.
+frequencies = counts[counts > 0] / counts.sum()
+entropy = -(frequencies * frequencies.log2()).sum()
+assert torch.isclose(entropy, perplexity(test_codes, K).log2().cpu(), atol=1e-3)
+print(f"{T * entropy:.0f} bits a map, instead of {code_bits:.0f}. A prior that knows the neighbours needs fewer still.")
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# 2. Ask for the two nearest and take the farther of them.
+with torch.no_grad():
+    z = model.encoder(x).movedim(1, -1)  # (B, H, W, D)
+    second = torch.cdist(z.flatten(0, 2), model.codebook.vectors).topk(2, largest=False).indices[:, 1]
+    worse = F.mse_loss(model.decode(second.view(z.shape[:3])), x).item()
+print(f"error {errors[-1]:.4f} with the nearest, {worse:.4f} with the second nearest")
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# 3. The decoder's convolutions look across the seam, so pixels on both sides of it blend.
+upper, lower = test_codes[:6], test_codes[6:12]
+chimera = torch.cat([upper[:, : H // 2], lower[:, H // 2 :]], 1)
+plots.labelled_rows({"upper half of": model.decode(upper), "lower half of": model.decode(lower),
+                     "chimera": model.decode(chimera)})  # fmt: skip
+
+# %% [markdown]
+# ## References
+#
+# * Ak, Xu, Lin, Wang: *Incorporating Reinforced Adversarial Learning in Autoregressive Image Generation*, ECCV 2020:
+#   the paper of this course.
+# * van den Oord, Vinyals, Kavukcuoglu: *Neural Discrete Representation Learning*, arXiv 1711.00937: the VQ-VAE.
+# * Razavi, van den Oord, Vinyals: *Generating Diverse High-Fidelity Images with VQ-VAE-2*, arXiv 1906.00446: two
+#   levels, moving averages with decay .99.
+# * Bengio, Léonard, Courville: *Estimating or Propagating Gradients Through Stochastic Neurons*, arXiv 1308.3432: the
+#   straight-through estimator.
+# * Heusel et al.: *GANs Trained by a Two Time-Scale Update Rule*, arXiv 1706.08500: the Fréchet distance of features.

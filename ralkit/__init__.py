@@ -1,0 +1,3 @@
+"""ralkit: reinforced adversarial learning (RAL) for autoregressive image generation."""
+
+__version__ = "0.1.0"

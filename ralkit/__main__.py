@@ -1,0 +1,125 @@
+"""The command line: `python -m ralkit reproduce` runs the notebooks, `python -m ralkit presets` lists the sizes."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from .errors import RalkitError
+from .presets import PRESETS, get_preset
+
+
+def notebooks(root: Path, only: str | None) -> list[Path]:
+    """The course's notebooks in order, or those whose number is in `only` ("03" or "01,03")."""
+    found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise RalkitError(f"no notebooks in {root / 'notebooks'}; run the command in the project's folder")
+    if only is None:
+        return found
+    wanted = only.split(",")
+    missing = [number for number in wanted if not any(path.name.startswith(f"{number}_") for path in found)]
+    if missing:
+        there = ", ".join(path.name[:2] for path in found)
+        raise RalkitError(f"there is no notebook {', '.join(missing)}; the numbers are {there}")
+    return [path for path in found if path.name[:2] in wanted]
+
+
+def run_notebook(source: Path, target: Path, parameters: dict) -> None:
+    """Execute one notebook by papermill; the file at `target` is the last run that came to its end."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    known = papermill.inspect_notebook(source)
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        raise RalkitError(f"{source.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failed = target.with_name(f"{target.stem}.failed.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(source), str(failed), parameters, kernel_name="python3", language="python",
+            cwd=str(source.parent), progress_bar=sys.stderr.isatty(), stdout_file=sys.stdout,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        raise RalkitError(
+            f"{source.name}, cell {error.exec_count}: {error.ename}: {error.evalue} "
+            f"(the notebook as far as it came: {failed})"
+        ) from error
+    os.replace(failed, target)
+
+
+def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: bool) -> None:
+    """Run the notebooks headless and write figures, tables and REPORT.md; finished artefacts are not made again."""
+    get_preset(preset)  # before the slow imports, so that a slip is answered at once
+    from . import store
+    from .experiment import Experiment
+    from .report import write_report
+
+    experiment = Experiment(preset, dataset, seed)
+    chosen = notebooks(experiment.root, only)
+    if dataset != "faces":
+        _ = experiment.images  # a data set that cannot be read is reported before anything runs
+    run = experiment.artefacts.parent
+    if force and experiment.artefacts.exists():
+        shutil.rmtree(experiment.artefacts)
+    times = experiment.figures / "minutes.json"
+    minutes = json.loads(times.read_text())["minutes"] if times.exists() else {}
+    for i, source in enumerate(chosen, 1):
+        print(f"[{i}/{len(chosen)}] {source.stem} ({preset}, {Path(dataset).stem}, seed {seed})", flush=True)
+        began = time.monotonic()
+        run_notebook(source, run / source.name, {"preset": preset, "dataset": experiment.dataset, "seed": seed})
+        spent = (time.monotonic() - began) / 60
+        # A run that only loads what is there says nothing of what making it takes.
+        minutes[source.stem] = spent if force else max(spent, minutes.get(source.stem, 0.0))
+        took = {"device": experiment.device_name, "minutes": minutes}
+        store.write_bytes(times, json.dumps(took, indent=1, sort_keys=True).encode())
+        print(f"[{i}/{len(chosen)}] {source.stem}: {spent:.1f} minutes", flush=True)
+    print(f"Executed notebooks: {run}. Report: {write_report(experiment.figures, minutes)}")
+
+
+def train(preset: str, dataset: str, seed: int, method: str, generator: int) -> None:
+    """Train one generator of the oracle experiment; what is there is loaded, what was interrupted continues."""
+    get_preset(preset)
+    from .experiment import Experiment
+
+    Experiment(preset, dataset, seed).generator(method, generator)
+
+
+def list_presets() -> None:
+    for preset in PRESETS.values():
+        print(f"{preset.name:8} {preset.about}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run it; returns the exit status: 0, 2 for bad input, 130 if interrupted."""
+    parser = argparse.ArgumentParser(prog="ralkit", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("reproduce", help="run the notebooks headless, write every figure and table")
+    run.add_argument("--only", help="numbers of the notebooks to run, such as 03 or 01,02")
+    run.add_argument("--force", action="store_true", help="make everything again, also what is already there")
+    one = commands.add_parser("train", help="train one generator of the oracle experiment")
+    one.add_argument("--method", required=True, help='"MLE", "MLE continued", "RAL single" or "RAL intermediate"')
+    one.add_argument("--generator", type=int, required=True, help="the generator's seed")
+    for command in (run, one):
+        command.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
+        command.add_argument("--dataset", default="faces", help="faces, or a folder, zip or lmdb (default: faces)")
+        command.add_argument("--seed", type=int, default=1, help="first of the seeds (default: 1; 0 chose settings)")
+    commands.add_parser("presets", help="list the presets")
+    options = vars(parser.parse_args(arguments))
+    job = {"reproduce": reproduce, "train": train, "presets": list_presets}[options.pop("command")]
+    try:
+        job(**options)
+    except RalkitError as error:
+        print(f"ralkit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ralkit: interrupted; the same command continues where this one stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

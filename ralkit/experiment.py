@@ -1,0 +1,487 @@
+"""`Experiment(preset, dataset, seed)`: ask for a model, codes or numbers, get them loaded or made; knows all paths.
+
+An artefact's file name carries a hash of the configuration that made it and of the hashes of what it was made from.
+"""
+
+import csv
+import inspect
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import __version__, store
+from .critic import PatchCritic, image_score
+from .data import ImageSet, load, to_float
+from .errors import RalkitError
+from .faces import FactorNet, faces
+from .metrics import auc, frechet_distance, map_log_prob, oracle_metrics
+from .presets import PRESETS, Preset, PriorConfig, RalConfig, get_preset
+from .prior import PixelCNN
+from .ral import assess, gradient_snr, make_critic, part_gradients
+from .sampling import sample
+from .training import History, seeded, train_critic, train_factors, train_mle, train_ral, train_vqvae
+from .vqvae import VQVAE
+
+METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
+
+
+def project_root() -> Path:
+    """The folder that holds `notebooks/` and `ralkit/`: here or above; else the current folder."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks").is_dir() and (folder / "environment.yml").is_file():
+            return folder
+    return here
+
+
+def in_batches(f: Callable[[Tensor], Tensor], x: Tensor, batch: int = 500) -> Tensor:
+    """f(x), a batch of rows at a time."""
+    return torch.cat([f(part) for part in x.split(batch)])
+
+
+class Experiment:
+    """One run of the course's experiments.
+
+    `seed` decides the world (faces, VQ-VAE, oracle) and the first of the generators; the others take the seeds after
+    it. Raises RalkitError for an unknown preset, a data set that cannot be read, or a GPU preset without a GPU.
+    """
+
+    def __init__(self, preset: str | Preset = "quick", dataset: str = "faces", seed: int = 1, root: Path | None = None):
+        self.preset = preset if isinstance(preset, Preset) else get_preset(preset)
+        if self.preset.needs_cuda and not torch.cuda.is_available():
+            raise RalkitError(
+                f"the preset {self.preset.name} needs a CUDA GPU and torch sees none; "
+                "use --preset quick, or install a CUDA build of torch"
+            )
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.root = Path(root) if root else project_root()
+        # A relative path, to here or to the project, is made to mean the same in a notebook, which runs in notebooks/.
+        there = next((p for p in (Path(dataset).expanduser(), self.root / dataset) if p.exists()), None)
+        self.dataset = dataset if dataset == "faces" or there is None else os.path.abspath(there)
+        self.seed = seed
+        self.seeds = tuple(range(seed, seed + self.preset.seeds))
+        run = self.preset.name if dataset == "faces" else f"{self.preset.name}-{Path(dataset).stem}"
+        self.artefacts = self.root / "runs" / run / "artefacts"
+        # Pictures made from somebody's data set stay out of the committed folder.
+        self.figures = self.root / "figures" / run if dataset == "faces" else self.root / "runs" / run / "figures"
+        self.histories: dict[str, History] = {}
+        self.keys: dict[str, str] = {}
+        self.began = time.monotonic()
+
+    def about(self, notebook: str) -> str:
+        """One line on this run, and how long `notebook` ("03_oracle") took, as figures/*/minutes.json says."""
+        device = self.device_name
+        took = []
+        for file in sorted((self.root / "figures").glob("*/minutes.json")):
+            run = json.loads(file.read_text())
+            if notebook in run["minutes"]:
+                took.append(f"{run['minutes'][notebook]:.1f} minutes with {file.parent.name} on {run['device']}")
+        return (
+            f"preset {self.preset.name}, data set {self.dataset}, seeds {', '.join(map(str, self.seeds))}, {device}; "
+            f"this notebook took {'; '.join(took) if took else 'a time not recorded yet'}"
+        )
+
+    @property
+    def device_name(self) -> str:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name()
+        return f"a CPU, {torch.get_num_threads()} threads"
+
+    # ---- Artefacts ----
+
+    def artefact(self, name: str, of: tuple, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """The content of artefact `name`, made of `of` (configurations, numbers, keys): read, or made and written.
+
+        `make` gets the path of a checkpoint, which is removed when the artefact is whole.
+        """
+        path = self._path(name, of)
+        if not path.exists():
+            checkpoint = path.with_suffix(".checkpoint")
+            store.write(path, make(checkpoint))
+            checkpoint.unlink(missing_ok=True)
+        return store.read(path)
+
+    def _path(self, name: str, of: tuple) -> Path:
+        self.keys[name] = store.key(name, __version__, *of)
+        return self.artefacts / f"{name.replace(' ', '-')}-{self.keys[name]}.pt"
+
+    def _fit(self, name: str, of: tuple, modules: dict[str, nn.Module], train: Callable[[Path], History]) -> None:
+        """Give `modules` their trained weights: from the artefact, or by `train(checkpoint)`."""
+
+        def make(checkpoint: Path) -> dict[str, Any]:
+            history = train(checkpoint)
+            return {"states": {k: m.state_dict() for k, m in modules.items()}, "history": history}
+
+        content = self.artefact(name, of, make)
+        for key, module in modules.items():
+            module.load_state_dict(content["states"][key])
+            module.eval()
+        self.histories[name] = content["history"]
+
+    def _tensor(self, name: str, of: tuple, make: Callable[[], Tensor]) -> Tensor:
+        return self.artefact(name, of, lambda _: {"x": make().cpu()})["x"].to(self.device)
+
+    # ---- The world: images, VQ-VAE, oracle ----
+
+    @cached_property
+    def images(self) -> ImageSet:
+        p = self.preset
+        return load(self.dataset, p.size, p.n_train, p.n_test, seed=self.seed, cache=self.root / "runs" / "cache")
+
+    @cached_property
+    def vqvae(self) -> VQVAE:
+        cfg = self.preset.vqvae
+        with seeded(self.seed):
+            model = VQVAE(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D).to(self.device)
+        test = self.images.test[: self.preset.n_curve]
+        self._fit(
+            "vqvae",
+            (cfg, self.images.key, self.seed, self.preset.points),
+            {"model": model},
+            lambda checkpoint: train_vqvae(
+                model,
+                self.images.train,
+                test,
+                cfg,
+                seed=self.seed,
+                checkpoint=checkpoint,
+                points=self.preset.points,
+            ),
+        )
+        return model
+
+    @cached_property
+    def factor_net(self) -> FactorNet:
+        """The network behind FD-faces, trained on the procedural faces whatever the data set is."""
+        cfg, p = self.preset.factors, self.preset
+        with seeded(self.seed):
+            net = FactorNet(cfg.channels).to(self.device)
+
+        def train(checkpoint: Path) -> History:
+            images, factors = faces(p.n_train, p.size, seed=self.seed)
+            return train_factors(net, images, factors, cfg, seed=self.seed, checkpoint=checkpoint, points=p.points)
+
+        drawn_by = Path(inspect.getfile(faces)).read_text(encoding="utf-8")  # other drawing code, another network
+        self._fit("factor net", (cfg, drawn_by, p.size, p.n_train, self.seed, p.points), {"net": net}, train)
+        return net
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (N, H, W) of uint8 images (N, 3, S, S)."""
+        return in_batches(lambda x: self.vqvae.encode(to_float(x.to(self.device))), images)
+
+    def features(self, images: Tensor) -> Tensor:
+        """FD-faces features (N, D) of uint8 images, or of float ones in [-1, 1], (N, 3, S, S)."""
+        net = self.factor_net
+        as_float = to_float if images.dtype == torch.uint8 else lambda x: x
+        with torch.no_grad():
+            return in_batches(lambda x: net.features(as_float(x.to(self.device))), images)
+
+    @cached_property
+    def codes(self) -> dict[str, Tensor]:
+        """Codes of the real images, "train" (N, H, W) and "test" (M, H, W)."""
+        _ = self.vqvae  # its key is known once it is there
+        of, images = (self.keys["vqvae"],), {"train": self.images.train, "test": self.images.test}
+        return {k: self._tensor(f"codes {k}", of, lambda x=x: self.encode(x)) for k, x in images.items()}
+
+    def _prior(self, cfg: PriorConfig, seed: int) -> PixelCNN:
+        with seeded(seed):
+            prior = PixelCNN(self.preset.vqvae.K, cfg.channels, cfg.layers, cfg.k, cfg.output_layers, cfg.dropout)
+        return prior.to(self.device)
+
+    @cached_property
+    def oracle(self) -> PixelCNN:
+        """The prior of the real codes, which the oracle experiment takes for the true distribution."""
+        cfg, codes, n = self.preset.oracle, self.codes, self.preset.n_curve
+        prior = self._prior(cfg, self.seed)
+
+        def train(checkpoint: Path) -> History:
+            watch = lambda: {"NLL_test": -map_log_prob(prior, codes["test"][:n]).mean().item()}  # noqa: E731
+            options = {"name": "oracle", "seed": self.seed, "points": self.preset.points}
+            return train_mle(prior, codes["train"], cfg, evaluate=watch, checkpoint=checkpoint, **options)
+
+        self._fit(
+            "oracle",
+            (cfg, self.keys["vqvae"], self.seed, self.preset.points),
+            {"prior": prior},
+            train,
+        )
+        return prior
+
+    @cached_property
+    def oracle_codes(self) -> dict[str, Tensor]:
+        """Codes drawn from the oracle: "train" for the generators and critics, "test" for measuring only."""
+        p, prior = self.preset, self.oracle
+        sizes = {"train": p.n_oracle, "test": 2 * p.n_eval}
+
+        def draw(split: str) -> Tensor:
+            with seeded(self.seed + 1000 * (1 + list(sizes).index(split))):
+                return sample(prior, sizes[split], (p.codes, p.codes))
+
+        return {
+            split: self._tensor(f"oracle {split}", (self.keys["oracle"], n, self.seed), lambda s=split: draw(s))
+            for split, n in sizes.items()
+        }
+
+    # ---- Generators ----
+
+    def draw(self, prior: PixelCNN, n: int, seed: int, **options) -> Tensor:
+        """n code maps sampled from a prior, the same ones for the same seed."""
+        with seeded(seed):
+            return sample(prior, n, (self.preset.codes, self.preset.codes), **options)
+
+    @cached_property
+    def _held_out(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What curves are measured with: codes of the oracle, their log-probabilities, the images they stand for."""
+        codes = self.oracle_codes["test"][: self.preset.n_curve]
+        return codes, map_log_prob(self.oracle, codes), in_batches(self.vqvae.decode, codes)
+
+    def _watch(
+        self, prior: PixelCNN, cfg: RalConfig | None = None, critic: PatchCritic | None = None
+    ) -> dict[str, float]:
+        """What a curve of the oracle experiment shows at one point; with a critic, how well that one sees."""
+        codes, log_prob, images = self._held_out
+        sampled = sample(prior, len(codes), codes.shape[1:])
+        row = oracle_metrics(prior, self.oracle, sampled, codes, oracle_log_prob=log_prob)
+        if critic is not None:
+            with torch.no_grad():
+                fake = in_batches(lambda c: critic(self.vqvae.decode(c)), sampled)
+                real = in_batches(critic, images)
+            row["AUC"] = auc(image_score(real), image_score(fake))
+            row["gap"] = (image_score(real).mean() - image_score(fake).mean()).item()
+            m = cfg.rollouts
+            A = assess(fake[:m], real[:m], codes.shape[1:], cfg)
+            row["SNR"] = gradient_snr(part_gradients(prior, sampled[:m], A))
+        return row
+
+    def generator(self, method: str, seed: int) -> PixelCNN:
+        """The generator of `seed` as `method` (one of METHODS) left it; its history is in `histories`."""
+        if method not in METHODS:
+            raise RalkitError(f"unknown method {method!r}; there are: {', '.join(METHODS)}")
+        if method.startswith("RAL"):
+            return self.ral(method, seed, self._recipe(method))[0]
+        prior = self._prior(self.preset.generator, seed)
+        if method == "MLE continued":
+            prior.load_state_dict(self.generator("MLE", seed).state_dict())
+        cfg, name = self._recipe(method), f"{method} {seed}"
+
+        def train(checkpoint: Path) -> History:
+            decay = method == "MLE" or self.preset.ral.anneal
+            return train_mle(
+                prior, self.oracle_codes["train"], cfg, decay=decay, evaluate=lambda: self._watch(prior),
+                name=name, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+            )  # fmt: skip
+
+        self._fit(name, self._of(seed, cfg), {"prior": prior}, train)
+        return prior
+
+    def ral(self, name: str, seed: int, cfg: RalConfig) -> tuple[PixelCNN, PatchCritic]:
+        """The MLE generator of `seed` after RAL as `cfg` says, and its critic; `name` names the run."""
+        prior, key = self.generator("MLE", seed), f"{name} {seed}"
+        with seeded(seed):
+            critic = make_critic(cfg).to(self.device)
+
+        def train(checkpoint: Path) -> History:
+            return train_ral(
+                prior, critic, self.vqvae.decode, self.oracle_codes["train"], cfg,
+                evaluate=lambda: self._watch(prior, cfg, critic),
+                name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+            )  # fmt: skip
+
+        self._fit(key, self._of(seed, cfg), {"prior": prior, "critic": critic}, train)
+        return prior, critic
+
+    def _recipe(self, method: str) -> PriorConfig | RalConfig:
+        p = self.preset
+        if method == "MLE":
+            return p.generator
+        if method == "MLE continued":  # as many updates as RAL's, of its batch and learning rate, on data and by MLE
+            return replace(p.generator, batch=p.ral.rollouts, steps=p.ral.updates, lr=p.ral.lr_prior, dropout=0.0)
+        return replace(p.ral, reward=method.removeprefix("RAL "))
+
+    def _of(self, seed: int, cfg: PriorConfig | RalConfig) -> tuple:
+        """What a generator is made of: the oracle's codes, how it was pre-trained, and `cfg`."""
+        _, p = self.oracle_codes, self.preset  # the codes' keys are known once they are there
+        of = (self.keys["oracle train"], self.keys["oracle test"], p.generator, seed, p.n_curve, p.points, cfg)
+        is_control = isinstance(cfg, PriorConfig) and cfg != p.generator
+        return (*of, p.ral.anneal) if is_control else of  # the control's learning rate falls as RAL's does
+
+    def train(self, methods: Sequence[str], seeds: Sequence[int]) -> None:
+        """Load these generators; train those not there, side by side on a CPU's cores: each is too small for two.
+
+        Raises RalkitError with the words of a run that failed.
+        """
+        there = lambda m, s: self._path(f"{m} {s}", self._of(s, self._recipe(m))).exists()  # noqa: E731
+        cores = os.cpu_count() or 1
+        for wave in (("MLE",), [m for m in methods if m != "MLE"]):  # the others start from MLE
+            jobs = [(m, s) for s in seeds for m in wave if not there(m, s)]
+            workers = min(cores, len(jobs))
+            if workers > 1 and self.device.type == "cpu" and self.preset is PRESETS.get(self.preset.name):
+                with ThreadPoolExecutor(workers) as pool:
+                    list(pool.map(lambda job: self._train_apart(*job, threads=max(1, cores // workers)), jobs))  # noqa: B023
+        for seed in seeds:  # now loaded, with their histories; what was not trained apart is trained here
+            for method in methods:
+                self.generator(method, seed)
+
+    def _train_apart(self, method: str, seed: int, threads: int) -> None:
+        command = [sys.executable, "-m", "ralkit", "train", "--preset", self.preset.name, "--dataset", self.dataset]
+        command += ["--seed", str(self.seed), "--method", method, "--generator", str(seed)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        with subprocess.Popen(command, cwd=self.root, env=environment, **pipes) as process:
+            try:
+                complaints = ThreadPoolExecutor(1).submit(process.stderr.read)
+                for line in process.stdout:
+                    print(line, end="", flush=True)
+            except BaseException:
+                process.terminate()
+                raise
+        if process.returncode:
+            last = (complaints.result().strip().splitlines() or ["no message"])[-1]
+            raise RalkitError(f"training {method} {seed} failed: {last.removeprefix('ralkit: ')}")
+
+    def critic_alone(self, name: str, seed: int, cfg: RalConfig, updates: int) -> tuple[PatchCritic, History]:
+        """A critic trained for `updates` against the MLE generator, which stands still: what can it see?"""
+        G = self.generator("MLE", seed)
+        with seeded(seed):
+            critic = make_critic(cfg).to(self.device)
+        codes, (_, _, images), n = self.oracle_codes["train"], self._held_out, self.preset.n_curve
+        fakes = in_batches(self.vqvae.decode, self.draw(G, n, seed + 500))
+
+        @torch.no_grad()
+        def watch() -> dict[str, float]:
+            real, fake = (in_batches(lambda x: image_score(critic(x)), x) for x in (images, fakes))
+            return {"AUC": auc(real, fake), "gap": (real.mean() - fake.mean()).item()}
+
+        key = f"critic {name} {seed}"
+        self._fit(
+            key,
+            (self.keys[f"MLE {seed}"], cfg, updates, seed, n, self.preset.points),
+            {"critic": critic},
+            lambda checkpoint: train_critic(
+                critic, G, self.vqvae.decode, codes, cfg, updates, evaluate=watch,
+                name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+            ),
+        )  # fmt: skip
+        return critic, self.histories[key]
+
+    # ---- Measuring ----
+
+    def measure(self, name: str, seed: int, temperature: float = 1.0) -> dict[str, float]:
+        """Table 1's numbers of one generator, `n_eval` samples at `temperature`; its run must be in METHODS."""
+        G, _ = self.generator(name, seed), self.factor_net  # their keys are known once they are there
+        n, test = self.preset.n_eval, self.oracle_codes["test"]
+        of = (self.keys[f"{name} {seed}"], self.keys["factor net"], n, temperature)
+
+        def make(_: Path) -> dict[str, Any]:
+            codes = self.draw(G, n, 7, temperature=temperature)
+            row = oracle_metrics(G, self.oracle, codes, test[:n], temperature)
+            return row | self.frechet(in_batches(self.vqvae.decode, codes))
+
+        return self.artefact(f"measured {name} {seed} {temperature:g}", of, make)
+
+    def frechet(self, images: Tensor) -> dict[str, float]:
+        """FD-faces of images (N, 3, S, S) to the oracle's decoded samples and to the real test images."""
+        features = self.features(images)
+        return {f"FD-faces to {k}": frechet_distance(reference, features) for k, reference in self._references.items()}
+
+    @cached_property
+    def _references(self) -> dict[str, Tensor]:
+        n = self.preset.n_eval
+        oracle = in_batches(self.vqvae.decode, self.oracle_codes["test"][n:])
+        return {"oracle data": self.features(oracle), "real data": self.features(self.images.test[:n])}
+
+    @cached_property
+    def floors(self) -> dict[str, dict[str, float]]:
+        """The same distances of sets that no generator made: the least that can be asked for at this N."""
+        n = self.preset.n_eval
+        sets = {
+            "oracle, other samples": in_batches(self.vqvae.decode, self.oracle_codes["test"][:n]),
+            "real images, reconstructed": in_batches(self.vqvae.decode, self.codes["train"][:n]),
+            "real images, other ones": self.images.train[:n],
+        }
+        return {name: self.frechet(images) for name, images in sets.items()}
+
+    # ---- Figures and tables ----
+
+    def origin(self) -> dict[str, Any]:
+        """Where a number comes from: preset, configuration, data, seeds, device, versions, time, commit."""
+        images = self.images
+
+        def git(*words: str) -> str:
+            if shutil.which("git") is None:
+                return ""
+            command = ["git", *words]
+            return subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False).stdout.strip()
+
+        # Figures are written by the run itself; what counts is whether the code is the commit's.
+        changed = git("status", "--porcelain", "--", "ralkit", "notebooks", "environment.yml")
+        commit = (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("-dirty" if changed else "")
+        return {
+            "preset": self.preset.name,
+            "configuration": asdict(self.preset),
+            "seeds": list(self.seeds),
+            "dataset": {
+                "name": images.name,
+                "size": images.size,
+                "train": len(images.train),
+                "test": len(images.test),
+            },
+            "device": self.device_name,
+            "versions": {
+                "ralkit": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+            "seconds": round(time.monotonic() - self.began, 1),
+            "commit": commit,
+        }
+
+    def save_figure(self, name: str, figure, title: str, data: dict | None = None, note: str = "") -> None:
+        """Write a matplotlib figure as figures/<preset>/<name>.png, its data and origin beside it."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=150, bbox_inches="tight", metadata={"Software": None})
+        store.write_bytes(self.figures / f"{name}.png", buffer.getvalue())
+        self._save_origin(name, {"kind": "figure", "title": title, "data": data, "note": note})
+
+    def save_table(
+        self, name: str, rows: list[dict[str, Any]], title: str, note: str = "", paper: list[dict] | None = None
+    ) -> str:
+        """Write rows as figures/<preset>/<name>.csv and .md, their origin beside them; returns the markdown."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = markdown_table(rows)
+        store.write_bytes(self.figures / f"{name}.csv", buffer.getvalue().encode())
+        store.write_bytes(self.figures / f"{name}.md", f"{text}\n".encode())
+        self._save_origin(name, {"kind": "table", "title": title, "rows": rows, "paper": paper, "note": note})
+        return text
+
+    def _save_origin(self, name: str, about: dict[str, Any]) -> None:
+        content = json.dumps(about | {"origin": self.origin()}, indent=1)
+        store.write_bytes(self.figures / f"{name}.json", f"{content}\n".encode())
+
+
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """A markdown table of rows with the same columns; floats get four digits."""
+    show = lambda v: (f"{v:.4g}" if isinstance(v, float) else str(v)).replace("|", r"\|")  # noqa: E731
+    lines = [
+        [show(name) for name in rows[0]],
+        ["---"] * len(rows[0]),
+        *([show(v) for v in row.values()] for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,67 @@
+"""What the experiments are judged by: exact divergences under a known oracle, Frechet distances, the critic's AUC."""
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from .prior import PixelCNN
+
+
+@torch.no_grad()
+def map_log_prob(prior: PixelCNN, codes: Tensor, temperature: float = 1.0, batch: int = 512) -> Tensor:
+    """log p(c) in nats of each code map of codes (B, H, W): (B,)."""
+    return torch.cat([prior.log_prob(c, temperature).sum((1, 2)) for c in codes.split(batch)])
+
+
+def oracle_metrics(
+    G: PixelCNN,
+    oracle: PixelCNN,
+    sampled: Tensor,
+    oracle_codes: Tensor,
+    temperature: float = 1.0,
+    oracle_log_prob: Tensor | None = None,
+) -> dict[str, float]:
+    """Nats per image, from codes (N, H, W) sampled from G at `temperature` and fresh codes (M, H, W) of the oracle.
+
+    NLL_oracle = -E_G log oracle (Eq. 7: quality); entropy = -E_G log G; KL(G||oracle) is their difference;
+    NLL_test = -E_oracle log G (diversity); KL(oracle||G) = NLL_test - entropy of the oracle. Standard
+    errors of the two NLLs come with them. `oracle_log_prob` (M,) are the log-probabilities of the oracle's codes
+    under itself, where they are known already.
+    """
+    g_g, g_o = map_log_prob(G, sampled, temperature), map_log_prob(oracle, sampled)
+    o_g = map_log_prob(G, oracle_codes, temperature)
+    o_o = map_log_prob(oracle, oracle_codes) if oracle_log_prob is None else oracle_log_prob
+    return {
+        "NLL_oracle": -g_o.mean().item(),
+        "NLL_oracle_se": (g_o.std() / len(g_o) ** 0.5).item(),
+        "entropy": -g_g.mean().item(),
+        "KL(G||oracle)": (g_g - g_o).mean().item(),
+        "NLL_test": -o_g.mean().item(),
+        "NLL_test_se": (o_g.std() / len(o_g) ** 0.5).item(),
+        "KL(oracle||G)": (o_o - o_g).mean().item(),
+    }
+
+
+class _Features(nn.Module):
+    """Lets torchmetrics take features that are already computed."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.num_features = dim
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """|mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) of two feature sets (N, D), (M, D), by torchmetrics."""
+    fid = FrechetInceptionDistance(feature=_Features(a.shape[1])).set_dtype(torch.float64)
+    fid.update(a.double().cpu(), real=True)
+    fid.update(b.double().cpu(), real=False)
+    return fid.compute().item()
+
+
+def auc(real: Tensor, fake: Tensor) -> float:
+    """The chance that a real score is above a fake one (ties count half): scores (N,), (M,) -> .5 is chance."""
+    below = (fake[None] < real[:, None]).double() + 0.5 * (fake[None] == real[:, None]).double()
+    return below.mean().item()

@@ -1,0 +1,211 @@
+"""Figures, each a function that returns a matplotlib Figure."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+from torch import Tensor
+
+from .data import to_uint8
+from .training import History
+
+# One colour for each method, in every figure (Okabe and Ito's palette, told apart by colour-blind readers too).
+COLOURS = {
+    "MLE": "#000000",
+    "MLE continued": "#999999",
+    "RAL single": "#D55E00",
+    "RAL intermediate": "#0072B2",
+}
+
+
+def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (4.0, 3.0)) -> tuple[Figure, np.ndarray]:
+    """A figure of rows x columns axes, `size` inches each; no global state, so nothing to close."""
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """Images (N, 3, S, S), uint8 or float in [-1, 1] -> (N, S, S, 3) uint8 on the CPU."""
+    images = images.detach().cpu()
+    return (images if images.dtype == torch.uint8 else to_uint8(images)).movedim(1, -1).numpy()
+
+
+def tile(images: Tensor, columns: int) -> np.ndarray:
+    """Images (N, 3, S, S) side by side with a white pixel between, `columns` a row: (rows S, columns S, 3) uint8."""
+    pixels = to_pixels(images)
+    n, S = len(pixels), pixels.shape[1]
+    rows = -(-n // columns)
+    sheet = np.full((rows * (S + 1) - 1, columns * (S + 1) - 1, 3), 255, np.uint8)
+    for i, image in enumerate(pixels):
+        y, x = i // columns * (S + 1), i % columns * (S + 1)
+        sheet[y : y + S, x : x + S] = image
+    return sheet
+
+
+def picture(ax: Axes, pixels: np.ndarray | Tensor, title: str = "", **options) -> Axes:
+    """Show pixels (H, W, 3) or a map (H, W) on axes without ticks."""
+    ax.imshow(pixels, interpolation="nearest", **options)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=9)
+    return ax
+
+
+def image_grid(images: Tensor, columns: int = 8, title: str = "", inch: float = 0.8) -> Figure:
+    """A sheet of images (N, 3, S, S), `inch` wide each."""
+    rows = -(-len(images) // columns)
+    figure, ((ax,),) = new_figure(size=(inch * columns, inch * rows + 0.3 * bool(title)))
+    picture(ax, tile(images, columns), title)
+    return figure
+
+
+def labelled_rows(rows: dict[str, Tensor], inch: float = 0.8, title: str = "") -> Figure:
+    """One row of images (N, 3, S, S) under another, each with its label at the left."""
+    n = max(len(images) for images in rows.values())
+    figure, axes = new_figure(len(rows), size=(inch * n + 1.5, inch))
+    for ax, (label, images) in zip(axes[:, 0], rows.items(), strict=True):
+        picture(ax, tile(images, n))
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def code_maps(codes: Tensor, K: int, images: Tensor | None = None, inch: float = 1.3) -> Figure:
+    """Code maps (N, H, W) in colours, numbers written in; the images (N, 3, S, S) that they stand for above."""
+    figure, axes = new_figure(1 if images is None else 2, len(codes), (inch, inch))
+    # Neighbouring numbers mean nothing, so the colours are shuffled.
+    colour = np.random.default_rng(0).permutation(K)
+    for i, map_ in enumerate(codes.cpu().numpy()):
+        if images is not None:
+            picture(axes[0, i], to_pixels(images[i : i + 1])[0])
+        picture(axes[-1, i], colour[map_], cmap="turbo", vmin=0, vmax=K - 1)
+        for (y, x), code in np.ndenumerate(map_):
+            axes[-1, i].text(x, y, code, ha="center", va="center", fontsize=32 * inch / map_.shape[1], color="white")
+    return figure
+
+
+def receptive_field(gradient: Tensor, at: tuple[int, int], ax: Axes, title: str = "") -> Axes:
+    """Where a logit at `at` looks: |gradient| (H, W) in logarithmic colours, grey where it is exactly zero."""
+    size = gradient.detach().cpu().numpy()
+    shown = np.log10(np.where(size > 0, size, np.nan) / max(size.max(), 1e-30))
+    ax.set_facecolor("#dddddd")
+    picture(ax, shown, title, cmap="viridis", vmin=-4, vmax=0)
+    ax.plot(at[1], at[0], "s", color="red", markersize=5)
+    return ax
+
+
+def series(history: History, key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of one number of a history (what a step logs is not there before the first step)."""
+    values = history[key]
+    return history["step"][-len(values) :], values
+
+
+def curves(runs: dict[str, Sequence[History]], keys: Sequence[str], xlabel: str = "updates") -> Figure:
+    """One panel for each key; for each label its runs as thin lines and their mean as a thick one."""
+    columns = min(len(keys), 3)
+    figure, axes = new_figure(-(-len(keys) // columns), columns, (3.9, 2.9))
+    for ax, key in zip(axes.flat, keys, strict=False):
+        for i, (label, histories) in enumerate(runs.items()):
+            lines = [series(h, key) for h in histories if key in h]
+            if not lines:
+                continue
+            colour = COLOURS.get(label, f"C{i}")
+            for steps, values in lines if len(lines) > 1 else ():
+                ax.plot(steps, values, color=colour, linewidth=0.7, alpha=0.5)
+            mean = np.mean([values for _, values in lines], axis=0)
+            ax.plot(lines[0][0], mean, color=colour, linewidth=2, label=label)
+        ax.set(xlabel=xlabel, title=key)
+        ax.grid(alpha=0.3)
+    for ax in axes.flat[len(keys) :]:
+        ax.remove()
+    axes.flat[0].legend(fontsize=8)
+    return figure
+
+
+def score_overlay(image: Tensor, score_map: Tensor, ax: Axes, title: str = "") -> Axes:
+    """A score map (h, w) laid over its image (3, S, S); red patches look fake to the critic, blue ones real."""
+    pixels = to_pixels(image[None])[0]
+    scores = score_map.detach().cpu().numpy()
+    reach = np.abs(scores).max() + 1e-9
+    S = pixels.shape[0]
+    picture(ax, pixels, title, extent=(0, S, S, 0))
+    ax.imshow(scores, cmap="RdBu", vmin=-reach, vmax=reach, alpha=0.5, extent=(0, S, S, 0), interpolation="nearest")
+    return ax
+
+
+def trade_off(points: dict[str, list[list[dict[str, float]]]], x: str, y: str) -> Figure:
+    """Each label's series in the plane of two numbers, lower left being better; the points of a series are joined."""
+    figure, ((ax,),) = new_figure(size=(5.5, 4.2))
+    for i, (label, several) in enumerate(points.items()):
+        for j, rows in enumerate(several):
+            style = {"color": COLOURS.get(label, f"C{i}"), "label": None if j else label}
+            ax.plot([r[x] for r in rows], [r[y] for r in rows], "o-", **style)
+    ax.set(xlabel=f"{x} (nats per image)", ylabel=f"{y} (nats per image)")
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return figure
+
+
+def value_map(values: Tensor, ax: Axes, title: str = "", limit: float | None = None) -> Axes:
+    """A map (H, W) of numbers with its colour bar, red below 0, blue above; `limit` ends the colours."""
+    shown = values.detach().cpu().numpy()
+    reach = limit or np.abs(shown).max() + 1e-9
+    picture(ax, shown, title, cmap="RdBu", vmin=-reach, vmax=reach)
+    bar = ax.figure.colorbar(ax.images[0], ax=ax, shrink=0.75)
+    bar.ax.tick_params(labelsize=6)
+    return ax
+
+
+def value_maps(maps: dict[str, Tensor], columns: int = 4, limit: float | None = None, inch: float = 1.9) -> Figure:
+    """Maps (H, W) of numbers beside each other under their titles; without `limit` each has its own colours."""
+    figure, axes = new_figure(-(-len(maps) // columns), columns, (1.25 * inch, inch))
+    for ax, (title, values) in zip(axes.flat, maps.items(), strict=False):
+        value_map(values, ax, title, limit)
+    for ax in axes.flat[len(maps) :]:
+        ax.remove()
+    return figure
+
+
+def code_map(codes: Tensor, K: int, ax: Axes, title: str = "", known: int | None = None) -> Axes:
+    """A code map (H, W) in the colours of `code_maps`; grey from place `known` on, in raster order."""
+    colour = np.random.default_rng(0).permutation(K)
+    shown = colour[codes.cpu().numpy()].astype(float)
+    if known is not None:
+        shown.reshape(-1)[known:] = np.nan
+    ax.set_facecolor("#dddddd")
+    return picture(ax, shown, title, cmap="turbo", vmin=0, vmax=K - 1)
+
+
+def chain(
+    rows: Sequence[tuple[str, Sequence[tuple[str, Callable[[Axes], object]]]]], back: str = "", inch: float = 1.5
+) -> Figure:
+    """Stages as pictures with arrows between: rows of (label, stages), a stage being (what leads to it, draw(ax)).
+
+    `back` labels an arrow from the last stage of the last row to its first.
+    """
+    columns, gap, pitch, foot = max(len(stages) for _, stages in rows), 0.62, 1.55, 0.4 if back else 0.1
+    width, height = columns * (1 + gap) + 0.1, len(rows) * pitch + foot  # in stages
+    figure = Figure(figsize=(width * inch, height * inch))
+
+    def arrow(start: tuple[float, float], tip: tuple[float, float], **style) -> None:
+        (x0, y0), (x1, y1) = start, tip
+        ends = {"posA": (x0 / width, y0 / height), "posB": (x1 / width, y1 / height)}
+        style |= {"arrowstyle": "-|>", "mutation_scale": 12, "color": "black"}
+        figure.add_artist(FancyArrowPatch(**ends, transform=figure.transFigure, **style))
+
+    for i, (label, stages) in enumerate(rows):
+        y = foot + (len(rows) - 1 - i) * pitch
+        figure.text(0.1 / width, (y + 1.3) / height, label, fontsize=10, weight="bold")
+        for j, (link, draw) in enumerate(stages):
+            x = j * (1 + gap) + gap
+            draw(figure.add_axes((x / width, y / height, 1 / width, 1 / height)))
+            if link:
+                arrow((x - gap + 0.06, y + 0.5), (x - 0.06, y + 0.5))
+                figure.text((x - gap / 2) / width, (y + 0.56) / height, link, ha="center", fontsize=7.5)
+    if back:
+        first, low = gap + 0.5, foot - 0.03
+        arrow((x + 0.5, low), (first, low), connectionstyle="arc,angleA=-90,angleB=-90,armA=14,armB=14,rad=4")
+        figure.text((x + 0.5 + first) / 2 / width, (low - 0.2) / height, back, ha="center", va="top", fontsize=9)
+    return figure

@@ -1,0 +1,164 @@
+"""Every configuration, as frozen dataclasses; where a preset leaves section 4.4, notebook 04 lists it."""
+
+from dataclasses import dataclass
+
+from .errors import RalkitError
+
+
+@dataclass(frozen=True)
+class VQVAEConfig:
+    stages: int = 2  # stride-2 stages from image to code map (the tables' "Layers")
+    hidden: int = 128
+    residual: int = 64
+    K: int = 128  # codebook size
+    D: int = 64  # codebook dimension
+    beta: float = 0.25  # weight of the commitment loss
+    batch: int = 128
+    steps: int = 156_250
+    lr: float = 1e-3
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    channels: int = 128
+    layers: int = 5
+    k: int = 5  # width of the convolution window
+    output_layers: int = 5
+    dropout: float = 0.1
+    batch: int = 1024
+    steps: int = 19_531
+    lr: float = 1e-3
+
+
+@dataclass(frozen=True)
+class FactorConfig:
+    channels: int = 48
+    batch: int = 64
+    steps: int = 1500
+    lr: float = 2e-3
+
+
+@dataclass(frozen=True)
+class RalConfig:
+    """What one RAL run is made of. The defaults are the paper's (section 4.4) where it gives them."""
+
+    reward: str = "intermediate"  # "single" (Eq. 6) or "intermediate" (section 4.2)
+    gamma: float = 0.99  # discount of Eq. 3
+    rollouts: int = 16  # maps sampled for one update of the prior
+    critic_batch: int = 16  # real and fake images for one update of the critic
+    critic_updates: int = 5  # updates of the critic for each one of the prior
+    warmup: int = 100  # updates of the critic before the first of the prior
+    updates: int = 1000  # updates of the prior (the paper does not say)
+    lr_prior: float = 4e-6
+    anneal: bool = False  # lr_prior falls to 0 over the second half of the updates
+    lr_critic: float = 1e-4
+    critic_loss: str = "wgan-gp"  # or "logistic-r1"
+    penalty: float = 10.0  # weight of the gradient penalty
+    critic_norm: str = "none"  # or "layer"
+    critic_channels: int = 64
+    critic_stages: int = 5
+    normalise: str = "max"  # scores over the largest |score| of this step; or "min-max", "none"
+    baseline: str = "none"  # or "leave-one-out"
+    upsample: str = "bilinear"  # score map to code map; or "nearest"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that a run of the notebooks depends on, but the data set and the seed."""
+
+    name: str
+    about: str  # whom it is for, what it changes and why
+    size: int = 64  # pixels of an image's side
+    n_train: int = 200_000  # real images, upper limit
+    n_test: int = 20_000
+    vqvae: VQVAEConfig = VQVAEConfig(stages=3)
+    factors: FactorConfig = FactorConfig()
+    oracle: PriorConfig = PriorConfig(channels=256, steps=90_039)
+    generator: PriorConfig = PriorConfig()
+    n_oracle: int = 200_000  # codes sampled from the oracle: the generator's training data
+    n_eval: int = 10_000  # samples behind every number of a table
+    n_curve: int = 2_000  # samples behind every point of a curve
+    points: int = 20  # points of a curve
+    seeds: int = 3  # generators trained, with all that follows from them
+    ral: RalConfig = RalConfig()  # both rewards are run with it, `reward` replaced
+    needs_cuda: bool = False
+
+    @property
+    def codes(self) -> int:
+        """Side of the code map."""
+        return self.size // 2**self.vqvae.stages
+
+
+PRESETS = {
+    p.name: p
+    for p in (
+        Preset(
+            "smoke",
+            "every cell of every notebook runs, in minutes on two CPU cores; its numbers mean nothing",
+            size=32,
+            n_train=1024,
+            n_test=256,
+            vqvae=VQVAEConfig(hidden=16, residual=8, K=32, D=8, batch=32, steps=40),
+            factors=FactorConfig(channels=8, batch=32, steps=30),
+            oracle=PriorConfig(channels=16, layers=2, output_layers=0, dropout=0.0, batch=32, steps=30),
+            generator=PriorConfig(channels=8, layers=1, output_layers=0, dropout=0.0, batch=32, steps=20),
+            n_oracle=512,
+            n_eval=128,
+            n_curve=64,
+            points=3,
+            seeds=2,
+            ral=RalConfig(
+                rollouts=16, critic_batch=8, critic_updates=2, warmup=5, updates=6, lr_prior=1e-3, lr_critic=1e-3,
+                critic_loss="logistic-r1", critic_norm="layer", critic_channels=8, critic_stages=3,
+                baseline="leave-one-out",
+            ),
+        ),
+        Preset(
+            "quick",
+            "real training on a laptop without GPU: smaller images, networks and lengths than the paper's, and RAL "
+            "settings chosen by their diagnostics on seed 0, which is not reported",
+            size=32,
+            n_train=20_000,
+            n_test=4_000,
+            vqvae=VQVAEConfig(hidden=64, residual=32, batch=64, steps=1200, lr=2e-3),
+            factors=FactorConfig(channels=32, batch=64, steps=1000),
+            oracle=PriorConfig(channels=64, layers=5, output_layers=0, batch=64, steps=1500),
+            generator=PriorConfig(channels=24, layers=1, output_layers=0, dropout=0.0, batch=64, steps=3000, lr=3e-3),
+            n_oracle=20_000,
+            n_eval=4_000,
+            n_curve=1_000,
+            points=10,
+            ral=RalConfig(
+                rollouts=768, critic_batch=64, critic_updates=2, warmup=250, updates=100, lr_prior=3e-4, anneal=True,
+                lr_critic=5e-4, gamma=1.0, critic_loss="logistic-r1", critic_norm="layer", critic_channels=16,
+                critic_stages=4, baseline="leave-one-out",
+            ),
+        ),
+        Preset(
+            "gpu",
+            "one CUDA GPU: 64x64 images to 8x8 codes, the VQ-VAE of S-Table 4, an oracle of half its width; settings "
+            "scaled from quick's, not tuned",
+            n_train=60_000,
+            n_test=10_000,
+            vqvae=VQVAEConfig(stages=3, steps=8000),
+            factors=FactorConfig(steps=4000),
+            oracle=PriorConfig(channels=128, layers=5, output_layers=0, batch=256, steps=8000),
+            generator=PriorConfig(channels=48, layers=1, output_layers=0, dropout=0.0, batch=256, steps=6000, lr=3e-3),
+            n_oracle=60_000,
+            n_curve=2_048,
+            ral=RalConfig(
+                rollouts=2048, critic_batch=128, critic_updates=2, warmup=400, updates=400, lr_prior=2e-4, anneal=True,
+                lr_critic=5e-4, gamma=1.0, critic_loss="logistic-r1", critic_norm="layer", critic_channels=32,
+                critic_stages=5, baseline="leave-one-out",
+            ),
+            needs_cuda=True,
+        ),
+    )
+}  # fmt: skip
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of that name; raises RalkitError, naming those there are, for another."""
+    if name not in PRESETS:
+        raise RalkitError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]

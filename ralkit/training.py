@@ -1,0 +1,258 @@
+"""The training loop that every stage uses, and the stages: VQ-VAE, factor network, prior (MLE), RAL.
+
+`fit` can be killed at any moment: its checkpoint holds the models, the optimisers, the step, the history and the
+random number generators' states, and a run continued from it ends, on a CPU, with the same bits.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from . import store
+from .critic import PatchCritic
+from .data import to_float
+from .errors import RalkitError
+from .faces import FactorNet
+from .presets import FactorConfig, PriorConfig, RalConfig, VQVAEConfig
+from .prior import PixelCNN
+from .ral import critic_update, ral_iteration, warm_up
+from .sampling import sample
+from .vqvae import VQVAE, perplexity, vqvae_loss
+
+History = dict[str, list[float]]
+Evaluation = Callable[[], dict[str, float]]
+Decoder = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers inside start from `seed`; those outside go on as if nothing had been drawn."""
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def _random_state() -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    return state | {f"cuda:{i}": torch.cuda.get_rng_state(i) for i in range(torch.cuda.device_count())}
+
+
+def _set_random_state(state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    for i in range(torch.cuda.device_count()):
+        if f"cuda:{i}" in state:
+            torch.cuda.set_rng_state(state[f"cuda:{i}"], i)
+
+
+@contextmanager
+def evaluating(parts: dict[str, nn.Module | torch.optim.Optimizer]) -> Iterator[None]:
+    """Modules among `parts` are in eval mode inside."""
+    training = [part for part in parts.values() if isinstance(part, nn.Module) and part.training]
+    for module in training:
+        module.eval()
+    yield
+    for module in training:
+        module.train()
+
+
+def fit(
+    name: str,
+    parts: dict[str, nn.Module | torch.optim.Optimizer],
+    step: Callable[[int], dict[str, Tensor]],
+    steps: int,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    evaluate: Evaluation | None = None,
+    points: int = 20,
+    save_seconds: float = 20.0,
+) -> History:
+    """Call step(0) .. step(steps - 1), evaluating before the first and `points` times from then to the end, evenly.
+
+    `parts` are all objects that change, by name; `step` returns scalars to log. With a `checkpoint` path the run
+    saves itself there every `save_seconds` and continues from what lies there. Returns the history: "step" and
+    "seconds" lists beside one list for each logged mean and evaluated number. Raises RalkitError if a loss is
+    not finite.
+    """
+    evaluated = {round(i * steps / points) for i in range(points + 1)}
+    history: History = {}
+    with seeded(seed):
+        start, spent = 0, 0.0
+        if checkpoint is not None and checkpoint.exists():
+            saved = store.read(checkpoint)
+            for key, part in parts.items():
+                part.load_state_dict(saved["parts"][key])
+            start, spent, history = saved["step"], saved["seconds"], saved["history"]
+            _set_random_state(saved["random"])
+            print(f"{name}: continues at step {start} of {steps}")
+        began = saved_at = time.monotonic()
+        logs: dict[str, Tensor] = {}
+        for t in tqdm(range(start, steps + 1), desc=name, initial=start, total=steps, leave=False, mininterval=2):
+            if t in evaluated and history.get("step", [-1])[-1] < t:
+                row = {key: value.item() for key, value in logs.items()}
+                if not all(abs(value) < float("inf") for value in row.values()):
+                    raise RalkitError(
+                        f"{name}: a logged value is not finite at step {t} ({row}); lower the learning rate"
+                    )
+                if evaluate is not None:
+                    with seeded(seed + 1), evaluating(parts):
+                        row |= evaluate()
+                seconds = spent + time.monotonic() - began
+                for key, value in ({"step": t, "seconds": seconds} | row).items():
+                    history.setdefault(key, []).append(value)
+                shown = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
+                print(f"{name}  {t:>6}/{steps}  {seconds:6.1f} s  {shown}", flush=True)
+            if t == steps:
+                break
+            if checkpoint is not None and time.monotonic() - saved_at > save_seconds:
+                states = {key: part.state_dict() for key, part in parts.items()}
+                elapsed = spent + time.monotonic() - began
+                store.write(
+                    checkpoint,
+                    {
+                        "parts": states,
+                        "step": t,
+                        "seconds": elapsed,
+                        "history": history,
+                        "random": _random_state(),
+                    },
+                )
+                saved_at = time.monotonic()
+            logs = step(t)
+    return history
+
+
+def draw(n: int, *arrays: Tensor, device: torch.device) -> tuple[Tensor, ...]:
+    """The same n rows of each array, drawn with replacement, on `device`; uint8 images become floats in [-1, 1]."""
+    rows = torch.randint(len(arrays[0]), (n,), device=arrays[0].device)
+    batches = (x[rows].to(device) for x in arrays)
+    return tuple(to_float(x) if x.dtype == torch.uint8 else x for x in batches)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def anneal(optimiser: torch.optim.Optimizer, lr: float, t: int, steps: int) -> None:
+    """Learning rate `lr` for the first half of the steps, then linearly to 0."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * min(1.0, 2 * (1 - t / steps))
+
+
+def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+
+
+def train_vqvae(model: VQVAE, images: Tensor, test: Tensor, cfg: VQVAEConfig, **options) -> History:
+    """Train the VQ-VAE on uint8 images (N, 3, S, S); evaluates the error and the perplexity on `test`."""
+    device = device_of(model)
+    optimiser = torch.optim.Adam(model.parameters(), cfg.lr)
+
+    def step(t: int) -> dict[str, Tensor]:
+        anneal(optimiser, cfg.lr, t, cfg.steps)
+        (x,) = draw(cfg.batch, images, device=device)
+        loss, logs = vqvae_loss(model, x, cfg.beta)
+        descend(loss, optimiser)
+        return logs
+
+    def evaluate() -> dict[str, float]:
+        x = to_float(test.to(device))
+        codes = model.encode(x)
+        return {
+            "test_mse": F.mse_loss(model.decode(codes), x).item(),
+            "test_perplexity": perplexity(codes, model.K).item(),
+        }
+
+    parts = {"model": model.train(), "optimiser": optimiser}
+    return fit("VQ-VAE", parts, step, cfg.steps, evaluate=evaluate, **options)
+
+
+def train_factors(net: FactorNet, images: Tensor, factors: Tensor, cfg: FactorConfig, **options) -> History:
+    """Train the classifier of the factors (N, F) of uint8 faces (N, 3, S, S)."""
+    device = device_of(net)
+    optimiser = torch.optim.Adam(net.parameters(), cfg.lr)
+
+    def step(t: int) -> dict[str, Tensor]:
+        anneal(optimiser, cfg.lr, t, cfg.steps)
+        x, truth = draw(cfg.batch, images, factors, device=device)
+        logits = net(x)
+        loss = sum(F.cross_entropy(z, truth[:, i]) for i, z in enumerate(logits))
+        descend(loss, optimiser)
+        right = torch.stack([z.argmax(1) == truth[:, i] for i, z in enumerate(logits)])
+        return {"loss": loss.detach(), "accuracy": right.float().mean()}
+
+    return fit("factor network", {"net": net.train(), "optimiser": optimiser}, step, cfg.steps, **options)
+
+
+def train_mle(
+    prior: PixelCNN, codes: Tensor, cfg: PriorConfig, *, evaluate: Evaluation, decay: bool = True, **options
+) -> History:
+    """Train a prior by maximum likelihood on codes (N, H, W); logs nats per image."""
+    optimiser = torch.optim.Adam(prior.parameters(), cfg.lr)
+
+    def step(t: int) -> dict[str, Tensor]:
+        if decay:
+            anneal(optimiser, cfg.lr, t, cfg.steps)
+        (batch,) = draw(cfg.batch, codes, device=codes.device)
+        nll = -prior.log_prob(batch).sum((1, 2)).mean()
+        descend(nll, optimiser)
+        return {"NLL_train": nll.detach()}
+
+    parts = {"prior": prior.train(), "optimiser": optimiser}
+    return fit(parts=parts, step=step, steps=cfg.steps, evaluate=evaluate, **options)
+
+
+def train_ral(
+    prior: PixelCNN, critic: PatchCritic, decode: Decoder, codes: Tensor, cfg: RalConfig, **options
+) -> History:
+    """Warm the critic up, then fine-tune the prior by RAL against real codes (N, H, W); steps count its updates."""
+    betas = (0.5, 0.999)  # section 4.4
+    prior_optimiser = torch.optim.Adam(prior.parameters(), cfg.lr_prior, betas)
+    critic_optimiser = torch.optim.Adam(critic.parameters(), cfg.lr_critic, betas)
+    prior.eval()  # no dropout: the network that is differentiated must be the one that was sampled from
+    checkpoint = options.get("checkpoint")
+    if checkpoint is None or not checkpoint.exists():  # a checkpoint holds a critic that is warm
+        with seeded(options["seed"]):
+            warm_up(prior, decode, critic, critic_optimiser, codes, cfg)
+
+    def step(t: int) -> dict[str, Tensor]:
+        if cfg.anneal:
+            anneal(prior_optimiser, cfg.lr_prior, t, cfg.updates)
+        return ral_iteration(prior, decode, critic, prior_optimiser, critic_optimiser, codes, cfg)
+
+    parts = {
+        "prior": prior,
+        "critic": critic,
+        "prior_optimiser": prior_optimiser,
+        "critic_optimiser": critic_optimiser,
+    }
+    return fit(parts=parts, step=step, steps=cfg.updates, **options)
+
+
+def train_critic(
+    critic: PatchCritic,
+    prior: PixelCNN,
+    decode: Decoder,
+    codes: Tensor,
+    cfg: RalConfig,
+    updates: int,
+    **options,
+) -> History:
+    """Train a critic alone against a prior that stands still, for `updates` steps."""
+    optimiser = torch.optim.Adam(critic.parameters(), cfg.lr_critic, (0.5, 0.999))
+
+    def step(t: int) -> dict[str, Tensor]:
+        (real,) = draw(cfg.critic_batch, codes, device=codes.device)
+        fake = sample(prior, cfg.critic_batch, codes.shape[1:])
+        return {"critic_loss": critic_update(critic, optimiser, decode(real), decode(fake), cfg)}
+
+    return fit(parts={"critic": critic, "optimiser": optimiser}, step=step, steps=updates, **options)

@@ -1,0 +1,62 @@
+"""The critic's losses against closed forms."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ralkit.critic import PatchCritic, image_score, logistic_r1, squared_gradient, wgan_gp
+from ralkit.errors import RalkitError
+
+
+class LinearCritic(nn.Module):
+    """Two scores an image, the mean of which is <w, x>."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(shape))
+
+    def forward(self, x):
+        score = (self.w * x).flatten(1).sum(1)
+        return torch.stack([score - 1, score + 1], 1)[:, None]
+
+
+def test_gradient_penalty_of_a_linear_critic():
+    critic = LinearCritic((3, 4, 4))
+    real, fake = torch.randn(5, 3, 4, 4), torch.randn(5, 3, 4, 4)
+    size = critic.w.norm()
+    expected = critic(fake).mean() - critic(real).mean() + 10 * (size - 1) ** 2
+    torch.testing.assert_close(wgan_gp(critic, real, fake, 10.0), expected)
+    expected = F.softplus(critic(fake)).mean() + F.softplus(-critic(real)).mean() + 5 * size**2
+    torch.testing.assert_close(logistic_r1(critic, real, fake, 10.0), expected)
+
+
+def test_penalty_is_per_image():
+    """The gradient of one image's score does not depend on the batch, and its norm runs over all its pixels."""
+    critic, x = PatchCritic(2, 4, "layer"), torch.randn(6, 3, 16, 16)
+    torch.testing.assert_close(squared_gradient(critic, x)[2:3], squared_gradient(critic, x[2:3]))
+    one = x[:1].clone().requires_grad_()
+    (g,) = torch.autograd.grad(image_score(critic(one))[0], one)
+    torch.testing.assert_close(squared_gradient(critic, x)[0], g.square().sum())
+
+
+def test_interpolates_between_real_and_fake(monkeypatch):
+    """Where the critic is only flat beyond both sets, the penalty sees the line between them, not its ends."""
+    seen = []
+    critic = LinearCritic((3, 2, 2))
+    monkeypatch.setattr("ralkit.critic.squared_gradient", lambda c, x: seen.append(x) or torch.ones(len(x)))
+    wgan_gp(critic, torch.ones(64, 3, 2, 2), torch.zeros(64, 3, 2, 2))
+    epsilon = seen[0][:, 0, 0, 0]
+    assert (seen[0] == epsilon[:, None, None, None]).all()
+    assert epsilon.min() < 0.2
+    assert epsilon.max() > 0.8
+
+
+@pytest.mark.parametrize(("stages", "size", "side"), [(3, 32, 4), (5, 128, 4), (2, 24, 6)])
+def test_score_map_size(stages, size, side):
+    assert PatchCritic(stages, 4)(torch.zeros(2, 3, size, size)).shape == (2, side, side)
+
+
+def test_unknown_norm():
+    with pytest.raises(RalkitError, match="must be one of none, layer"):
+        PatchCritic(2, 4, "batch")

@@ -1,0 +1,131 @@
+"""Artefacts: made once, keyed by what made them, the same numbers from the same seed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ralkit.errors import RalkitError
+from ralkit.experiment import METHODS, Experiment, markdown_table
+from ralkit.plots import new_figure
+from ralkit.report import write_report
+
+
+@pytest.fixture
+def tiny(smoke):
+    """The smoke preset, smaller still."""
+    return replace(
+        smoke,
+        n_train=64,
+        n_test=64,
+        vqvae=replace(smoke.vqvae, steps=3),
+        factors=replace(smoke.factors, steps=3),
+        oracle=replace(smoke.oracle, steps=3),
+        generator=replace(smoke.generator, steps=3),
+        ral=replace(smoke.ral, warmup=2, updates=2),
+        n_oracle=64,
+        n_eval=32,
+        n_curve=32,
+        points=1,
+        seeds=1,
+    )
+
+
+def test_two_runs_give_the_same_numbers(tiny, tmp_path):
+    numbers = []
+    for name in ("a", "b"):
+        exp = Experiment(tiny, seed=4, root=tmp_path / name)
+        row = {m: exp.measure(m, 4) for m in METHODS}
+        curves = {k: v for h in exp.histories.values() for k, v in h.items() if k != "seconds"}
+        numbers.append((row, exp.floors, curves))
+    assert numbers[0] == numbers[1]
+
+
+def test_what_is_there_is_loaded_and_what_changed_is_made_again(tiny, tmp_path, capsys):
+    first = Experiment(tiny, seed=4, root=tmp_path)
+    weights = first.generator("RAL single", 4).state_dict()
+    made = {p.name: p.stat().st_mtime_ns for p in first.artefacts.iterdir()}
+    assert not [name for name in made if not name.endswith(".pt")]  # no checkpoint is left
+
+    again = Experiment(tiny, seed=4, root=tmp_path)
+    capsys.readouterr()
+    loaded = again.generator("RAL single", 4).state_dict()
+    assert capsys.readouterr().out == ""
+    assert all(torch.equal(loaded[k], weights[k]) for k in weights)
+    assert {p.name: p.stat().st_mtime_ns for p in again.artefacts.iterdir()} == made
+    assert again.histories == first.histories
+
+    other = Experiment(replace(tiny, ral=replace(tiny.ral, gamma=0.5)), seed=4, root=tmp_path)
+    other.generator("RAL single", 4)
+    assert other.keys["MLE 4"] == first.keys["MLE 4"]
+    assert other.keys["RAL single 4"] != first.keys["RAL single 4"]
+    deeper = Experiment(replace(tiny, vqvae=replace(tiny.vqvae, lr=1e-4)), seed=4, root=tmp_path)
+    deeper.generator("MLE", 4)
+    assert deeper.keys["MLE 4"] != first.keys["MLE 4"]  # made from other codes
+
+
+def test_a_damaged_artefact_is_named(tiny, tmp_path):
+    exp = Experiment(tiny, root=tmp_path)
+    _ = exp.vqvae
+    (path,) = exp.artefacts.glob("vqvae-*.pt")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RalkitError, match=path.name):
+        _ = Experiment(tiny, root=tmp_path).vqvae
+
+
+def test_runs_side_by_side(smoke, tmp_path, capsys):
+    """Two processes leave what this one then loads; the words of one that fails arrive."""
+    exp = Experiment(smoke, root=tmp_path)
+    exp.train(["MLE"], exp.seeds)
+    assert {line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("MLE")} == {"1", "2"}
+    assert {"MLE 1", "MLE 2"} <= exp.histories.keys()
+    again = Experiment(smoke, root=tmp_path)
+    again.train(["MLE"], again.seeds)  # nothing to train, but the histories are asked for
+    assert {"MLE 1", "MLE 2"} <= again.histories.keys()
+    with pytest.raises(RalkitError, match="training GAN 1 failed: unknown method 'GAN'"):
+        exp._train_apart("GAN", 1, threads=1)
+
+
+def test_figures_tables_and_report(tiny, tmp_path):
+    exp = Experiment(tiny, root=tmp_path)
+    figure, ((ax,),) = new_figure()
+    ax.plot([0, 1])
+    exp.save_figure("figure-4", figure, "Fig. 4", data={"x": [1]})
+    rows = [{"method": "MLE", "NLL": 1.23456}]
+    exp.save_table("table-1", rows, "Table 1", note="So it is.", paper=[{"method": "MLE", "NLL": 7.55}])
+    origin = json.loads((exp.figures / "table-1.json").read_text())["origin"]
+    assert origin["preset"] == "smoke"
+    assert origin["configuration"]["ral"]["rollouts"] == tiny.ral.rollouts
+    assert origin["dataset"]["train"] == 64
+    assert (exp.figures / "table-1.csv").read_text() == "method,NLL\nMLE,1.23456\n"
+    report = write_report(exp.figures, {"03_oracle": 1.25}).read_text()
+    for part in (
+        "## Table 1",
+        "| MLE | 1.235 |",
+        "| MLE | 7.55 |",
+        "So it is.",
+        "![Fig. 4](figure-4.png)",
+        "03_oracle",
+    ):
+        assert part in report
+
+
+def test_other_peoples_pictures_stay_out_of_the_committed_folder(tiny, tmp_path):
+    assert Experiment(tiny, "some/celeba.zip", root=tmp_path).figures == tmp_path / "runs/smoke-celeba/figures"
+    assert Experiment(tiny, root=tmp_path).figures == tmp_path / "figures/smoke"
+
+
+def test_unknown_method(tiny, tmp_path):
+    with pytest.raises(RalkitError, match="unknown method 'GAN'; there are: MLE"):
+        Experiment(tiny, root=tmp_path).generator("GAN", 1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
+def test_the_gpu_preset_without_a_gpu():
+    with pytest.raises(RalkitError, match="needs a CUDA GPU and torch sees none; use --preset quick"):
+        Experiment("gpu")
+
+
+def test_markdown_table():
+    assert markdown_table([{"a": 1, "b": 0.123456}]) == "| a | b |\n| --- | --- |\n| 1 | 0.1235 |"

@@ -1,0 +1,231 @@
+"""RAL against its equations: unbiased REINFORCE by enumeration, Eq. 3 by a double loop, the baseline's invariance."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import make_prior
+
+from ralkit.critic import PatchCritic, image_score
+from ralkit.errors import RalkitError
+from ralkit.presets import RalConfig
+from ralkit.ral import (
+    advantages,
+    assess,
+    gradient_cosine,
+    gradient_snr,
+    make_critic,
+    normalise,
+    part_gradients,
+    policy_gradient_loss,
+    ral_iteration,
+    returns,
+    rewards,
+)
+from ralkit.sampling import sample
+
+MAPS = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)  # all 81 maps
+
+
+@pytest.fixture
+def tiny():
+    return make_prior(K=3, channels=4, layers=1, k=3, output_layers=0)
+
+
+def flat_gradient(loss, prior):
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(prior.parameters()))])
+
+
+def estimator_mean(prior, A, maps=MAPS):
+    """Expectation of sum_t A_t grad log G(a_t | s_t) over all maps, exactly."""
+    log_prob = prior.log_prob(maps).flatten(1)
+    p = log_prob.sum(1).exp().detach()
+    return flat_gradient((p * (A * log_prob).sum(1)).sum(), prior)
+
+
+def causal_rewards():
+    """Rewards r_1 .. r_4 of every map, of which r_k depends on the codes c_0 .. c_(k-1) only."""
+    r = torch.empty(81, 4)
+    for k in range(1, 5):
+        prefix = MAPS.flatten(1)[:, :k] @ (3 ** torch.arange(k))
+        r[:, k - 1] = torch.randn(3**k)[prefix]
+    return r
+
+
+@pytest.mark.parametrize("gamma", [0.7, 1.0])
+def test_reinforce_is_unbiased(tiny, gamma):
+    """The estimator's mean over all 81 maps is the gradient of the expected return: for rewards that do not depend
+    on later codes, the discounted return of each state; for the single reward, gamma^(T-1-t) D(x)."""
+    r = causal_rewards()
+    # sum_k r_k: code t is credited with what follows, each later reward weighted by gamma for its distance. Its
+    # gradient is that of sum over t of the expectation of Q_t, moved through the choice of a_t alone.
+    for rewards_ in (r, rewards(torch.randn(81, 2, 2), (2, 2), "single")):
+        Q, log_prob = returns(rewards_, gamma), tiny.log_prob(MAPS).flatten(1)
+        states = torch.cat([torch.zeros(81, 1), log_prob[:, :-1].cumsum(1)], 1).exp().detach()  # p(s_t)
+        after = (log_prob.sum(1, keepdim=True) - log_prob.cumsum(1)).exp().detach()  # p(what follows a_t)
+        expected = flat_gradient((states * log_prob.exp() * after * Q).sum(), tiny)
+        torch.testing.assert_close(estimator_mean(tiny, Q), expected, atol=1e-5, rtol=1e-4)
+    if gamma == 1.0:
+        for rewards_ in (r, rewards(torch.randn(81, 2, 2), (2, 2), "single")):
+            expected = flat_gradient((tiny.log_prob(MAPS).sum((1, 2)).exp() * rewards_.sum(1)).sum(), tiny)
+            torch.testing.assert_close(estimator_mean(tiny, returns(rewards_, 1.0)), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_intermediate_reward_leaves_out_what_a_code_does_to_earlier_patches(tiny):
+    """A patch's score depends on later codes too, which Eq. 3 does not credit them with: with every reward counted
+    for every code the estimator is unbiased for E[sum of rewards], with rewards to come only it is not."""
+    r = rewards(torch.randn(81, 2, 2), (2, 2), "intermediate")
+    expected = flat_gradient((tiny.log_prob(MAPS).sum((1, 2)).exp() * r.sum(1)).sum(), tiny)
+    whole = estimator_mean(tiny, r.sum(1, keepdim=True).expand(-1, 4))
+    torch.testing.assert_close(whole, expected, atol=1e-5, rtol=1e-4)
+    to_come = estimator_mean(tiny, returns(r, 1.0))
+    assert (to_come - expected).norm() > 0.05 * expected.norm()
+
+
+@pytest.mark.parametrize("gamma", [0.7, 1.0])
+@pytest.mark.parametrize("reward", ["single", "intermediate"])
+def test_leave_one_out_is_unbiased(tiny, reward, gamma):
+    """Over all 81^2 pairs of roll-outs, the estimator with the other's return as baseline has the same mean."""
+    Q = returns(rewards(torch.randn(81, 2, 2), (2, 2), reward), gamma)
+    a, b = torch.cartesian_prod(torch.arange(81), torch.arange(81)).T
+    A = torch.stack([advantages(pair, "leave-one-out") for pair in torch.stack([Q[a], Q[b]], 1)])
+    log_prob = tiny.log_prob(MAPS).flatten(1)
+    p = log_prob.sum(1).exp().detach()
+    loss = -(torch.stack([log_prob[a], log_prob[b]], 1) * A).sum(2).mean(1)
+    mean = flat_gradient(-(p[a] * p[b] * loss).sum(), tiny)
+    torch.testing.assert_close(mean, estimator_mean(tiny, Q), atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.9, 0.99, 1.0])
+def test_returns_by_a_double_loop(gamma):
+    r = torch.randn(3, 12)
+    Q, T = torch.zeros_like(r), 12
+    for t in range(T):
+        for k in range(t + 1, T + 1):
+            Q[:, t] += gamma ** (k - t - 1) * r[:, k - 1]
+    torch.testing.assert_close(returns(r, gamma), Q)
+
+
+def test_single_reward_is_the_mean_score_at_the_end():
+    S = torch.randn(4, 2, 2)
+    r = rewards(S, (3, 5), "single")
+    assert (r[:, :-1] == 0).all()
+    torch.testing.assert_close(r[:, -1], image_score(S))
+
+
+def test_intermediate_rewards_are_the_upsampled_scores():
+    S = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    nearest = rewards(S, (4, 4), "intermediate", "nearest").view(4, 4)
+    assert nearest.tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
+    bilinear = rewards(S, (4, 4), "intermediate", "bilinear").view(4, 4)
+    torch.testing.assert_close(bilinear[0], torch.tensor([1, 1.25, 1.75, 2]))
+    torch.testing.assert_close(bilinear[:, 0], torch.tensor([1, 1.5, 2.5, 3]))
+    torch.testing.assert_close(rewards(S, (2, 2), "intermediate").view(2, 2), S[0])
+
+
+def test_normalisation():
+    fake, real = torch.tensor([[[-1.0, 2.0]]]), torch.tensor([[[3.0, -4.0]]])
+    assert normalise(fake, real, "max").flatten().tolist() == [-0.25, 0.5]
+    torch.testing.assert_close(normalise(fake, real, "min-max").flatten(), torch.tensor([3 / 7 * 2 - 1, 6 / 7 * 2 - 1]))
+    assert normalise(fake, real, "none") is fake
+
+
+@pytest.mark.parametrize("reward", ["single", "intermediate"])
+def test_a_constant_added_to_the_critic(tiny, reward):
+    """A WGAN critic is defined up to a constant: with leave-one-out the gradient does not feel it, without it does."""
+    codes, S, real = MAPS[::7], torch.randn(12, 2, 2), torch.randn(12, 2, 2)
+    gradients = {}
+    for baseline in ("none", "leave-one-out"):
+        cfg = RalConfig(reward=reward, baseline=baseline, normalise="none")
+        for shift in (0.0, 5.0):
+            A = assess(S + shift, real + shift, (2, 2), cfg)
+            loss = policy_gradient_loss(tiny.log_prob(codes).flatten(1), A)
+            gradients[baseline, shift] = flat_gradient(loss, tiny)
+    torch.testing.assert_close(gradients["leave-one-out", 0.0], gradients["leave-one-out", 5.0], atol=1e-4, rtol=1e-3)
+    assert (gradients["none", 0.0] - gradients["none", 5.0]).norm() > 0.1 * gradients["none", 0.0].norm()
+
+
+def test_leave_one_out_by_hand():
+    Q = torch.randn(5, 3)
+    A = torch.stack([Q[i] - torch.cat([Q[:i], Q[i + 1 :]]).mean(0) for i in range(5)])
+    torch.testing.assert_close(advantages(Q, "leave-one-out"), A)
+
+
+def small_ral(**changes):
+    cfg = RalConfig(
+        rollouts=64, critic_batch=8, critic_updates=2, critic_channels=4, critic_stages=2, lr_prior=1e-2,
+        baseline="leave-one-out", normalise="none",
+    )  # fmt: skip
+    return replace(cfg, **changes)
+
+
+def one_hot_images(codes):
+    """A stand-in for the decoder: code k of a map becomes a square of colour channel k."""
+    return torch.eye(3)[codes].movedim(-1, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def test_iterations_raise_the_reward(tiny):
+    """Against a critic that stands still and likes symbol 0, RAL makes symbol 0 frequent."""
+
+    class LikesZero(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x):
+            return x[:, 0, ::4, ::4] + 0 * self.w * x[:, 0, ::4, ::4]
+
+    cfg, critic = small_ral(critic_updates=1), LikesZero()
+    optimisers = torch.optim.Adam(tiny.parameters(), 1e-2), torch.optim.Adam(critic.parameters())
+    before = (sample(tiny, 2000, (2, 2)) == 0).float().mean()
+    for _ in range(60):
+        ral_iteration(tiny, one_hot_images, critic, *optimisers, MAPS, cfg)
+    assert (sample(tiny, 2000, (2, 2)) == 0).float().mean() > before + 0.3
+
+
+def test_an_iteration_moves_both_networks_and_no_more(tiny):
+    cfg = small_ral()
+    critic = make_critic(cfg)
+    assert isinstance(critic, PatchCritic)
+    optimisers = torch.optim.Adam(tiny.parameters()), torch.optim.Adam(critic.parameters())
+    before = [p.clone() for p in (*tiny.parameters(), *critic.parameters())]
+    logs = ral_iteration(tiny, one_hot_images, critic, *optimisers, MAPS, cfg)
+    after = [*tiny.parameters(), *critic.parameters()]
+    assert sum((a != b).any().item() for a, b in zip(after, before, strict=True)) > len(before) - 3
+    assert all(torch.isfinite(v) for v in logs.values())
+
+
+def test_snr_tells_signal_from_noise(tiny):
+    codes = sample(tiny, 2000, (2, 2))
+    signal = (codes == 0).float().flatten(1)
+    noise = torch.randn(len(codes), 4)
+    A = advantages(returns(signal, 1.0), "leave-one-out")
+    assert gradient_snr(part_gradients(tiny, codes, A)) > 5
+    assert 0.5 < gradient_snr(part_gradients(tiny, codes, noise)) < 1.7
+
+
+def test_cosine_of_expected_gradients(tiny):
+    """Noise added to a gradient makes its mean's direction uncertain, but its expectation's no less alike."""
+    codes = sample(tiny, 4000, (2, 2))
+    A = advantages(returns((codes == 0).float().flatten(1), 1.0), "leave-one-out")
+    g = part_gradients(tiny, codes, A)
+    noisy = part_gradients(tiny, codes, A + torch.randn(len(codes), 1))
+    assert gradient_cosine(g, -3 * g) == pytest.approx(-1, abs=1e-3)
+    plain = torch.cosine_similarity(g.mean(0), noisy.mean(0), dim=0).item()
+    assert gradient_cosine(g, noisy) > plain
+    assert gradient_cosine(g, noisy) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rewards(torch.zeros(2, 2, 2), (4, 4), "dense"), "single or intermediate"),
+        (lambda: normalise(torch.zeros(1), torch.zeros(1), "std"), "max, min-max or none"),
+        (lambda: advantages(torch.zeros(2, 2), "mean"), "none or leave-one-out"),
+        (lambda: advantages(torch.zeros(1, 2), "leave-one-out"), "at least 2"),
+    ],
+)
+def test_unknown_options(call, message):
+    with pytest.raises(RalkitError, match=message):
+        call()

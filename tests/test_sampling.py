@@ -1,0 +1,99 @@
+"""The cached sampler against full forward passes, and its distribution against exact probabilities."""
+
+import itertools
+
+import pytest
+import torch
+from conftest import make_prior
+
+from ralkit.errors import RalkitError
+from ralkit.sampling import cached_logits, choose, sample, sample_naive
+
+VARIANTS = [
+    dict(layers=1, k=3),
+    dict(layers=3, k=5),
+    dict(layers=2, k=7, output_layers=0),
+    dict(layers=5, k=5, output_layers=3),
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("batch", "shape"), [(1, (4, 4)), (3, (6, 9)), (17, (7, 2)), (2, (1, 5))])
+def test_cached_logits_are_the_full_ones(variant, batch, shape):
+    prior = make_prior(**variant)
+    codes = torch.randint(7, (batch, *shape))
+    with torch.no_grad():
+        torch.testing.assert_close(cached_logits(prior, codes), prior(codes), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("given_rows", [0, 1, 3, 5])
+def test_the_same_numbers_give_the_same_codes(given_rows):
+    prior, given = make_prior(), torch.randint(7, (6, 5, 4))
+    options = dict(temperature=0.8, given=given, given_rows=given_rows)
+    fast = sample(prior, 6, (5, 4), generator=torch.Generator().manual_seed(3), chunk=4, **options)
+    slow = sample_naive(prior, 6, (5, 4), generator=torch.Generator().manual_seed(3), **options)
+    assert (fast == slow).all()
+    assert (fast[:, :given_rows] == given[:, :given_rows]).all()
+    assert given_rows == 5 or (fast[:, given_rows:] != given[:, given_rows:]).any()
+
+
+def test_samples_have_the_priors_distribution():
+    prior, n = make_prior(K=3, layers=2, k=3), 40_000
+    maps = torch.tensor(list(itertools.product(range(3), repeat=4)))
+    with torch.no_grad():
+        p = prior.log_prob(maps.view(-1, 2, 2)).sum((1, 2)).exp()
+    drawn = sample(prior, n, (2, 2)).flatten(1) @ torch.tensor([27, 9, 3, 1])
+    seen = torch.bincount(drawn, minlength=81) / n
+    # Five standard errors, for all 81 maps at once.
+    assert ((seen - p).abs() < 5 * (p * (1 - p) / n).sqrt() + 1e-4).all()
+
+
+def test_temperature_sharpens():
+    prior = make_prior()
+    entropies = []
+    for temperature in (0.5, 1.0, 2.0):
+        codes = sample(prior, 500, (4, 4), temperature=temperature)
+        entropies.append(-prior.log_prob(codes).sum((1, 2)).mean().item())
+    assert entropies == sorted(entropies)
+
+
+def test_choose_inverts_the_distribution_function():
+    logits = torch.tensor([[0.5, 0.25, 0.25]]).log().expand(4, 3)
+    assert choose(logits, torch.tensor([0.0, 0.49, 0.51, 0.9999999])).tolist() == [0, 0, 1, 2]
+
+
+def test_a_symbol_without_probability_is_never_chosen():
+    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf]])
+    assert choose(logits.expand(2, 3), torch.tensor([0.0, 1 - 2**-24])).tolist() == [1, 1]
+
+
+def test_dropout_is_off_and_the_mode_is_kept():
+    prior = make_prior()
+    prior.layers[0].dropout.p = 0.9
+    prior.train()
+    codes = sample(prior, 4, (3, 3), generator=torch.Generator().manual_seed(0))
+    assert prior.training
+    assert (codes == sample(prior.eval(), 4, (3, 3), generator=torch.Generator().manual_seed(0))).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(temperature=0), "temperature is 0"),
+        (dict(given_rows=2), "need codes of that shape"),
+        (dict(given_rows=2, given=torch.zeros(3, 4, 5, dtype=torch.long)), "need codes of that shape"),
+        (dict(given_rows=9, given=torch.zeros(3, 4, 4, dtype=torch.long)), "9 given rows"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(RalkitError, match=message):
+        sample(make_prior(), 3, (4, 4), **options)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_cached_logits_on_cuda():
+    prior, codes = make_prior().double().cuda(), torch.randint(7, (3, 6, 9)).cuda()
+    with torch.no_grad():
+        torch.testing.assert_close(cached_logits(prior, codes), prior(codes), atol=1e-8, rtol=0)
+    assert sample(prior, 5, (4, 4)).is_cuda

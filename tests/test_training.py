@@ -1,0 +1,145 @@
+"""Exact resume: a run killed at any moment and started again ends with the same bits."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import make_prior
+from torch import nn
+
+from ralkit import store
+from ralkit.errors import RalkitError
+from ralkit.presets import PriorConfig, RalConfig, VQVAEConfig
+from ralkit.ral import make_critic
+from ralkit.training import fit, seeded, train_mle, train_ral, train_vqvae
+from ralkit.vqvae import VQVAE
+
+CODES = torch.randint(7, (64, 4, 4), generator=torch.Generator().manual_seed(5))
+
+
+class Killed(Exception):
+    pass
+
+
+def run_vqvae(checkpoint, **options):
+    torch.manual_seed(0)
+    model = VQVAE(1, 8, 4, 7, 4)
+    images = torch.randint(256, (32, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    cfg = VQVAEConfig(batch=8, steps=12)
+    history = train_vqvae(model, images, images[:8], cfg, seed=3, checkpoint=checkpoint, points=3, **options)
+    return model.state_dict(), history
+
+
+def run_mle(checkpoint, **options):
+    prior = make_prior()
+    prior.layers[0].dropout.p = 0.3  # draws from the global generator, whose state must be kept as well
+    cfg = PriorConfig(batch=8, steps=12)
+    watch = lambda: {"x": torch.rand(()).item()}  # noqa: E731
+    history = train_mle(prior, CODES, cfg, evaluate=watch, name="p", seed=3, checkpoint=checkpoint, points=3, **options)
+    return prior.state_dict(), history
+
+
+def run_ral(checkpoint, **options):
+    prior = make_prior()
+    cfg = RalConfig(
+        rollouts=8, critic_batch=4, critic_updates=2, warmup=3, updates=12, lr_prior=1e-2, critic_channels=4,
+        critic_stages=2, baseline="leave-one-out",
+    )  # fmt: skip
+    with seeded(1):
+        critic = make_critic(cfg)
+    decode = lambda c: torch.eye(7)[c].movedim(-1, 1)[:, :3].repeat_interleave(4, 2).repeat_interleave(4, 3)  # noqa: E731
+    history = train_ral(prior, critic, decode, CODES, cfg, name="r", seed=3, checkpoint=checkpoint, points=3, **options)
+    return prior.state_dict() | {f"critic.{k}": v for k, v in critic.state_dict().items()}, history
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("run", [run_vqvae, run_mle, run_ral])
+@pytest.mark.parametrize("at", [1, 5, 11])
+def test_resume_is_exact(run, at, tmp_path, monkeypatch):
+    whole, history = run(None)
+    checkpoint = tmp_path / "c"
+    writes, write = [], store.write
+
+    def write_then_die(path, content):
+        write(path, content)
+        writes.append(content["step"])
+        if len(writes) == at:
+            raise Killed
+
+    monkeypatch.setattr(store, "write", write_then_die)
+    with pytest.raises(Killed):
+        run(checkpoint, save_seconds=0.0)
+    assert writes == list(range(at))
+    monkeypatch.setattr(store, "write", write)
+    torch.rand(17)  # another state of the global generator
+    resumed, history_2 = run(checkpoint)
+    assert same(whole, resumed)
+    history.pop("seconds"), history_2.pop("seconds")
+    assert history == history_2
+
+
+CHILD = """
+import sys, time, torch
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import test_training
+step_time = float(sys.argv[2])
+import ralkit.training as training
+original = training.descend
+training.descend = lambda *a: (time.sleep(step_time), original(*a))
+state, _ = test_training.run_mle(Path(sys.argv[1]), save_seconds=0.0)
+torch.save(state, sys.argv[1] + ".end")
+"""
+
+
+def test_kill_9(tmp_path):
+    """The real thing: a process killed by SIGKILL in the middle, then another that goes on."""
+    whole, _ = run_mle(None)
+    code = CHILD.format(tests=os.path.dirname(__file__))
+    command = [sys.executable, "-c", code, str(tmp_path / "c")]
+    victim = subprocess.Popen([*command, "0.5"], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "c").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert not (tmp_path / "c.end").exists()
+    assert store.read(tmp_path / "c")["step"] < 12
+    done = subprocess.run([*command, "0"], capture_output=True, text=True, check=True)
+    assert "continues at step" in done.stdout
+    assert same(whole, torch.load(tmp_path / "c.end", weights_only=True))
+
+
+def test_evaluation_does_not_change_the_run():
+    a, _ = run_mle(None)
+    prior = make_prior()
+    prior.layers[0].dropout.p = 0.3
+    train_mle(prior, CODES, PriorConfig(batch=8, steps=12), evaluate=dict, name="p", seed=3, points=1)
+    assert same(a, prior.state_dict())
+
+
+def test_the_callers_random_numbers_go_on():
+    torch.manual_seed(9)
+    expected = torch.rand(3)
+    torch.manual_seed(9)
+    run_mle(None)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    model = nn.Linear(1, 1)
+    with pytest.raises(RalkitError, match="not finite at step 4"):
+        fit("x", {"model": model}, lambda t: {"loss": torch.tensor(float("nan"))}, 8, seed=0, points=2)
+
+
+def test_a_corrupt_checkpoint_is_named(tmp_path):
+    (tmp_path / "c").write_bytes(b"not a checkpoint, but long enough to have a digest at its end")
+    with pytest.raises(RalkitError, match="c is damaged"):
+        run_mle(tmp_path / "c")

@@ -1,0 +1,101 @@
+"""The EMA codebook against a slow numpy version; dead codes; straight-through gradient; shapes."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ralkit.vqvae import VQVAE, Codebook, perplexity, vqvae_loss
+
+
+def numpy_update(vectors, counts, sums, z, decay):
+    """One step of the moving averages, one vector at a time; no revival."""
+    flat = z.transpose(0, 2, 3, 1).reshape(-1, z.shape[1])
+    codes = np.array([np.argmin([((x - e) ** 2).sum() for e in vectors]) for x in flat])
+    new_counts, new_sums = counts.copy(), sums.copy()
+    for i in range(len(vectors)):
+        chosen = flat[codes == i]
+        new_counts[i] = decay * counts[i] + (1 - decay) * len(chosen)
+        new_sums[i] = decay * sums[i] + (1 - decay) * chosen.sum(0)
+    return codes, new_counts, new_sums, new_sums / new_counts[:, None]
+
+
+def test_ema_against_numpy():
+    book = Codebook(6, 3, decay=0.9, revive_below=0.0)
+    z = torch.randn(4, 3, 5, 2)
+    book(z)  # places the vectors
+    for _ in range(4):
+        z = torch.randn(4, 3, 5, 2)
+        state = [t.double().numpy().copy() for t in (book.vectors, book.counts, book.sums)]
+        codes, counts, sums, vectors = numpy_update(*state, z.double().numpy(), 0.9)
+        seen = book(z)[1]
+        assert (seen.flatten().numpy() == codes).all()
+        np.testing.assert_allclose(book.counts.numpy(), counts, rtol=1e-5)
+        np.testing.assert_allclose(book.sums.numpy(), sums, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(book.vectors.numpy(), vectors, rtol=1e-4, atol=1e-5)
+
+
+def test_placed_on_outputs_of_the_first_batch():
+    book, z = Codebook(5, 2, revive_below=0.0), torch.randn(2, 2, 3, 3)
+    book._place(z)
+    outputs = z.movedim(1, -1).flatten(0, -2)
+    assert all((outputs == e).all(1).any() for e in book.vectors)
+
+
+def test_dead_codes_are_revived():
+    book, z = Codebook(8, 2, decay=0.5, revive_below=0.5), torch.randn(8, 2, 4, 4)
+    book(z)
+    with torch.no_grad():  # seven vectors far from everything, with nobody near
+        book.vectors[1:] = 1000.0
+        book.sums[1:] = book.vectors[1:] * 1e-3
+        book.counts[1:] = 1e-3
+    book(z)
+    assert (book.vectors.abs() < 100).all()
+    assert perplexity(book.nearest(z), 8) > 3
+
+
+def test_eval_mode_changes_nothing():
+    book = Codebook(5, 2)
+    book(torch.randn(2, 2, 3, 3))
+    before = {k: v.clone() for k, v in book.state_dict().items()}
+    book.eval()(torch.randn(2, 2, 3, 3))
+    assert all((v == before[k]).all() for k, v in book.state_dict().items())
+
+
+def test_straight_through_gradient():
+    book = Codebook(5, 2).eval()
+    z = torch.randn(1, 2, 3, 3, requires_grad=True)
+    quantised, codes, commitment = book(z)
+    torch.testing.assert_close(quantised, book.lookup(codes))
+    weights = torch.randn_like(quantised)
+    (g,) = torch.autograd.grad((quantised * weights).sum(), z, retain_graph=True)
+    torch.testing.assert_close(g, weights)
+    torch.testing.assert_close(commitment, F.mse_loss(z, book.lookup(codes)))
+
+
+def test_perplexity():
+    assert perplexity(torch.tensor([0, 1, 2, 3]), 9).item() == pytest.approx(4)
+    assert perplexity(torch.zeros(7, dtype=torch.long), 9).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("stages", "size"), [(1, 16), (2, 32), (3, 32)])
+def test_shapes_and_round_trip(stages, size):
+    model = VQVAE(stages, 8, 4, 16, 6).eval()
+    x = torch.rand(2, 3, size, size) * 2 - 1
+    codes = model.encode(x)
+    assert codes.shape == (2, size >> stages, size >> stages)
+    torch.testing.assert_close(model.decode(codes), model(x)[0].clamp(-1, 1))
+
+
+def test_training_lowers_the_error():
+    model = VQVAE(2, 16, 8, 16, 8)
+    x = torch.rand(16, 3, 1, 1).mul(2).sub(1).expand(16, 3, 16, 16)  # plain colours
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    errors = []
+    for _ in range(300):
+        loss, logs = vqvae_loss(model, x)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        errors.append(logs["mse"].item())
+    assert np.mean(errors[-5:]) < 0.25 * errors[0]
