@@ -36,11 +36,10 @@ seed = 1  # first of the seeds
 
 # %%
 # %matplotlib inline
-import ipywidgets
 import torch
 from IPython.display import Markdown
 
-from ralkit import plots, ral
+from ralkit import plots, ral, widgets
 from ralkit.critic import image_score
 from ralkit.data import to_float
 from ralkit.experiment import Experiment
@@ -240,7 +239,7 @@ def explore(temperature=1.0, number=1):
 explore(0.7)
 
 # %%
-_ = ipywidgets.interact(explore, temperature=ipywidgets.FloatSlider(1.0, min=0.1, max=1.5, step=0.1), number=(1, 20))
+widgets.explore(explore, temperature=(0.1, 1.5, 0.1), number=(1, 20))
 
 # %% [markdown]
 # ## What to take away

@@ -30,12 +30,11 @@ seed = 1  # first of the seeds
 # %%
 import math
 
-import ipywidgets
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import plots
+from ralkit import plots, widgets
 from ralkit.data import to_float
 from ralkit.experiment import Experiment, in_batches, markdown_table
 from ralkit.faces import FACTORS, NUISANCES, faces, render
@@ -650,9 +649,7 @@ def edit(image=0, row=H // 2, column=H // 2, code=int(by_use[0])):
 edit()
 
 # %%
-_ = ipywidgets.interact(
-    edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), column=(0, H - 1), code=(0, K - 1)
-)
+widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), column=(0, H - 1), code=(0, K - 1))
 
 # %% [markdown]
 # ## Readings and deviations

@@ -33,12 +33,11 @@ import inspect
 import math
 import time
 
-import ipywidgets
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import plots
+from ralkit import plots, widgets
 from ralkit.experiment import Experiment
 from ralkit.metrics import map_log_prob
 from ralkit.prior import GatedLayer, PixelCNN, gate
@@ -635,7 +634,7 @@ def complete(temperature=1.0, given_rows=kept, image=0):
 complete()
 
 # %%
-_ = ipywidgets.interact(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=(0, min(99, len(test) - 1)))
+widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=(0, min(99, len(test) - 1)))
 
 # %% [markdown]
 # ## Readings and deviations

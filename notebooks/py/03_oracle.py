@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ralkit import paper, plots
+from ralkit import paper, plots, widgets
 from ralkit.experiment import METHODS, Experiment, in_batches
 from ralkit.metrics import map_log_prob, oracle_metrics
 
@@ -332,9 +332,7 @@ def explore(method="MLE", share=0):
 explore()
 
 # %%
-from ipywidgets import interact
-
-_ = interact(explore, method=list(METHODS), share=(0, 94, 2))
+widgets.explore(explore, method=list(METHODS), share=(0, 94, 2))
 
 # %% [markdown]
 # ## Readings and deviations

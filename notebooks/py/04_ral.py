@@ -34,12 +34,11 @@ import copy
 import inspect
 from dataclasses import asdict, replace
 
-import ipywidgets
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import plots, ral
+from ralkit import plots, ral, widgets
 from ralkit.critic import LOSSES, image_score
 from ralkit.experiment import Experiment, in_batches
 from ralkit.presets import RalConfig
@@ -903,11 +902,11 @@ def explore(picture=0, reward="intermediate", gamma=0.9, upsample="bilinear", ba
 explore()
 
 # %%
-_ = ipywidgets.interact(
+widgets.explore(
     explore,
     picture=(0, len(codes) - 1),
     reward=["intermediate", "single"],
-    gamma=ipywidgets.FloatSlider(0.9, min=0.0, max=1.0, step=0.01),
+    gamma=(0.0, 1.0, 0.01),
     upsample=["bilinear", "nearest"],
     baseline=["none", "leave-one-out"],
 )

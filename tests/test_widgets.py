@@ -1,0 +1,43 @@
+"""Explorers: the first picture at once, another when a control moves, a callback's error where the reader sees it."""
+
+import pytest
+
+from ralkit import plots, widgets
+
+
+def draw(height=2, colour="red"):
+    if height == 0:
+        raise ValueError("nothing to draw")
+    figure, ((ax,),) = plots.new_figure(size=(1, 1))
+    ax.bar([0], [height], color=colour)
+    ax.set_ylim(0, 5)
+    return figure
+
+
+def parts(box):
+    *knobs, trouble, picture = box.children
+    return {knob.description: knob for knob in knobs}, trouble, picture
+
+
+def test_an_explorer_starts_at_the_defaults_and_follows_its_controls():
+    knobs, trouble, picture = parts(widgets.explore(draw, height=(0, 4), colour=["blue", "red"]))
+    assert (knobs["height"].value, knobs["colour"].value) == (2, "red")
+    first = picture.value
+    assert bytes(first) == widgets.png(draw()) and bytes(first[:4]) == b"\x89PNG"
+    knobs["colour"].value = "blue"
+    assert picture.value == widgets.png(draw(colour="blue")) != first
+    assert trouble.value == ""
+
+
+def test_an_error_in_a_callback_is_shown_and_the_next_picture_clears_it():
+    knobs, trouble, picture = parts(widgets.explore(draw, height=(0, 4)))
+    before = picture.value
+    knobs["height"].value = 0
+    assert "ValueError: nothing to draw" in trouble.value and picture.value == before
+    knobs["height"].value = 3
+    assert trouble.value == "" and picture.value != before
+
+
+def test_an_error_in_the_first_picture_is_the_cell_s():
+    with pytest.raises(ValueError, match="nothing to draw"):
+        widgets.explore(lambda height: draw(height), height=(0, 0))
