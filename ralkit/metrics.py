@@ -10,7 +10,7 @@ from .prior import PixelCNN
 @torch.no_grad()
 def map_log_prob(prior: PixelCNN, codes: Tensor, temperature: float = 1.0, batch: int = 512) -> Tensor:
     """log p(c) in nats of each code map of codes (B, H, W): (B,)."""
-    return torch.cat([prior.log_prob(c, temperature).sum((1, 2)) for c in codes.split(batch)])
+    return torch.cat([prior.log_prob(c, temperature=temperature).sum((1, 2)) for c in codes.split(batch)])
 
 
 def oracle_metrics(

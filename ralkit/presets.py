@@ -31,6 +31,23 @@ class PriorConfig:
 
 
 @dataclass(frozen=True)
+class SnailConfig:
+    """A PixelSNAIL prior; the defaults are the top prior of S-Table 8 (128x128 images)."""
+
+    channels: int = 512
+    layers: int = 20  # gated residual blocks
+    k: int = 5
+    output_layers: int = 20
+    dropout: float = 0.1
+    attention_layers: int = 4  # one after each group of blocks (the table's "Attention layers 8" are heads)
+    heads: int = 8
+    condition_layers: int = 0  # residual blocks of the network that reads the level above
+    batch: int = 480
+    steps: int = 166_664
+    lr: float = 1e-3
+
+
+@dataclass(frozen=True)
 class FactorConfig:
     channels: int = 48
     batch: int = 64

@@ -1,4 +1,4 @@
-"""The prior over code maps: a gated PixelCNN without blind spot (van den Oord et al. 2016), any H x W.
+"""Priors over code maps: the gated PixelCNN and PixelSNAIL, both without blind spot, for maps of any H x W.
 
     p(c) = prod_t G(c_t | c_0 .. c_{t-1}),   t in raster order
 
@@ -7,8 +7,17 @@ left and, at every layer, what the vertical one found. Both inputs are shifted o
 after that a layer may look at its own position. So no tap is ever masked: each kernel holds kept taps only.
 """
 
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .errors import RalkitError
+from .presets import PriorConfig, SnailConfig
+from .vqvae import Residual
+
+Window = Callable[[Tensor], Tensor]  # a map, or its next row, with all that the convolution to come may look at
 
 
 def gate(x: Tensor, dim: int = 1) -> Tensor:
@@ -17,23 +26,71 @@ def gate(x: Tensor, dim: int = 1) -> Tensor:
     return a.tanh() * b.sigmoid()
 
 
-class GatedLayer(nn.Module):
-    """One layer of both streams; `k` is the width of the window, whose rows below and right end are left out."""
+class TwoStreams(nn.Module):
+    """A layer of both streams: `down` runs the vertical one, a map or a row at a time, `right` the horizontal one.
+
+    `reach` is how far a convolution looks up, left, and (in the rows above) right; `windows` counts those of a stream.
+    """
+
+    reach: int
+    windows: int
+
+    def forward(self, v: Tensor, h: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        p = self.reach
+        v, aside = self.down(v, condition, *[lambda x: F.pad(x, (p, p, p, 0))] * self.windows)
+        return v, self.right(h, *aside)
+
+
+class GatedLayer(TwoStreams):
+    """PixelCNN's layer (van den Oord et al. 2016); `k` is the width of the window."""
+
+    windows = 1
 
     def __init__(self, channels: int, k: int, dropout: float):
         super().__init__()
-        self.reach = k // 2  # how far it looks up, left, and (in the rows above) right
+        self.reach = k // 2
         self.vertical = nn.Conv2d(channels, 2 * channels, (self.reach + 1, k))
         self.link = nn.Conv2d(2 * channels, 2 * channels, 1)
         self.horizontal = nn.Conv2d(channels, 2 * channels, (1, self.reach + 1))
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        p = self.reach
-        v = self.vertical(F.pad(v, (p, p, p, 0)))
-        update = gate(self.horizontal(F.pad(h, (p, 0, 0, 0))) + self.link(v))
-        return gate(v), h + self.out(self.dropout(update))
+    def down(self, v: Tensor, condition: None, above: Window) -> tuple[Tensor, tuple[Tensor]]:
+        v = self.vertical(above(v))
+        return gate(v), (self.link(v),)
+
+    def right(self, h: Tensor, link: Tensor) -> Tensor:
+        update = gate(self.horizontal(F.pad(h, (self.reach, 0))) + link)
+        return h + self.out(self.dropout(update))
+
+
+class SnailBlock(TwoStreams):
+    """PixelSNAIL's gated residual block (Chen et al. 2018), in each stream: elu, conv, elu, dropout, conv, GLU, skip.
+
+    The condition, features of the level above, enters before the gate.
+    """
+
+    windows = 2
+
+    def __init__(self, channels: int, k: int, dropout: float, conditional: bool):
+        super().__init__()
+        C, self.reach = channels, k // 2
+        self.vertical = nn.ModuleList(nn.Conv2d(C, n * C, (self.reach + 1, k)) for n in (1, 2))
+        self.link = nn.Conv2d(C, C, 1)
+        self.horizontal = nn.ModuleList(nn.Conv2d(C, n * C, (1, self.reach + 1)) for n in (1, 2))
+        self.condition = nn.Conv2d(C, 2 * C, 1) if conditional else None
+        self.dropout = nn.Dropout(dropout)
+
+    def down(
+        self, v: Tensor, condition: Tensor | None, above: Window, above2: Window
+    ) -> tuple[Tensor, tuple[Tensor, Tensor | float]]:
+        x = self.vertical[0](above(F.elu(v)))
+        v = v + F.glu(self.vertical[1](above2(self.dropout(F.elu(x)))), 1)
+        return v, (self.link(F.elu(v)), 0.0 if self.condition is None else self.condition(condition))
+
+    def right(self, h: Tensor, link: Tensor, condition: Tensor | float) -> Tensor:
+        x = self.horizontal[0](F.pad(F.elu(h), (self.reach, 0))) + link
+        return h + F.glu(self.horizontal[1](F.pad(self.dropout(F.elu(x)), (self.reach, 0))) + condition, 1)
 
 
 class OutputLayer(nn.Module):
@@ -48,27 +105,147 @@ class OutputLayer(nn.Module):
         return x + self.outer(self.dropout(gate(self.inner(F.elu(x)), -1)))
 
 
-class PixelCNN(nn.Module):
-    """Gated PixelCNN over maps of K symbols; S-Table 4: channels, layers, k (filter size), output layers, dropout."""
+class Attention(nn.Module):
+    """Causal multi-head attention of each place to those before it, and a gated 1x1 block that takes in what it found.
 
-    def __init__(self, K: int, channels: int, layers: int, k: int = 5, output_layers: int = 0, dropout: float = 0.0):
+    Keys and values are made of what went into the group of blocks before it, what came out and the place's
+    coordinates, queries of the latter two. Before the first place stands a key of zeros with a value of zeros.
+    """
+
+    def __init__(self, channels: int, heads: int, dropout: float):
+        super().__init__()
+        C, self.heads, self.width = channels, heads, channels // 2
+        if self.width % heads:
+            raise RalkitError(f"{heads} attention heads do not divide half of {channels} channels")
+        self.query, self.key_value = nn.Linear(C + 2, self.width), nn.Linear(2 * C + 2, 2 * self.width)
+        self.take, self.found = nn.Linear(C, C), nn.Linear(self.width, C)
+        self.gate = nn.Linear(C, 2 * C)
+        self.dropout = nn.Dropout(dropout)
+
+    @staticmethod
+    def coordinates(rows: range, W: int, like: Tensor) -> Tensor:
+        """Row and column of the places of `rows`, in widths of the map: (len(rows) W, 2)."""
+        i, j = torch.arange(rows.start, rows.stop), torch.arange(W)
+        return torch.cartesian_prod(i, j).to(like) / W - 0.5
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+    def project(self, h: Tensor, start: Tensor, xy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, heads, T, d) of features (B, T, C) at coordinates (T, 2)."""
+        xy = xy.expand(len(h), -1, -1)
+        k, v = self.key_value(torch.cat([start, h, xy], -1)).chunk(2, -1)
+        return self._heads(self.query(torch.cat([h, xy], -1))), self._heads(k), self._heads(v)
+
+    def take_in(self, h: Tensor, found: Tensor) -> Tensor:
+        """h (B, T, C) after the gated block; `found` (B, heads, T, d)."""
+        found = found.transpose(1, 2).flatten(2)
+        x = self.take(F.elu(h)) + self.found(F.elu(found))
+        return h + F.glu(self.gate(self.dropout(F.elu(x))), -1)
+
+    def forward(self, h: Tensor, start: Tensor) -> Tensor:
+        """h (B, C, H, W) after attention; `start` is h as it went into the group."""
+        shape, (h, start) = h.shape, (x.flatten(2).mT for x in (h, start))
+        q, k, v = self.project(h, start, self.coordinates(range(shape[2]), shape[3], h))
+        k, v = (F.pad(x, (0, 0, 1, -1)) for x in (k, v))  # place t now holds what is before t
+        h = self.take_in(h, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        return h.mT.unflatten(2, shape[2:])
+
+
+class Prior(nn.Module):
+    """What the two priors share: embedding, shift, layers, head; of maps of K symbols, given a map above or not."""
+
+    def __init__(self, K: int, channels: int, layers: Iterable[nn.Module], output_layers: int, dropout: float):
         super().__init__()
         self.K = K
         self.embedding = nn.Embedding(K, channels)
-        self.layers = nn.ModuleList(GatedLayer(channels, k, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(layers)
         self.head = nn.Sequential(
             *(OutputLayer(channels, dropout) for _ in range(output_layers)), nn.ReLU(), nn.Linear(channels, K)
         )
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """Logits (B, H, W, K) of every code of codes (B, H, W), each given the codes before it only."""
+    def condition(self, above: Tensor | None) -> Tensor | None:
+        """Features (B, C, H, W) of the level above, (B, h, w), at this level's places."""
+        if above is not None:
+            raise RalkitError("this prior has no conditioning network, and was given codes of a level above")
+
+    def forward(self, codes: Tensor, above: Tensor | None = None) -> Tensor:
+        """Logits (B, H, W, K) of every code of codes (B, H, W), each given those before it, and `above` (B, h, w)."""
         e = self.embedding(codes).movedim(-1, 1)
         v = F.pad(e, (0, 0, 1, -1))  # the row above
-        h = F.pad(e, (1, -1))  # the code to the left
+        h = start = F.pad(e, (1, -1))  # the code to the left
+        condition = self.condition(above)
         for layer in self.layers:
-            v, h = layer(v, h)
+            if isinstance(layer, Attention):
+                h = start = layer(h, start)
+            else:
+                v, h = layer(v, h, condition)
         return self.head(h.movedim(1, -1))
 
-    def log_prob(self, codes: Tensor, temperature: float = 1.0) -> Tensor:
-        """log G(c_t | c_0 .. c_{t-1}) in nats, (B, H, W), of codes (B, H, W), of the softmax at `temperature`."""
-        return -F.cross_entropy(self(codes).movedim(-1, 1) / temperature, codes, reduction="none")
+    def log_prob(self, codes: Tensor, above: Tensor | None = None, *, temperature: float = 1.0) -> Tensor:
+        """log G(c_t | c_0 .. c_{t-1}, above) in nats, (B, H, W), of the softmax at `temperature`."""
+        return -F.cross_entropy(self(codes, above).movedim(-1, 1) / temperature, codes, reduction="none")
+
+
+class PixelCNN(Prior):
+    """Gated PixelCNN over maps of K symbols; S-Table 4: channels, layers, k (filter size), output layers, dropout."""
+
+    def __init__(self, K: int, channels: int, layers: int, k: int = 5, output_layers: int = 0, dropout: float = 0.0):
+        super().__init__(K, channels, (GatedLayer(channels, k, dropout) for _ in range(layers)), output_layers, dropout)
+
+
+class PixelSNAIL(Prior):
+    """PixelSNAIL over maps of K symbols; S-Tables 5-10: `layers` blocks, an attention after each group of them.
+
+    With `K_above` (the codebook size of the level above) it is a bottom prior: a conditioning network of
+    `condition_layers` residual blocks reads the codes above, and every block gets its features. Raises RalkitError
+    if the attentions do not divide the blocks into equal groups, or the heads half of the channels.
+    """
+
+    def __init__(
+        self,
+        K: int,
+        channels: int,
+        layers: int,
+        k: int = 5,
+        output_layers: int = 0,
+        dropout: float = 0.0,
+        attention_layers: int = 0,
+        heads: int = 8,
+        K_above: int | None = None,
+        condition_layers: int = 0,
+    ):
+        if attention_layers and layers % attention_layers:
+            raise RalkitError(f"{attention_layers} attention layers do not divide {layers} blocks into equal groups")
+        group = layers // attention_layers if attention_layers else layers
+
+        def stack() -> Iterator[nn.Module]:
+            for i in range(layers):
+                yield SnailBlock(channels, k, dropout, K_above is not None)
+                if attention_layers and (i + 1) % group == 0:
+                    yield Attention(channels, heads, dropout)
+
+        super().__init__(K, channels, stack(), output_layers, dropout)
+        if K_above is not None:
+            blocks = (Residual(channels, channels) for _ in range(condition_layers))
+            self.above = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), *blocks)
+            self.above_embedding = nn.Embedding(K_above, channels)
+
+    def condition(self, above: Tensor | None) -> Tensor | None:
+        """Features (B, C, 2h, 2w) of the level above, (B, h, w): each of its codes stands over 2 x 2 of ours."""
+        if not hasattr(self, "above"):
+            return super().condition(above)
+        if above is None:
+            raise RalkitError("this prior is conditional: it needs the codes of the level above")
+        features = self.above(self.above_embedding(above).movedim(-1, 1))
+        return F.interpolate(features, scale_factor=2, mode="nearest")
+
+
+def make_prior(cfg: PriorConfig | SnailConfig, K: int, K_above: int | None = None) -> Prior:
+    """A fresh prior over maps of K symbols as `cfg` asks for it, given a level of K_above symbols or none."""
+    if isinstance(cfg, PriorConfig):
+        return PixelCNN(K, cfg.channels, cfg.layers, cfg.k, cfg.output_layers, cfg.dropout)
+    return PixelSNAIL(
+        K, cfg.channels, cfg.layers, cfg.k, cfg.output_layers, cfg.dropout, cfg.attention_layers, cfg.heads,
+        K_above, cfg.condition_layers,
+    )  # fmt: skip

@@ -1,56 +1,163 @@
 """Exact sampling of a prior with a cache: each code costs one step of the network, not a whole forward pass.
 
 The vertical stream of a row depends on rows that are finished, so it is computed once a row; the horizontal
-stream is computed a code at a time (Ramachandran et al. 2017, the paper's reference 36). Rows that are given
-need their vertical stream only.
+stream is computed a code at a time (Ramachandran et al. 2017, the paper's reference 36); attention keeps its keys
+and values. Rows that are given need no steps.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from .errors import RalkitError
-from .prior import PixelCNN, gate
+from .prior import Attention, GatedLayer, Prior, SnailBlock, gate
+
+
+class Rows:
+    """What a vertical convolution looks at for the row to come: the last rows of its input, padded."""
+
+    def __init__(self, conv: nn.Conv2d, n: int, W: int):
+        height, k = conv.kernel_size
+        self.p = k // 2
+        self.rows = conv.weight.new_zeros(n, conv.in_channels, height, W + 2 * self.p)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Take in the input's next row, (n, C, 1, W) or (n, C, W)."""
+        rows = self.rows
+        rows[:, :, :-1] = rows[:, :, 1:].clone()
+        rows[:, :, -1, self.p : rows.shape[-1] - self.p] = x.flatten(2)
+        return rows
+
+
+class Left:
+    """A horizontal convolution, a code at a time: a matrix product with the last columns of the row, (n, width C)."""
+
+    def __init__(self, conv: nn.Conv2d, n: int, W: int):
+        self.C, self.width, self.bias = conv.in_channels, conv.kernel_size[1], conv.bias
+        self.columns = conv.weight.new_zeros(n, (self.width - 1 + W) * self.C)
+        self.matrix = conv.weight[:, :, 0].movedim(0, 2).movedim(0, 1).flatten(0, 1)
+
+    def start_row(self, aside: Tensor | float, W: int) -> None:
+        """`aside` (n, C', 1, W) is added to the row's outputs; with the bias it lies ready as (W, n, C')."""
+        if isinstance(aside, float):
+            self.aside = (self.bias + aside).expand(W, 1, -1)
+        else:
+            self.aside = (aside[:, :, 0] + self.bias[:, None]).permute(2, 0, 1).contiguous()
+
+    def __call__(self, x: Tensor, j: int) -> Tensor:
+        """Output (n, C') at column j, whose input is x (n, C)."""
+        C, end = self.C, (self.width + j) * self.C
+        self.columns[:, end - C : end] = x
+        return torch.addmm(self.aside[j], self.columns[:, j * C : end], self.matrix)
+
+
+class LayerCache:
+    """The running state of one layer of both streams: the rows above, the columns to the left."""
+
+    def __init__(self, layer: GatedLayer | SnailBlock, n: int, W: int):
+        self.layer, self.W = layer, W
+        several = isinstance(layer, SnailBlock)
+        self.rows = [Rows(conv, n, W) for conv in (layer.vertical if several else [layer.vertical])]
+        self.left = [Left(conv, n, W) for conv in (layer.horizontal if several else [layer.horizontal])]
+        if not several:
+            self.out = (layer.out.bias, layer.out.weight[:, :, 0, 0].T.contiguous())
+
+    def start_row(self, v: Tensor, condition: Tensor | None) -> Tensor:
+        """The vertical stream over the next row, (n, C, 1, W) -> (n, C, 1, W)."""
+        v, self.aside = self.layer.down(v, condition, *self.rows)
+        for left, aside in zip(self.left, self.aside, strict=True):
+            left.start_row(aside, self.W)
+        return v
+
+    def step(self, h: Tensor, j: int) -> Tensor:
+        """The horizontal stream at column j, (n, C) -> (n, C): the layer's `right`."""
+        if isinstance(self.layer, GatedLayer):
+            bias, matrix = self.out
+            return h + torch.addmm(bias, gate(self.left[0](h, j)), matrix)
+        first, second = self.left
+        return h + F.glu(second(F.elu(first(F.elu(h), j)), j))
+
+    def whole_row(self, h: Tensor) -> Tensor:
+        """The horizontal stream over a row that is given, (n, C, 1, W) -> (n, C, 1, W)."""
+        return self.layer.right(h, *self.aside)
+
+
+class AttentionCache:
+    """The keys and values of the places that are finished, after the zeros that stand before the first."""
+
+    def __init__(self, layer: Attention, n: int, shape: tuple[int, int]):
+        H, W = shape
+        self.layer, self.W = layer, W
+        room = layer.query.weight.new_zeros(2, n, layer.heads, H * W + 1, layer.width // layer.heads)
+        self.keys, self.values = room
+        self.xy = layer.coordinates(range(H), W, room)
+
+    def places(self, h: Tensor, start: Tensor, t: int) -> Tensor:
+        """h (n, T, C) after attention, of the T places from t on."""
+        T = h.shape[1]
+        q, k, v = self.layer.project(h, start, self.xy[t : t + T])
+        self.keys[:, :, t + 1 : t + 1 + T] = k
+        self.values[:, :, t + 1 : t + 1 + T] = v
+        seen = None if T == 1 else torch.ones(T, t + T, dtype=torch.bool, device=h.device).tril(t)
+        k, v = self.keys[:, :, : t + T], self.values[:, :, : t + T]
+        return self.layer.take_in(h, F.scaled_dot_product_attention(q, k, v, attn_mask=seen))
+
+    def step(self, h: Tensor, start: Tensor, t: int) -> Tensor:
+        """h (n, C) after attention, of place t."""
+        return self.places(h[:, None], start[:, None], t)[:, 0]
+
+    def whole_row(self, h: Tensor, start: Tensor, t: int) -> Tensor:
+        """h (n, C, 1, W) after attention, of the row that begins at place t."""
+        return self.places(h[:, :, 0].mT, start[:, :, 0].mT, t).mT[:, :, None]
 
 
 class Cache:
-    """The running state of `prior` over `n` maps of width `W`: per layer, the last rows of the vertical stream
-    and the current row of the horizontal one."""
+    """The running state of `prior` over `n` maps of `shape`, given the codes of the level above, (n, h, w), or none."""
 
-    def __init__(self, prior: PixelCNN, n: int, W: int):
-        self.prior, (C, p) = prior, (prior.embedding.embedding_dim, prior.layers[0].reach)
-        new, L = prior.embedding.weight.new_zeros, len(prior.layers)
-        self.rows = new(L, n, C, p + 1, W + 2 * p)  # inputs of the vertical convolutions, padded
-        self.left = new(L, n, (p + W) * C)  # inputs of the horizontal ones, padded at the left
-        self.from_above = [None] * L  # what each layer's horizontal stream gets from the vertical, (W, n, 2C)
-        # A 1 x (p + 1) convolution at one position is a matrix product with the last p + 1 columns.
-        self.horizontal = [m.horizontal.weight[:, :, 0].movedim(0, 2).movedim(0, 1).flatten(0, 1) for m in prior.layers]
-        self.out = [(m.out.weight[:, :, 0, 0].T.contiguous(), m.out.bias) for m in prior.layers]
-        self.C, self.p, self.W = C, p, W
+    def __init__(self, prior: Prior, n: int, shape: tuple[int, int], above: Tensor | None = None):
+        self.prior, self.n, self.W = prior, n, shape[1]
+        self.condition = prior.condition(above)
+        self.layers = [
+            AttentionCache(layer, n, shape) if isinstance(layer, Attention) else LayerCache(layer, n, shape[1])
+            for layer in prior.layers
+        ]
+        self.attends = any(isinstance(layer, Attention) for layer in prior.layers)
 
-    def start_row(self, above: Tensor | None) -> None:
-        """Run the vertical stream over the next row, from the codes `above` it, (n, W); None for the first."""
-        p, W = self.p, self.W
-        v = None if above is None else self.prior.embedding(above).movedim(-1, 1)
-        for index, layer in enumerate(self.prior.layers):
-            rows = self.rows[index]
-            rows[:, :, :-1] = rows[:, :, 1:].clone()
-            rows[:, :, -1, p : p + W] = 0 if v is None else v
-            v = layer.vertical(rows)
-            link = layer.link(v) + layer.horizontal.bias[:, None, None]
-            self.from_above[index] = link[:, :, 0].permute(2, 0, 1).contiguous()
-            v = gate(v)[:, :, 0]
+    def _zeros(self, *width: int) -> Tensor:
+        return self.prior.embedding.weight.new_zeros(self.n, self.prior.embedding.embedding_dim, *width)
+
+    def start_row(self, i: int, above: Tensor | None) -> None:
+        """Run the vertical stream over row i, from the codes in the row `above` it, (n, W); None for the first."""
+        v = self._zeros(1, self.W) if above is None else self.prior.embedding(above).mT[:, :, None]
+        condition = None if self.condition is None else self.condition[:, :, i : i + 1]
+        for layer in self.layers:
+            if isinstance(layer, LayerCache):
+                v = layer.start_row(v, condition)
+        self.i = i
 
     def logits(self, j: int, left: Tensor | None) -> Tensor:
         """Logits (n, K) of column j of the current row, from the codes `left` of it, (n,); None at column 0."""
-        C, p = self.C, self.p
-        h = self.left.new_zeros(self.left.shape[1], C) if left is None else self.prior.embedding(left)
-        for row, above, horizontal, (out, bias) in zip(
-            self.left, self.from_above, self.horizontal, self.out, strict=True
-        ):
-            row[:, (p + j) * C : (p + j + 1) * C] = h
-            update = torch.addmm(above[j], row[:, j * C : (p + j + 1) * C], horizontal)
-            h = h + torch.addmm(bias, gate(update), out)
+        h = start = self._zeros() if left is None else self.prior.embedding(left)
+        for layer in self.layers:
+            if isinstance(layer, LayerCache):
+                h = layer.step(h, j)
+            else:
+                h = start = layer.step(h, start, self.i * self.W + j)
         return self.prior.head(h)
+
+    def skip_row(self, codes: Tensor) -> None:
+        """Take in the current row, whose codes (n, W) are given: only attention has to know them."""
+        if not self.attends:
+            return
+        h = start = F.pad(self.prior.embedding(codes).mT[:, :, None], (1, -1))
+        for layer in self.layers:
+            if isinstance(layer, LayerCache):
+                h = layer.whole_row(h)
+            else:
+                h = start = layer.whole_row(h, start, self.i * self.W)
 
 
 def choose(logits: Tensor, u: Tensor) -> Tensor:
@@ -75,11 +182,20 @@ def _start(prior, n, shape, temperature, given, given_rows, generator) -> tuple[
     return codes, torch.rand(n, H, W, device=device, generator=generator)
 
 
+@contextmanager
+def _evaluating(prior: nn.Module) -> Iterator[None]:
+    training = prior.training
+    prior.eval()
+    yield
+    prior.train(training)
+
+
 @torch.no_grad()
 def sample(
-    prior: PixelCNN,
+    prior: Prior,
     n: int,
     shape: tuple[int, int],
+    above: Tensor | None = None,
     *,
     temperature: float = 1.0,
     given: Tensor | None = None,
@@ -87,46 +203,74 @@ def sample(
     generator: torch.Generator | None = None,
     chunk: int = 1024,
 ) -> Tensor:
-    """Draw n code maps (n, H, W) from the prior, exactly, `chunk` at a time.
+    """Draw n code maps (n, H, W) from the prior, exactly, `chunk` at a time; `above` (n, h, w) are what it depends on.
 
     The first `given_rows` rows are kept from `given` (n, H, W). Dropout is off. Raises RalkitError for a
     temperature that is not positive or given codes of another shape.
     """
-    H, W = shape
     codes, u = _start(prior, n, shape, temperature, given, given_rows, generator)
-    training = prior.training
-    prior.eval()
-    for c, x in zip(codes.split(chunk), u.split(chunk), strict=True):
-        cache = Cache(prior, len(c), W)
-        for i in range(H):
-            cache.start_row(c[:, i - 1] if i else None)
-            for j in range(W if i >= given_rows else 0):
-                logits = cache.logits(j, c[:, i, j - 1] if j else None)
-                c[:, i, j] = choose(logits / temperature, x[:, i, j])
-    prior.train(training)
+    H, W = shape
+    with _evaluating(prior):
+        for part in torch.arange(n).split(chunk):
+            rows = slice(part[0], part[-1] + 1)
+            c, x = codes[rows], u[rows]
+            cache = Cache(prior, len(c), shape, None if above is None else above[rows])
+            for i in range(H):
+                cache.start_row(i, c[:, i - 1] if i else None)
+                if i < given_rows:
+                    cache.skip_row(c[:, i])
+                    continue
+                for j in range(W):
+                    logits = cache.logits(j, c[:, i, j - 1] if j else None)
+                    c[:, i, j] = choose(logits / temperature, x[:, i, j])
     return codes
 
 
 @torch.no_grad()
-def sample_naive(prior, n, shape, *, temperature=1.0, given=None, given_rows=0, generator=None) -> Tensor:
+def sample_naive(prior, n, shape, above=None, *, temperature=1.0, given=None, given_rows=0, generator=None) -> Tensor:
     """What `sample` does, by one full forward pass a code: the reference for its results and its speed."""
     codes, u = _start(prior, n, shape, temperature, given, given_rows, generator)
-    training = prior.training
-    prior.eval()
-    for i in range(given_rows, shape[0]):
-        for j in range(shape[1]):
-            codes[:, i, j] = choose(prior(codes)[:, i, j] / temperature, u[:, i, j])
-    prior.train(training)
+    with _evaluating(prior):
+        for i in range(given_rows, shape[0]):
+            for j in range(shape[1]):
+                codes[:, i, j] = choose(prior(codes, above)[:, i, j] / temperature, u[:, i, j])
     return codes
 
 
+def sample_levels(
+    priors: Sequence[Prior],
+    n: int,
+    shapes: Sequence[tuple[int, int]],
+    *,
+    temperatures: Sequence[float] | None = None,
+    given: Sequence[Tensor] | None = None,
+    given_rows: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, ...]:
+    """Draw n code maps of every level, the top one first, each given the one above: ((n, H, W), (n, 2H, 2W)).
+
+    Temperatures, given codes and the numbers of given rows are one for each level; errors as `sample`'s.
+    """
+    L = len(priors)
+    levels = zip(priors, shapes, temperatures or (1.0,) * L, given or (None,) * L, given_rows or (0,) * L, strict=True)
+    codes: list[Tensor] = []
+    for prior, shape, temperature, real, rows in levels:
+        above = codes[-1:]
+        options = {"temperature": temperature, "given": real, "given_rows": rows, "generator": generator}
+        codes.append(sample(prior, n, shape, *above, **options))
+    return tuple(codes)
+
+
 @torch.no_grad()
-def cached_logits(prior: PixelCNN, codes: Tensor) -> Tensor:
-    """Logits (B, H, W, K) of given codes (B, H, W), computed a code at a time as `sample` does."""
+def cached_logits(prior: Prior, codes: Tensor, above: Tensor | None = None, given_rows: int = 0) -> Tensor:
+    """Logits (B, H - given_rows, W, K) of given codes (B, H, W), computed a code at a time as `sample` does."""
     B, H, W = codes.shape
-    cache = Cache(prior, B, W)
+    cache = Cache(prior, B, (H, W), above)
     rows = []
     for i in range(H):
-        cache.start_row(codes[:, i - 1] if i else None)
-        rows.append(torch.stack([cache.logits(j, codes[:, i, j - 1] if j else None) for j in range(W)], 1))
+        cache.start_row(i, codes[:, i - 1] if i else None)
+        if i < given_rows:
+            cache.skip_row(codes[:, i])
+        else:
+            rows.append(torch.stack([cache.logits(j, codes[:, i, j - 1] if j else None) for j in range(W)], 1))
     return torch.stack(rows, 1)

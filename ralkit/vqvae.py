@@ -1,7 +1,9 @@
-"""VQ-VAE: images to a map of discrete codes and back (van den Oord et al. 2017; the paper's section 3).
+"""VQ-VAE and VQ-VAE-2: images to maps of discrete codes and back (van den Oord et al. 2017; the paper's section 3).
 
 images (B, 3, S, S) -> encoder -> z (B, D, H, W) -> nearest of K codebook vectors -> codes (B, H, W)
 codes  (B, H, W)    -> codebook vectors (B, D, H, W) -> decoder -> images (B, 3, S, S) in [-1, 1]
+
+With two levels `encode` gives (top, bottom) codes, and `decode` takes them as two arguments.
 """
 
 from itertools import pairwise
@@ -89,6 +91,32 @@ class Residual(nn.Sequential):
         return x + super().forward(x)
 
 
+def _down(widths: list[int]) -> list[nn.Module]:
+    return [m for a, b in pairwise(widths) for m in (nn.Conv2d(a, b, 3, 2, 1), nn.ReLU())]
+
+
+def _residuals(channels: int, inner: int, blocks: int) -> list[nn.Module]:
+    return [Residual(channels, inner) for _ in range(blocks)]
+
+
+def _up(widths: list[int]) -> list[nn.Module]:
+    return [m for a, b in pairwise(widths) for m in (nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1))]
+
+
+def _encoder(stages: int, hidden: int, residual: int, blocks: int) -> list[nn.Module]:
+    """Images (B, 3, S, S) -> features (B, hidden, H, W), H = S / 2^stages."""
+    widths = [3, hidden // 2] + [hidden] * (stages - 1)
+    down, stack = _down(widths), _residuals(hidden, residual, blocks)
+    return [*down, nn.Conv2d(widths[-1], hidden, 3, padding=1), *stack, nn.ReLU()]
+
+
+def _decoder(channels: int, stages: int, hidden: int, residual: int, blocks: int) -> nn.Sequential:
+    """Codebook vectors (B, channels, H, W) -> images (B, 3, S, S)."""
+    widths = [hidden] * stages + [3] if stages == 1 else [hidden] * (stages - 1) + [hidden // 2, 3]
+    up, stack = _up(widths), _residuals(hidden, residual, blocks)
+    return nn.Sequential(nn.Conv2d(channels, hidden, 3, padding=1), *stack, *up)
+
+
 class VQVAE(nn.Module):
     """The one-level VQ-VAE: `stages` strided convolutions down, a codebook, as many transposed ones up.
 
@@ -97,17 +125,9 @@ class VQVAE(nn.Module):
 
     def __init__(self, stages: int, hidden: int, residual: int, K: int, D: int, blocks: int = 2):
         super().__init__()
-        widths = [3, hidden // 2] + [hidden] * (stages - 1)
-        down = [m for a, b in pairwise(widths) for m in (nn.Conv2d(a, b, 3, 2, 1), nn.ReLU())]
-        stack = [Residual(hidden, residual) for _ in range(blocks)]
-        self.encoder = nn.Sequential(
-            *down, nn.Conv2d(widths[-1], hidden, 3, padding=1), *stack, nn.ReLU(), nn.Conv2d(hidden, D, 1)
-        )
+        self.encoder = nn.Sequential(*_encoder(stages, hidden, residual, blocks), nn.Conv2d(hidden, D, 1))
         self.codebook = Codebook(K, D)
-        widths = [hidden] * stages + [3] if stages == 1 else [hidden] * (stages - 1) + [hidden // 2, 3]
-        up = [m for a, b in pairwise(widths) for m in (nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1))]
-        stack = [Residual(hidden, residual) for _ in range(blocks)]
-        self.decoder = nn.Sequential(nn.Conv2d(D, hidden, 3, padding=1), *stack, *up)
+        self.decoder = _decoder(D, stages, hidden, residual, blocks)
 
     @property
     def K(self) -> int:
@@ -129,9 +149,67 @@ class VQVAE(nn.Module):
         return self.decoder(self.codebook.lookup(codes)).clamp(-1, 1)
 
 
-def vqvae_loss(model: VQVAE, x: Tensor, beta: float = 0.25) -> tuple[Tensor, dict[str, Tensor]]:
+class VQVAE2(nn.Module):
+    """The two-level VQ-VAE-2 (Razavi et al. 2019): top codes for the whole, bottom codes for the detail.
+
+    bottom features (S / 2^stages) -> a stage more -> top codes; bottom codes come from the bottom features and the
+    decoded top ones; the decoder sees both levels. S-Tables 8-10: the sizes, as in VQVAE.
+    """
+
+    def __init__(self, stages: int, hidden: int, residual: int, K: int, D: int, blocks: int = 2):
+        super().__init__()
+        self.bottom_encoder = nn.Sequential(*_encoder(stages, hidden, residual, blocks))
+        stack = _residuals(hidden, residual, blocks)
+        self.top_encoder = nn.Sequential(*_down([hidden, hidden]), *stack, nn.ReLU(), nn.Conv2d(hidden, D, 1))
+        self.top_codebook, self.bottom_codebook = Codebook(K, D), Codebook(K, D)
+        stack = _residuals(hidden, residual, blocks)
+        self.top_decoder = nn.Sequential(nn.Conv2d(D, hidden, 3, padding=1), *stack, *_up([hidden, D]))
+        self.join = nn.Conv2d(hidden + D, D, 1)
+        self.enlarge = nn.ConvTranspose2d(D, D, 4, 2, 1)
+        self.decoder = _decoder(2 * D, stages, hidden, residual, blocks)
+
+    @property
+    def K(self) -> int:
+        return len(self.top_codebook.vectors)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+        """x (B, 3, S, S) -> reconstruction, codes ((B, H, W), (B, 2H, 2W)), commitment losses; 2H = S / 2^stages."""
+        features = self.bottom_encoder(x)
+        top, top_codes, top_commitment = self.top_codebook(self.top_encoder(features))
+        both = torch.cat([features, self.top_decoder(top)], 1)
+        bottom, bottom_codes, bottom_commitment = self.bottom_codebook(self.join(both))
+        x_hat = self.decoder(torch.cat([self.enlarge(top), bottom], 1))
+        return x_hat, (top_codes, bottom_codes), top_commitment + bottom_commitment
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Top codes (B, H, W) and bottom codes (B, 2H, 2W), int64, of images (B, 3, S, S) in [-1, 1]."""
+        features = self.bottom_encoder(x)
+        top = self.top_codebook.nearest(self.top_encoder(features))
+        from_top = self.top_decoder(self.top_codebook.lookup(top))
+        return top, self.bottom_codebook.nearest(self.join(torch.cat([features, from_top], 1)))
+
+    @torch.no_grad()
+    def decode(self, top: Tensor, bottom: Tensor) -> Tensor:
+        """Images (B, 3, S, S) in [-1, 1] of top codes (B, H, W) and bottom codes (B, 2H, 2W)."""
+        vectors = [self.enlarge(self.top_codebook.lookup(top)), self.bottom_codebook.lookup(bottom)]
+        return self.decoder(torch.cat(vectors, 1)).clamp(-1, 1)
+
+
+def as_levels(codes: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The code maps of every level, the top one first: of one level, or of several."""
+    return codes if isinstance(codes, tuple) else (codes,)
+
+
+def perplexities(codes: Tensor | tuple[Tensor, ...], K: int) -> dict[str, Tensor]:
+    """The perplexity of every level's codes, by name."""
+    names = ("perplexity",) if isinstance(codes, Tensor) else ("perplexity_top", "perplexity_bottom")
+    return {name: perplexity(c, K) for name, c in zip(names, as_levels(codes), strict=True)}
+
+
+def vqvae_loss(model: VQVAE | VQVAE2, x: Tensor, beta: float = 0.25) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean squared error plus beta times the commitment loss, for images x (B, 3, S, S); and what to log."""
     x_hat, codes, commitment = model(x)
     mse = F.mse_loss(x_hat, x)
-    logs = {"mse": mse.detach(), "commitment": commitment.detach(), "perplexity": perplexity(codes, model.K)}
+    logs = {"mse": mse.detach(), "commitment": commitment.detach()} | perplexities(codes, model.K)
     return mse + beta * commitment, logs

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ralkit.presets import get_preset
-from ralkit.prior import PixelCNN
+from ralkit.prior import PixelCNN, PixelSNAIL, Prior
 from ralkit.training import seeded
 
 
@@ -16,11 +16,19 @@ def smoke():
     return get_preset("smoke")
 
 
-def make_prior(K=7, channels=8, layers=3, k=5, output_layers=1, scale=2.0) -> PixelCNN:
-    """An untrained prior with weights large enough that its probabilities are far from uniform."""
-    with seeded(1):
-        prior = PixelCNN(K, channels, layers, k, output_layers).eval()
+def enlarged(prior: Prior, scale: float) -> Prior:
+    """The untrained prior with weights large enough that its probabilities are far from uniform."""
     with torch.no_grad():
         for p in prior.parameters():
             p.mul_(scale)
-    return prior
+    return prior.eval()
+
+
+def make_prior(K=7, channels=8, layers=3, k=5, output_layers=1, scale=2.0) -> PixelCNN:
+    with seeded(1):
+        return enlarged(PixelCNN(K, channels, layers, k, output_layers), scale)
+
+
+def make_snail(K=7, channels=8, layers=2, k=3, output_layers=1, scale=2.0, **options) -> PixelSNAIL:
+    with seeded(1):
+        return enlarged(PixelSNAIL(K, channels, layers, k, output_layers, heads=2, **options), scale)

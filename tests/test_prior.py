@@ -1,19 +1,39 @@
-"""Causality of the prior, for every position, by gradient; and that its probabilities are probabilities."""
+"""Causality of the priors, for every position, by gradient; and that their probabilities are probabilities."""
 
 import itertools
 
 import pytest
 import torch
-from conftest import make_prior
+from conftest import make_prior, make_snail
 
-VARIANTS = [dict(layers=1, k=3), dict(layers=3, k=5), dict(layers=2, k=3, output_layers=0), dict(layers=4, k=7)]
+from ralkit.errors import RalkitError
+from ralkit.presets import PriorConfig, SnailConfig
+from ralkit.prior import Attention, PixelCNN, PixelSNAIL
+from ralkit.prior import make_prior as from_config
+
+VARIANTS = {
+    "one layer": lambda: make_prior(layers=1, k=3, channels=32, scale=1),
+    "PixelCNN": lambda: make_prior(layers=3, k=5, channels=32, scale=1),
+    "no output stack": lambda: make_prior(layers=2, k=3, output_layers=0, channels=32, scale=1),
+    "wide": lambda: make_prior(layers=4, k=7, channels=32, scale=1),
+    "PixelSNAIL": lambda: make_snail(layers=3, channels=32, scale=1.5),
+    "attention": lambda: make_snail(layers=1, attention_layers=1, channels=32, scale=1.5),
+    "two attentions": lambda: make_snail(layers=4, attention_layers=2, channels=32, scale=1.5),
+    "bottom": lambda: make_snail(K_above=5, condition_layers=1, channels=32, scale=1.5),
+}
 
 
-def input_gradients(prior, codes):
-    """(T, T): the size of d logits[t] / d embedding[s], summed over logits with random weights."""
-    embedded = prior.embedding(codes).detach().requires_grad_()
-    hook = prior.embedding.register_forward_hook(lambda *_: embedded)
-    logits = prior(codes)[0].flatten(0, 1)
+def codes_above(prior, shape, n=1):
+    """Codes of the level above a map of `shape`, where the prior asks for them: arguments to add to a call."""
+    return (torch.randint(5, (n, shape[0] // 2, shape[1] // 2)),) if hasattr(prior, "above") else ()
+
+
+def input_gradients(prior, codes, *above, of="embedding"):
+    """(T, S): the size of d logits[t] / d embedding[s], summed over logits with random weights."""
+    table = getattr(prior, of)
+    embedded = table(codes if of == "embedding" else above[0]).detach().requires_grad_()
+    hook = table.register_forward_hook(lambda *_: embedded)
+    logits = prior(codes, *above)[0].flatten(0, 1)
     hook.remove()
     rows = []
     for t in range(len(logits)):
@@ -23,9 +43,10 @@ def input_gradients(prior, codes):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("shape", [(4, 4), (5, 3), (2, 6)])
+@pytest.mark.parametrize("shape", [(4, 4), (6, 2), (2, 6)])
 def test_a_logit_sees_earlier_codes_and_no_others(variant, shape):
-    g = input_gradients(make_prior(**variant, channels=16, scale=1), torch.randint(7, (1, *shape)))
+    prior = VARIANTS[variant]()
+    g = input_gradients(prior, torch.randint(7, (1, *shape)), *codes_above(prior, shape))
     T = shape[0] * shape[1]
     assert (g[torch.ones(T, T).triu().bool()] == 0).all()
     assert (g[1:].sum(1) > 0).all()
@@ -33,14 +54,36 @@ def test_a_logit_sees_earlier_codes_and_no_others(variant, shape):
 
 def test_no_blind_spot():
     """With enough layers the last logit sees every earlier code, those at the upper right as well."""
-    g = input_gradients(make_prior(layers=6, k=3, scale=1), torch.randint(7, (1, 5, 5)))
+    for prior in (make_prior(layers=6, k=3, scale=1), make_snail(layers=4, scale=1.5)):
+        g = input_gradients(prior, torch.randint(7, (1, 5, 5)))
+        assert (g[-1, :-1] > 0).all()
+
+
+def test_attention_reaches_what_one_block_does_not():
+    """One block of two 3x3 windows sees two columns to the side; attention sees the rest of the map."""
+    g = input_gradients(make_snail(layers=1, attention_layers=1, channels=32), torch.randint(7, (1, 4, 8)))
     assert (g[-1, :-1] > 0).all()
+    g = input_gradients(make_snail(layers=1, channels=32), torch.randint(7, (1, 4, 8)))
+    assert (g[-1, :4] == 0).all()
+
+
+def test_top_codes_reach_every_bottom_place():
+    prior, shape = make_snail(K_above=5, condition_layers=3, channels=32, scale=1.5), (4, 6)
+    g = input_gradients(prior, torch.randint(7, (1, *shape)), *codes_above(prior, shape), of="above_embedding")
+    assert g.shape == (24, 6) and (g.sum(1) > 0).all()
+    # The first bottom place has nothing else to go by: all that it sees lies near it in the top map.
+    assert g[0, 0] > 0
 
 
 def test_probabilities_of_all_maps_sum_to_one():
-    prior = make_prior(K=3, layers=2, k=3)
     maps = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)
-    assert prior.log_prob(maps).sum((1, 2)).exp().sum().item() == pytest.approx(1, abs=1e-5)
+    for prior in (
+        make_prior(K=3, layers=2, k=3),
+        make_snail(K=3, attention_layers=1),
+        make_snail(K=3, K_above=5),
+    ):
+        above = [x.expand(81, -1, -1) for x in codes_above(prior, (2, 2))]
+        assert prior.log_prob(maps, *above).sum((1, 2)).exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_shapes():
@@ -48,3 +91,30 @@ def test_shapes():
     codes = torch.randint(7, (2, 3, 5))
     assert prior(codes).shape == (2, 3, 5, 7)
     assert prior.log_prob(codes).shape == (2, 3, 5)
+
+
+def test_a_prior_is_what_its_configuration_says():
+    cnn = from_config(PriorConfig(channels=16, layers=2, output_layers=1, dropout=0.3), 7)
+    assert isinstance(cnn, PixelCNN) and len(cnn.layers) == 2 and cnn.layers[0].dropout.p == 0.3
+    cfg = SnailConfig(channels=16, layers=4, k=3, output_layers=1, attention_layers=2, heads=4, condition_layers=3)
+    snail = from_config(cfg, 7, 5)
+    assert isinstance(snail, PixelSNAIL)
+    assert [isinstance(layer, Attention) for layer in snail.layers] == [False, False, True] * 2
+    assert snail.layers[2].heads == 4 and len(snail.above) == 4 and snail.above_embedding.num_embeddings == 5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PixelSNAIL(7, 16, layers=5, attention_layers=2), "2 attention layers do not divide 5 blocks"),
+        (
+            lambda: PixelSNAIL(7, 12, layers=2, attention_layers=1, heads=4),
+            "4 attention heads do not divide half of 12",
+        ),
+        (lambda: make_prior()(torch.zeros(1, 4, 4).long(), torch.zeros(1, 2, 2).long()), "no conditioning network"),
+        (lambda: make_snail(K_above=5)(torch.zeros(1, 4, 4).long()), "needs the codes of the level above"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(RalkitError, match=message):
+        make()

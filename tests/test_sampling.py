@@ -4,37 +4,66 @@ import itertools
 
 import pytest
 import torch
-from conftest import make_prior
+from conftest import make_prior, make_snail
 
 from ralkit.errors import RalkitError
-from ralkit.sampling import cached_logits, choose, sample, sample_naive
+from ralkit.sampling import cached_logits, choose, sample, sample_levels, sample_naive
 
-VARIANTS = [
-    dict(layers=1, k=3),
-    dict(layers=3, k=5),
-    dict(layers=2, k=7, output_layers=0),
-    dict(layers=5, k=5, output_layers=3),
-]
+VARIANTS = {
+    "one layer": lambda: make_prior(layers=1, k=3),
+    "PixelCNN": lambda: make_prior(layers=3, k=5),
+    "no output stack": lambda: make_prior(layers=2, k=7, output_layers=0),
+    "deep": lambda: make_prior(layers=5, k=5, output_layers=3),
+    "PixelSNAIL": lambda: make_snail(layers=3, k=5),
+    "attention": lambda: make_snail(attention_layers=1),
+    "two attentions": lambda: make_snail(layers=4, attention_layers=2),
+    "bottom": lambda: make_snail(K_above=5, condition_layers=1),
+    "bottom with attention": lambda: make_snail(K_above=5, attention_layers=2),
+}
+
+
+def codes_above(prior, shape, n):
+    return torch.randint(5, (n, shape[0] // 2, shape[1] // 2)) if hasattr(prior, "above") else None
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize(("batch", "shape"), [(1, (4, 4)), (3, (6, 9)), (17, (7, 2)), (2, (1, 5))])
-def test_cached_logits_are_the_full_ones(variant, batch, shape):
-    prior = make_prior(**variant)
-    codes = torch.randint(7, (batch, *shape))
+@pytest.mark.parametrize(("batch", "shape"), [(1, (4, 4)), (3, (6, 10)), (17, (8, 2)), (2, (2, 6))])
+@pytest.mark.parametrize("given_rows", [0, 1])
+def test_cached_logits_are_the_full_ones(variant, batch, shape, given_rows):
+    prior = VARIANTS[variant]()
+    codes, above = torch.randint(7, (batch, *shape)), codes_above(prior, shape, batch)
     with torch.no_grad():
-        torch.testing.assert_close(cached_logits(prior, codes), prior(codes), atol=1e-4, rtol=0)
+        full = prior(codes, above)[:, given_rows:]
+        torch.testing.assert_close(cached_logits(prior, codes, above, given_rows), full, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("given_rows", [0, 1, 3, 5])
-def test_the_same_numbers_give_the_same_codes(given_rows):
-    prior, given = make_prior(), torch.randint(7, (6, 5, 4))
-    options = dict(temperature=0.8, given=given, given_rows=given_rows)
-    fast = sample(prior, 6, (5, 4), generator=torch.Generator().manual_seed(3), chunk=4, **options)
-    slow = sample_naive(prior, 6, (5, 4), generator=torch.Generator().manual_seed(3), **options)
+@pytest.mark.parametrize("variant", ["PixelCNN", "two attentions", "bottom with attention"])
+@pytest.mark.parametrize("given_rows", [0, 1, 3, 6])
+def test_the_same_numbers_give_the_same_codes(variant, given_rows):
+    prior, given = VARIANTS[variant](), torch.randint(7, (7, 6, 4))
+    options = dict(above=codes_above(prior, (6, 4), 7), temperature=0.8, given=given, given_rows=given_rows)
+    fast = sample(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), chunk=4, **options)
+    slow = sample_naive(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), **options)
     assert (fast == slow).all()
     assert (fast[:, :given_rows] == given[:, :given_rows]).all()
-    assert given_rows == 5 or (fast[:, given_rows:] != given[:, given_rows:]).any()
+    assert given_rows == 6 or (fast[:, given_rows:] != given[:, given_rows:]).any()
+
+
+def test_all_levels_in_one_call():
+    """The top level as if alone, the bottom one given it; temperatures and given rows are each level's own."""
+    priors, shapes = (make_snail(attention_layers=1), make_snail(K_above=7)), ((3, 4), (6, 8))
+    given = tuple(torch.randint(7, (5, *shape)) for shape in shapes)
+    top, bottom = sample_levels(
+        priors, 5, shapes, temperatures=(0.7, 1.3), given=given, given_rows=(1, 2),
+        generator=torch.Generator().manual_seed(3),
+    )  # fmt: skip
+    dice = torch.Generator().manual_seed(3)
+    expected = sample_naive(priors[0], 5, shapes[0], temperature=0.7, given=given[0], given_rows=1, generator=dice)
+    assert (top == expected).all()
+    options = dict(temperature=1.3, given=given[1], given_rows=2, generator=dice)
+    assert (bottom == sample_naive(priors[1], 5, shapes[1], top, **options)).all()
+    (alone,) = sample_levels(priors[:1], 5, shapes[:1])
+    assert alone.shape == (5, 3, 4)
 
 
 def test_samples_have_the_priors_distribution():

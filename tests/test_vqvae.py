@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ralkit.vqvae import VQVAE, Codebook, perplexity, vqvae_loss
+from ralkit.vqvae import VQVAE, VQVAE2, Codebook, perplexity, vqvae_loss
 
 
 def numpy_update(vectors, counts, sums, z, decay):
@@ -99,3 +99,35 @@ def test_training_lowers_the_error():
         optimiser.step()
         errors.append(logs["mse"].item())
     assert np.mean(errors[-5:]) < 0.25 * errors[0]
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_two_levels(stages):
+    """Shapes, and that decoding the codes gives the reconstruction: encode, decode and forward are one model."""
+    model, side = VQVAE2(stages, 8, 4, 16, 4), 32 // 2**stages
+    x = torch.rand(2, 3, 32, 48) * 2 - 1
+    model(x)  # places the codebooks
+    model.eval()
+    x_hat, (top, bottom), commitment = model(x)
+    assert top.shape == (2, side // 2, side * 3 // 4) and bottom.shape == (2, side, side * 3 // 2)
+    assert x_hat.shape == x.shape and commitment > 0
+    assert all((a == b).all() for a, b in zip(model.encode(x), (top, bottom), strict=True))
+    torch.testing.assert_close(model.decode(top, bottom), x_hat.clamp(-1, 1))
+
+
+def test_both_levels_matter_and_both_learn():
+    model = VQVAE2(2, 8, 4, 16, 4).train()
+    x = torch.rand(4, 3, 32, 32) * 2 - 1
+    loss, logs = vqvae_loss(model, x)
+    loss.backward()
+    assert {"mse", "commitment", "perplexity_top", "perplexity_bottom"} == set(logs)
+    for part in ("bottom_encoder", "top_encoder", "top_decoder", "join", "enlarge", "decoder"):
+        assert all(p.grad is not None for p in getattr(model, part).parameters())
+        assert sum(p.grad.abs().sum() for p in getattr(model, part).parameters()) > 0, part
+    model.eval()
+    top, bottom = model.encode(x)
+    image = model.decode(top, bottom)
+    assert (model.decode(top.flip(0), bottom) != image).any() and (model.decode(top, bottom.flip(0)) != image).any()
+    # The bottom codes are chosen knowing the top ones: another top embedding, other bottom codes.
+    model.top_codebook.vectors.neg_()
+    assert (model.encode(x)[1] != bottom).any()
