@@ -20,6 +20,7 @@ class PatchCritic(nn.Module):
 
     def __init__(self, stages: int, channels: int, norm: str = "none", max_channels: int = 256):
         super().__init__()
+        self.patch = 2**stages
         if norm not in NORMS:
             raise RalkitError(f"the critic's norm is {norm!r}; it must be one of {', '.join(NORMS)}")
         widths = [3] + [min(channels * 2**s, max_channels) for s in range(stages)]
@@ -30,7 +31,8 @@ class PatchCritic(nn.Module):
         self.body, self.head = nn.Sequential(*body), nn.Conv2d(widths[-1], 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score map (B, h, w) of images x (B, 3, H, W); higher means more like the real ones."""
+        """Score map (B, h, w) of images x (B, 3, H, W), h = H / 2^stages rounded up; higher is more real."""
+        x = F.pad(x, (0, -x.shape[3] % self.patch, 0, -x.shape[2] % self.patch))
         return self.head(self.body(x))[:, 0]
 
 

@@ -296,7 +296,7 @@ class Experiment:
 
         def train(checkpoint: Path) -> History:
             return train_ral(
-                prior, critic, self.vqvae.decode, self.oracle_codes["train"], cfg,
+                (prior,), critic, self.vqvae.decode, (self.oracle_codes["train"],), cfg,
                 evaluate=lambda: self._watch(prior, cfg, critic),
                 name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
@@ -372,7 +372,7 @@ class Experiment:
             (self.keys[f"MLE {seed}"], cfg, updates, seed, n, self.preset.points),
             {"critic": critic},
             lambda checkpoint: train_critic(
-                critic, G, self.vqvae.decode, codes, cfg, updates, evaluate=watch,
+                critic, (G,), self.vqvae.decode, (codes,), cfg, updates, evaluate=watch,
                 name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             ),
         )  # fmt: skip

@@ -3,6 +3,8 @@
 One iteration is `ral_iteration`; everything above it is one equation each.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,10 @@ from torch import Tensor, nn
 from .critic import LOSSES, PatchCritic, image_score
 from .errors import RalkitError
 from .presets import RalConfig
-from .sampling import sample
+from .prior import Prior
+from .sampling import sample_levels
+
+Codes = tuple[Tensor, ...]  # a code map (B, H, W) of each level, the top one first
 
 
 def normalise(fake: Tensor, real: Tensor, how: str) -> Tensor:
@@ -37,7 +42,10 @@ def rewards(score_map: Tensor, shape: tuple[int, int], reward: str, upsample: st
         return r
     if reward == "intermediate":
         corners = None if upsample == "nearest" else False
-        return F.interpolate(score_map[:, None], shape, mode=upsample, align_corners=corners).flatten(1)
+        # The map's last patches may reach below an image whose height is no multiple of theirs: their rows are cut.
+        (h, w), (H, W) = score_map.shape[1:], shape
+        S = F.interpolate(score_map[:, None], (-(-h * W // w), W), mode=upsample, align_corners=corners)
+        return S[:, 0, :H].flatten(1)
     raise RalkitError(f"unknown reward {reward!r}; it must be single or intermediate")
 
 
@@ -77,47 +85,97 @@ def make_critic(cfg: RalConfig) -> PatchCritic:
     return PatchCritic(cfg.critic_stages, cfg.critic_channels, cfg.critic_norm)
 
 
-def critic_update(critic: nn.Module, optimiser, real: Tensor, fake: Tensor, cfg: RalConfig) -> Tensor:
-    """One step of the critic on real and fake images (B, 3, S, S); returns its loss."""
-    loss = LOSSES[cfg.critic_loss](critic, real, fake, cfg.penalty)
+def learning_levels(levels: int, cfg: RalConfig) -> range:
+    """The levels whose priors RAL updates: all ("joint"), the first ("top") or the last ("bottom")."""
+    chosen = {"joint": range(levels), "top": range(1), "bottom": range(levels - 1, levels)}
+    if cfg.levels not in chosen:
+        raise RalkitError(f"unknown levels {cfg.levels!r}; they must be {', '.join(chosen)}")
+    return chosen[cfg.levels]
+
+
+def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    """One step of the optimiser down the loss."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
+
+
+def critic_update(critic: nn.Module, optimiser, real: Tensor, fake: Tensor, cfg: RalConfig) -> Tensor:
+    """One step of the critic on real and fake images (B, 3, S, S); returns its loss."""
+    loss = LOSSES[cfg.critic_loss](critic, real, fake, cfg.penalty)
+    descend(loss, optimiser)
     return loss.detach()
 
 
-def warm_up(prior, decode, critic, optimiser, real_codes: Tensor, cfg: RalConfig) -> None:
-    """Let the critic catch up with the pretrained prior, by `warmup` updates (section 4.4)."""
-    fakes = sample(prior, cfg.warmup * cfg.critic_batch, real_codes.shape[1:])
-    for fake in fakes.split(cfg.critic_batch) if cfg.warmup else ():
-        real = real_codes[torch.randint(len(real_codes), (cfg.critic_batch,), device=real_codes.device)]
-        critic_update(critic, optimiser, decode(real), decode(fake), cfg)
+def choose_rows(H: int, partial: bool) -> tuple[int, int]:
+    """Rows (first, last) of the top level's H: those before `first` are real, those from `last` on are left out.
 
-
-def ral_iteration(prior, decode, critic, prior_optimiser, critic_optimiser, real_codes, cfg) -> dict[str, Tensor]:
-    """Update the critic `critic_updates` times, then the prior once (section 4.4); returns what to log.
-
-    `decode` turns codes (B, H, W) into images; `real_codes` (N, H, W) are codes of real images, and the real
-    images are their decodings, as in the paper. The prior must be in eval mode: dropout would sample from one
-    network and differentiate another.
+    Whole maps are (0, H). Partial generation (section 4.3) continues real codes, (r, H), or makes a part from
+    scratch, (0, r), with equal chances; r is uniform over 1 .. H - 1.
     """
-    shape, n = real_codes.shape[1:], cfg.critic_updates * cfg.critic_batch
-    # The prior stands still until the end of the iteration: one call samples for all updates of it.
-    codes = sample(prior, n + cfg.rollouts, shape)
-    real = decode(real_codes[torch.randint(len(real_codes), (n + cfg.critic_batch,), device=real_codes.device)])
-    fake = decode(codes)
+    if not partial:
+        return 0, H
+    scratch, r = torch.rand(()) < 0.5, int(torch.randint(1, H, ()))
+    return (0, r) if scratch else (r, H)
+
+
+def some(real_codes: Codes, n: int, last: int) -> Codes:
+    """n code maps of each level, the same ones, drawn with replacement, cut after the top level's row `last`."""
+    rows = torch.randint(len(real_codes[0]), (n,), device=real_codes[0].device)
+    return tuple(c[rows, : last * c.shape[1] // real_codes[0].shape[1]] for c in real_codes)
+
+
+def roll_out(priors: Sequence[Prior], real_codes: Codes, n: int, first: int, last: int) -> Codes:
+    """Sample n maps of every level, from the top level's row `first` to its row `last`; the rows before are real."""
+    given = some(real_codes, n, last)
+    shapes = [tuple(c.shape[1:]) for c in given]
+    given_rows = [first * H // last for H, _ in shapes]
+    return sample_levels(priors, n, shapes, given=given, given_rows=given_rows)
+
+
+def warm_up(priors, decode, critic, optimiser, real_codes: Codes, cfg: RalConfig, together: int = 25) -> None:
+    """Let the critic catch up with the pretrained priors, by `warmup` updates (section 4.4), some for each sampling."""
+    H, size = real_codes[0].shape[1], cfg.critic_batch
+    for done in range(0, cfg.warmup, together):
+        first, last = choose_rows(H, cfg.partial)
+        n = min(together, cfg.warmup - done) * size
+        fake = decode(*roll_out(priors, real_codes, n, first, last))
+        real = decode(*some(real_codes, n, last))
+        for f, r in zip(fake.split(size), real.split(size), strict=True):
+            critic_update(critic, optimiser, r, f, cfg)
+
+
+def ral_iteration(
+    priors: Sequence[Prior], decode, critic, prior_optimiser, critic_optimiser, real_codes: Codes, cfg: RalConfig
+) -> dict[str, Tensor]:
+    """Update the critic `critic_updates` times, then the priors once (section 4.4); returns what to log.
+
+    Priors and codes are one for each level, the top one first. `decode` turns codes (B, H, W), ... into images;
+    `real_codes` (N, H, W), ... are codes of real images, and the real images are their decodings, as in the paper.
+    `prior_optimiser` holds the parameters of the levels that learn. The priors must be in eval mode: dropout
+    would sample from one network and differentiate another.
+    """
+    n = cfg.critic_updates * cfg.critic_batch
+    first, last = choose_rows(real_codes[0].shape[1], cfg.partial)
+    # The priors stand still until the end of the iteration: one call samples for all updates of it.
+    codes = roll_out(priors, real_codes, n + cfg.rollouts, first, last)
+    fake, real = decode(*codes), decode(*some(real_codes, n + cfg.critic_batch, last))
     for k in range(cfg.critic_updates):
         batch = slice(k * cfg.critic_batch, (k + 1) * cfg.critic_batch)
         critic_loss = critic_update(critic, critic_optimiser, real[batch], fake[batch], cfg)
 
     with torch.no_grad():
         fake_map, real_map = critic(fake[n:]), critic(real[n:])
-    A = assess(fake_map, real_map, shape, cfg)
-    log_prob = prior.log_prob(codes[n:]).flatten(1)
-    loss = policy_gradient_loss(log_prob, A)
-    prior_optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    prior_optimiser.step()
+    codes = [c[n:] for c in codes]
+    loss = 0.0
+    for level in learning_levels(len(priors), cfg):
+        c, above = codes[level], codes[:level][-1:]
+        H, W = c.shape[1:]
+        sampled = slice(first * H // last * W, None)  # the log-probabilities of given codes are not ours to change
+        A = assess(fake_map, real_map, (H, W), cfg)
+        log_prob = priors[level].log_prob(c, *above).flatten(1)
+        loss = loss + policy_gradient_loss(log_prob[:, sampled], A[:, sampled])
+    descend(loss, prior_optimiser)
     return {"critic_loss": critic_loss, "reward": image_score(fake_map).mean()}
 
 

@@ -5,7 +5,7 @@ random number generators' states, and a run continued from it ends, on a CPU, wi
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,15 +19,14 @@ from .critic import PatchCritic
 from .data import to_float
 from .errors import RalkitError
 from .faces import FactorNet
-from .presets import FactorConfig, PriorConfig, RalConfig, VQVAEConfig
-from .prior import PixelCNN
-from .ral import critic_update, ral_iteration, warm_up
-from .sampling import sample
-from .vqvae import VQVAE, perplexity, vqvae_loss
+from .presets import FactorConfig, PriorConfig, RalConfig, SnailConfig, VQVAEConfig
+from .prior import Prior
+from .ral import Codes, critic_update, descend, learning_levels, ral_iteration, roll_out, some, warm_up
+from .vqvae import VQVAE, VQVAE2, as_levels, perplexities, vqvae_loss
 
 History = dict[str, list[float]]
 Evaluation = Callable[[], dict[str, float]]
-Decoder = Callable[[Tensor], Tensor]
+Decoder = Callable[..., Tensor]  # codes of every level -> images
 
 
 @contextmanager
@@ -146,13 +145,7 @@ def anneal(optimiser: torch.optim.Optimizer, lr: float, t: int, steps: int) -> N
         group["lr"] = lr * min(1.0, 2 * (1 - t / steps))
 
 
-def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
-
-
-def train_vqvae(model: VQVAE, images: Tensor, test: Tensor, cfg: VQVAEConfig, **options) -> History:
+def train_vqvae(model: VQVAE | VQVAE2, images: Tensor, test: Tensor, cfg: VQVAEConfig, **options) -> History:
     """Train the VQ-VAE on uint8 images (N, 3, S, S); evaluates the error and the perplexity on `test`."""
     device = device_of(model)
     optimiser = torch.optim.Adam(model.parameters(), cfg.lr)
@@ -167,10 +160,8 @@ def train_vqvae(model: VQVAE, images: Tensor, test: Tensor, cfg: VQVAEConfig, **
     def evaluate() -> dict[str, float]:
         x = to_float(test.to(device))
         codes = model.encode(x)
-        return {
-            "test_mse": F.mse_loss(model.decode(codes), x).item(),
-            "test_perplexity": perplexity(codes, model.K).item(),
-        }
+        mse = F.mse_loss(model.decode(*as_levels(codes)), x).item()
+        return {"test_mse": mse} | {f"test_{name}": p.item() for name, p in perplexities(codes, model.K).items()}
 
     parts = {"model": model.train(), "optimiser": optimiser}
     return fit("VQ-VAE", parts, step, cfg.steps, evaluate=evaluate, **options)
@@ -194,16 +185,24 @@ def train_factors(net: FactorNet, images: Tensor, factors: Tensor, cfg: FactorCo
 
 
 def train_mle(
-    prior: PixelCNN, codes: Tensor, cfg: PriorConfig, *, evaluate: Evaluation, decay: bool = True, **options
+    prior: Prior,
+    codes: Tensor,
+    cfg: PriorConfig | SnailConfig,
+    *,
+    above: Tensor | None = None,
+    evaluate: Evaluation,
+    decay: bool = True,
+    **options,
 ) -> History:
-    """Train a prior by maximum likelihood on codes (N, H, W); logs nats per image."""
+    """Train a prior by maximum likelihood on codes (N, H, W), given those `above` (N, h, w); logs nats per image."""
     optimiser = torch.optim.Adam(prior.parameters(), cfg.lr)
+    data = (codes,) if above is None else (codes, above)
 
     def step(t: int) -> dict[str, Tensor]:
         if decay:
             anneal(optimiser, cfg.lr, t, cfg.steps)
-        (batch,) = draw(cfg.batch, codes, device=codes.device)
-        nll = -prior.log_prob(batch).sum((1, 2)).mean()
+        batch = draw(cfg.batch, *data, device=codes.device)
+        nll = -prior.log_prob(*batch).sum((1, 2)).mean()
         descend(nll, optimiser)
         return {"NLL_train": nll.detach()}
 
@@ -212,25 +211,30 @@ def train_mle(
 
 
 def train_ral(
-    prior: PixelCNN, critic: PatchCritic, decode: Decoder, codes: Tensor, cfg: RalConfig, **options
+    priors: Sequence[Prior], critic: PatchCritic, decode: Decoder, codes: Codes, cfg: RalConfig, **options
 ) -> History:
-    """Warm the critic up, then fine-tune the prior by RAL against real codes (N, H, W); steps count its updates."""
+    """Warm the critic up, then fine-tune the priors by RAL against real codes (N, H, W), ...; steps count updates.
+
+    Priors and codes are one for each level, the top one first.
+    """
     betas = (0.5, 0.999)  # section 4.4
-    prior_optimiser = torch.optim.Adam(prior.parameters(), cfg.lr_prior, betas)
+    learning = [p for level in learning_levels(len(priors), cfg) for p in priors[level].parameters()]
+    prior_optimiser = torch.optim.Adam(learning, cfg.lr_prior, betas)
     critic_optimiser = torch.optim.Adam(critic.parameters(), cfg.lr_critic, betas)
-    prior.eval()  # no dropout: the network that is differentiated must be the one that was sampled from
+    for prior in priors:  # no dropout: the network that is differentiated must be the one that was sampled from
+        prior.eval()
     checkpoint = options.get("checkpoint")
     if checkpoint is None or not checkpoint.exists():  # a checkpoint holds a critic that is warm
         with seeded(options["seed"]):
-            warm_up(prior, decode, critic, critic_optimiser, codes, cfg)
+            warm_up(priors, decode, critic, critic_optimiser, codes, cfg)
 
     def step(t: int) -> dict[str, Tensor]:
         if cfg.anneal:
             anneal(prior_optimiser, cfg.lr_prior, t, cfg.updates)
-        return ral_iteration(prior, decode, critic, prior_optimiser, critic_optimiser, codes, cfg)
+        return ral_iteration(priors, decode, critic, prior_optimiser, critic_optimiser, codes, cfg)
 
     parts = {
-        "prior": prior,
+        "priors": nn.ModuleList(priors),
         "critic": critic,
         "prior_optimiser": prior_optimiser,
         "critic_optimiser": critic_optimiser,
@@ -239,20 +243,15 @@ def train_ral(
 
 
 def train_critic(
-    critic: PatchCritic,
-    prior: PixelCNN,
-    decode: Decoder,
-    codes: Tensor,
-    cfg: RalConfig,
-    updates: int,
-    **options,
+    critic: PatchCritic, priors: Sequence[Prior], decode: Decoder, codes: Codes, cfg: RalConfig, updates: int, **options
 ) -> History:
-    """Train a critic alone against a prior that stands still, for `updates` steps."""
+    """Train a critic alone against priors that stand still, for `updates` steps."""
     optimiser = torch.optim.Adam(critic.parameters(), cfg.lr_critic, (0.5, 0.999))
+    last = codes[0].shape[1]
 
     def step(t: int) -> dict[str, Tensor]:
-        (real,) = draw(cfg.critic_batch, codes, device=codes.device)
-        fake = sample(prior, cfg.critic_batch, codes.shape[1:])
-        return {"critic_loss": critic_update(critic, optimiser, decode(real), decode(fake), cfg)}
+        real = decode(*some(codes, cfg.critic_batch, last))
+        fake = decode(*roll_out(priors, codes, cfg.critic_batch, 0, last))
+        return {"critic_loss": critic_update(critic, optimiser, real, fake, cfg)}
 
     return fit(parts={"critic": critic, "optimiser": optimiser}, step=step, steps=updates, **options)

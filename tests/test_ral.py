@@ -5,16 +5,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import make_prior
+from conftest import make_prior, make_snail
 
+from ralkit import ral
 from ralkit.critic import PatchCritic, image_score
 from ralkit.errors import RalkitError
 from ralkit.presets import RalConfig
 from ralkit.ral import (
     advantages,
     assess,
+    choose_rows,
     gradient_cosine,
     gradient_snr,
+    learning_levels,
     make_critic,
     normalise,
     part_gradients,
@@ -22,8 +25,10 @@ from ralkit.ral import (
     ral_iteration,
     returns,
     rewards,
+    roll_out,
 )
 from ralkit.sampling import sample
+from ralkit.training import train_ral
 
 MAPS = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)  # all 81 maps
 
@@ -180,7 +185,7 @@ def test_iterations_raise_the_reward(tiny):
     optimisers = torch.optim.Adam(tiny.parameters(), 1e-2), torch.optim.Adam(critic.parameters())
     before = (sample(tiny, 2000, (2, 2)) == 0).float().mean()
     for _ in range(60):
-        ral_iteration(tiny, one_hot_images, critic, *optimisers, MAPS, cfg)
+        ral_iteration((tiny,), one_hot_images, critic, *optimisers, (MAPS,), cfg)
     assert (sample(tiny, 2000, (2, 2)) == 0).float().mean() > before + 0.3
 
 
@@ -190,10 +195,107 @@ def test_an_iteration_moves_both_networks_and_no_more(tiny):
     assert isinstance(critic, PatchCritic)
     optimisers = torch.optim.Adam(tiny.parameters()), torch.optim.Adam(critic.parameters())
     before = [p.clone() for p in (*tiny.parameters(), *critic.parameters())]
-    logs = ral_iteration(tiny, one_hot_images, critic, *optimisers, MAPS, cfg)
+    logs = ral_iteration((tiny,), one_hot_images, critic, *optimisers, (MAPS,), cfg)
     after = [*tiny.parameters(), *critic.parameters()]
     assert sum((a != b).any().item() for a, b in zip(after, before, strict=True)) > len(before) - 3
     assert all(torch.isfinite(v) for v in logs.values())
+
+
+@pytest.fixture
+def levels():
+    """Two priors, and codes of both levels of 40 real images; a stand-in for their decoder."""
+    priors = (make_snail(K=3, attention_layers=1, layers=1), make_snail(K=3, K_above=3, layers=1))
+    codes = (torch.randint(3, (40, 4, 4)), torch.randint(3, (40, 8, 8)))
+
+    def decode(top, bottom):
+        assert 2 * top.shape[1] == bottom.shape[1]
+        return one_hot_images(bottom) + one_hot_images(top.repeat_interleave(2, 1).repeat_interleave(2, 2))
+
+    return priors, codes, decode
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 4), (0, 1), (0, 3), (1, 4), (3, 4)])
+def test_rows_that_are_given_are_real_and_the_levels_agree(levels, first, last):
+    priors, real, _ = levels
+    top, bottom = roll_out(priors, real, 30, first, last)
+    assert top.shape == (30, last, 4) and bottom.shape == (30, 2 * last, 8)
+    # Every roll-out begins with the rows of one real image, the same one at both levels.
+    same = [
+        (c[:, None, : n * first] == r[None, :, : n * first]).flatten(2).all(2)
+        for c, r, n in zip((top, bottom), real, (1, 2), strict=True)
+    ]
+    assert (same[0] & same[1]).any(1).all()
+    full = [
+        (c[:, None] == r[None, :, : c.shape[1]]).flatten(2).all(2).any()
+        for c, r in zip((top, bottom), real, strict=True)
+    ]
+    assert not full[1]  # what comes after is sampled
+
+
+def test_partial_generation_draws_both_modes_and_every_row():
+    drawn = [choose_rows(5, partial=True) for _ in range(4000)]
+    counts = {rows: drawn.count(rows) for rows in set(drawn)}
+    assert set(counts) == {(0, r) for r in range(1, 5)} | {(r, 5) for r in range(1, 5)}
+    assert all(400 < n < 600 for n in counts.values())
+    assert choose_rows(5, partial=False) == (0, 5)
+
+
+class Watched(torch.nn.Module):
+    """A critic that notes the sizes of what it sees; 8x8 pixels are a patch."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.seen = PatchCritic(3, 4), []
+
+    def forward(self, x):
+        self.seen.append(tuple(x.shape[2:]))
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_critic_sees_equal_crops_and_given_codes_get_no_gradient(levels, monkeypatch, seed):
+    """All images of an iteration have one size; the loss covers the log-probabilities of sampled codes only."""
+    torch.manual_seed(seed)
+    priors, real, decode = levels
+    cfg, critic, rows = small_ral(partial=True, rollouts=16), Watched(), []
+    monkeypatch.setattr(ral, "choose_rows", lambda *a: rows.append(choose_rows(*a)) or rows[-1])
+    losses = []
+    monkeypatch.setattr(ral, "policy_gradient_loss", lambda p, A: losses.append((p, A)) or policy_gradient_loss(p, A))
+    optimisers = [torch.optim.Adam(m.parameters()) for m in (torch.nn.ModuleList(priors), critic)]
+    ral_iteration(priors, decode, critic, *optimisers, real, cfg)
+    ((first, last),) = rows
+    assert set(critic.seen) == {(8 * last, 32)}
+    assert [p.shape[1] for p, _ in losses] == [(last - first) * 4, 4 * (last - first) * 4]
+    assert all(p.shape == A.shape for p, A in losses)
+
+
+@pytest.mark.parametrize(
+    ("which", "moved"), [("joint", [True, True]), ("top", [True, False]), ("bottom", [False, True])]
+)
+def test_the_levels_that_learn(levels, which, moved):
+    priors, real, decode = levels
+    before = [[p.clone() for p in prior.parameters()] for prior in priors]
+    cfg = small_ral(levels=which, warmup=2, updates=2, rollouts=16)
+    train_ral(priors, make_critic(cfg), decode, real, cfg, name="r", seed=1, points=1)
+    changed = [
+        any((a != b).any() for a, b in zip(prior.parameters(), old, strict=True))
+        for prior, old in zip(priors, before, strict=True)
+    ]
+    assert changed == moved
+
+
+def test_each_level_has_returns_over_its_own_length(levels):
+    """A terminal reward is discounted over 16 codes for the first top code, over 64 for the first bottom one."""
+    for H, T in ((4, 16), (8, 64)):
+        A = assess(torch.ones(2, 2, 2), torch.ones(2, 2, 2), (H, H), RalConfig(reward="single", gamma=0.9))
+        assert A.shape == (2, T) and A[0, 0].item() == pytest.approx(0.9 ** (T - 1), rel=1e-4)
+
+
+def test_rewards_of_an_image_that_is_no_multiple_of_the_patches():
+    """Three code rows under a map of two score rows, each over two code rows: the fourth is cut."""
+    S = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    r = rewards(S, (3, 4), "intermediate", "nearest").view(3, 4)
+    assert r.tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]]
 
 
 def test_snr_tells_signal_from_noise(tiny):
@@ -224,6 +326,7 @@ def test_cosine_of_expected_gradients(tiny):
         (lambda: normalise(torch.zeros(1), torch.zeros(1), "std"), "max, min-max or none"),
         (lambda: advantages(torch.zeros(2, 2), "mean"), "none or leave-one-out"),
         (lambda: advantages(torch.zeros(1, 2), "leave-one-out"), "at least 2"),
+        (lambda: learning_levels(2, RalConfig(levels="middle")), "joint, top, bottom"),
     ],
 )
 def test_unknown_options(call, message):

@@ -52,7 +52,9 @@ def run_ral(checkpoint, **options):
     with seeded(1):
         critic = make_critic(cfg)
     decode = lambda c: torch.eye(7)[c].movedim(-1, 1)[:, :3].repeat_interleave(4, 2).repeat_interleave(4, 3)  # noqa: E731
-    history = train_ral(prior, critic, decode, CODES, cfg, name="r", seed=3, checkpoint=checkpoint, points=3, **options)
+    history = train_ral(
+        (prior,), critic, decode, (CODES,), cfg, name="r", seed=3, checkpoint=checkpoint, points=3, **options
+    )
     return prior.state_dict() | {f"critic.{k}": v for k, v in critic.state_dict().items()}, history
 
 

@@ -722,7 +722,8 @@ Markdown(
 Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
 
 # %% [markdown]
-# From top to bottom:
+# It is written for one level of codes or two; here there is one, so `priors` and `codes` hold one each and the loop
+# over levels runs once. `first` and `last` bound what is sampled: here whole maps. From top to bottom:
 #
 # 1. **Sample once.** $G$ changes only at the end, so the fakes for all critic updates and the roll-outs for the
 #    policy gradient come from a single call of the cached sampler (notebook 02), without a graph.
@@ -742,7 +743,7 @@ prior, judge = exp.generator("MLE", first), copy.deepcopy(critic)
 prior_optimiser = torch.optim.Adam(prior.parameters(), cfg.lr_prior, (0.5, 0.999))
 critic_optimiser = torch.optim.Adam(judge.parameters(), cfg.lr_critic, (0.5, 0.999))
 for i in range(4):
-    logs = ral.ral_iteration(prior, decode, judge, prior_optimiser, critic_optimiser, real_codes, cfg)
+    logs = ral.ral_iteration((prior,), decode, judge, prior_optimiser, critic_optimiser, (real_codes,), cfg)
     print(f"iteration {i}: " + ", ".join(f"{key} {value.item():.4g}" for key, value in logs.items()))
 
 # %% [markdown]
