@@ -167,17 +167,19 @@ def choose(logits: Tensor, u: Tensor) -> Tensor:
     return (cdf <= u[:, None] * cdf[:, -1:]).sum(-1).clamp_(max=logits.shape[-1] - 1)
 
 
-def _start(prior, n, shape, temperature, given, given_rows, generator) -> tuple[Tensor, Tensor]:
+def _start(prior, n, shape, temperature, given, given_rows, keep, generator) -> tuple[Tensor, Tensor]:
     """The empty (or partly given) codes and the uniform numbers that decide the others, both (n, H, W)."""
     if temperature <= 0:
         raise RalkitError(f"the sampling temperature is {temperature}; it must be above 0")
     H, W = shape
     device = prior.embedding.weight.device
     codes = torch.zeros(n, H, W, dtype=torch.long, device=device)
-    if given_rows:
-        if given is None or given.shape != codes.shape or not 0 < given_rows <= H:
+    if given_rows or keep is not None:
+        if given is None or given.shape != codes.shape or not 0 <= given_rows <= H:
             got = None if given is None else tuple(given.shape)
             raise RalkitError(f"{given_rows} given rows of maps {(n, H, W)} need codes of that shape, not {got}")
+        if keep is not None and (keep.shape != shape or keep.dtype != torch.bool):
+            raise RalkitError(f"the places to keep are a bool map of {shape}, not {keep.dtype} of {tuple(keep.shape)}")
         codes[:, :given_rows] = given[:, :given_rows]
     return codes, torch.rand(n, H, W, device=device, generator=generator)
 
@@ -200,16 +202,19 @@ def sample(
     temperature: float = 1.0,
     given: Tensor | None = None,
     given_rows: int = 0,
+    keep: Tensor | None = None,
     generator: torch.Generator | None = None,
     chunk: int = 1024,
 ) -> Tensor:
     """Draw n code maps (n, H, W) from the prior, exactly, `chunk` at a time; `above` (n, h, w) are what it depends on.
 
-    The first `given_rows` rows are kept from `given` (n, H, W). Dropout is off. Raises RalkitError for a
-    temperature that is not positive or given codes of another shape.
+    The first `given_rows` rows and the places marked in `keep` (H, W) are kept from `given` (n, H, W); a code sees of
+    them what comes before it. Dropout is off. Raises RalkitError for a temperature that is not positive, and for
+    given codes or a `keep` of another shape.
     """
-    codes, u = _start(prior, n, shape, temperature, given, given_rows, generator)
+    codes, u = _start(prior, n, shape, temperature, given, given_rows, keep, generator)
     H, W = shape
+    kept = [[False] * W] * H if keep is None else keep.tolist()
     with _evaluating(prior):
         for part in torch.arange(n).split(chunk):
             rows = slice(part[0], part[-1] + 1)
@@ -222,18 +227,23 @@ def sample(
                     continue
                 for j in range(W):
                     logits = cache.logits(j, c[:, i, j - 1] if j else None)
-                    c[:, i, j] = choose(logits / temperature, x[:, i, j])
+                    c[:, i, j] = given[rows, i, j] if kept[i][j] else choose(logits / temperature, x[:, i, j])
     return codes
 
 
 @torch.no_grad()
-def sample_naive(prior, n, shape, above=None, *, temperature=1.0, given=None, given_rows=0, generator=None) -> Tensor:
+def sample_naive(
+    prior, n, shape, above=None, *, temperature=1.0, given=None, given_rows=0, keep=None, generator=None
+) -> Tensor:
     """What `sample` does, by one full forward pass a code: the reference for its results and its speed."""
-    codes, u = _start(prior, n, shape, temperature, given, given_rows, generator)
+    codes, u = _start(prior, n, shape, temperature, given, given_rows, keep, generator)
     with _evaluating(prior):
         for i in range(given_rows, shape[0]):
             for j in range(shape[1]):
-                codes[:, i, j] = choose(prior(codes, above)[:, i, j] / temperature, u[:, i, j])
+                if keep is not None and keep[i, j]:
+                    codes[:, i, j] = given[:, i, j]
+                else:
+                    codes[:, i, j] = choose(prior(codes, above)[:, i, j] / temperature, u[:, i, j])
     return codes
 
 
@@ -245,19 +255,18 @@ def sample_levels(
     temperatures: Sequence[float] | None = None,
     given: Sequence[Tensor] | None = None,
     given_rows: Sequence[int] | None = None,
+    keep: Sequence[Tensor] | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, ...]:
     """Draw n code maps of every level, the top one first, each given the one above: ((n, H, W), (n, 2H, 2W)).
 
-    Temperatures, given codes and the numbers of given rows are one for each level; errors as `sample`'s.
+    Temperatures, given codes, numbers of given rows and places to keep are one for each level; errors as `sample`'s.
     """
-    L = len(priors)
-    levels = zip(priors, shapes, temperatures or (1.0,) * L, given or (None,) * L, given_rows or (0,) * L, strict=True)
+    options = {"temperature": temperatures, "given": given, "given_rows": given_rows, "keep": keep}
     codes: list[Tensor] = []
-    for prior, shape, temperature, real, rows in levels:
-        above = codes[-1:]
-        options = {"temperature": temperature, "given": real, "given_rows": rows, "generator": generator}
-        codes.append(sample(prior, n, shape, *above, **options))
+    for level, (prior, shape) in enumerate(zip(priors, shapes, strict=True)):
+        own = {key: values[level] for key, values in options.items() if values is not None}
+        codes.append(sample(prior, n, shape, *codes[-1:], **own, generator=generator))
     return tuple(codes)
 
 

@@ -49,6 +49,16 @@ def test_the_same_numbers_give_the_same_codes(variant, given_rows):
     assert given_rows == 6 or (fast[:, given_rows:] != given[:, given_rows:]).any()
 
 
+@pytest.mark.parametrize("variant", ["PixelCNN", "two attentions"])
+def test_places_are_kept_wherever_they_are(variant):
+    prior, given, keep = VARIANTS[variant](), torch.randint(7, (7, 6, 4)), torch.rand(6, 4) < 0.4
+    options = dict(given=given, keep=keep, given_rows=1)
+    fast = sample(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), chunk=4, **options)
+    slow = sample_naive(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), **options)
+    assert (fast == slow).all()
+    assert (fast[:, keep] == given[:, keep]).all() and (fast[:, ~keep] != given[:, ~keep]).any()
+
+
 def test_all_levels_in_one_call():
     """The top level as if alone, the bottom one given it; temperatures and given rows are each level's own."""
     priors, shapes = (make_snail(attention_layers=1), make_snail(K_above=7)), ((3, 4), (6, 8))
@@ -111,6 +121,8 @@ def test_dropout_is_off_and_the_mode_is_kept():
         (dict(temperature=0), "temperature is 0"),
         (dict(given_rows=2), "need codes of that shape"),
         (dict(given_rows=2, given=torch.zeros(3, 4, 5, dtype=torch.long)), "need codes of that shape"),
+        (dict(keep=torch.ones(4, 4).bool()), "need codes of that shape"),
+        (dict(keep=torch.ones(3, 4).bool(), given=torch.zeros(3, 4, 4, dtype=torch.long)), "bool map of"),
         (dict(given_rows=9, given=torch.zeros(3, 4, 4, dtype=torch.long)), "9 given rows"),
     ],
 )
