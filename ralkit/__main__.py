@@ -80,17 +80,30 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
     print(f"Executed notebooks: {run}. Report: {write_report(experiment.figures, minutes)}")
 
 
-def train(preset: str, dataset: str, seed: int, method: str, generator: int) -> None:
-    """Train one generator of the oracle experiment; what is there is loaded, what was interrupted continues."""
+def train(preset: str, dataset: str, seed: int, method: str, generator: int, levels: int | None, features: str) -> None:
+    """Train one generator of the oracle experiment, or with `levels` the priors of images; continue or load it."""
     get_preset(preset)
     from .experiment import Experiment
+    from .images import ImageExperiment
 
-    Experiment(preset, dataset, seed).generator(method, generator)
+    oracle = levels is None
+    run = (
+        Experiment(preset, dataset, seed)
+        if oracle
+        else ImageExperiment(preset, dataset, seed, levels=levels, features=features)
+    )
+    run.generator(method, generator)
 
 
 def list_presets() -> None:
     for preset in PRESETS.values():
         print(f"{preset.name:8} {preset.about}")
+
+
+FEATURES = (
+    'network of the Frechet distance on images: faces, inception (downloaded), or a file of its weights; with ":768" '
+    "after it that tap (default: faces)"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,9 +113,11 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("reproduce", help="run the notebooks headless, write every figure and table")
     run.add_argument("--only", help="numbers of the notebooks to run, such as 03 or 01,02")
     run.add_argument("--force", action="store_true", help="make everything again, also what is already there")
-    one = commands.add_parser("train", help="train one generator of the oracle experiment")
-    one.add_argument("--method", required=True, help='"MLE", "MLE continued", "RAL single" or "RAL intermediate"')
+    one = commands.add_parser("train", help="train one generator of the oracle experiment, or the priors of images")
+    one.add_argument("--method", required=True, help='"MLE", "MLE continued", "RAL single", "RAL intermediate", ...')
     one.add_argument("--generator", type=int, required=True, help="the generator's seed")
+    one.add_argument("--levels", type=int, help="1 or 2: images with so many levels of codes (default: the oracle's)")
+    one.add_argument("--features", default="faces", help=FEATURES)
     for command in (run, one):
         command.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
         command.add_argument("--dataset", default="faces", help="faces, or a folder, zip or lmdb (default: faces)")

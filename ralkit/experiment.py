@@ -48,9 +48,9 @@ def project_root() -> Path:
     return here
 
 
-def in_batches(f: Callable[[Tensor], Tensor], x: Tensor, batch: int = 500) -> Tensor:
-    """f(x), a batch of rows at a time."""
-    return torch.cat([f(part) for part in x.split(batch)])
+def in_batches(f: Callable[..., Tensor], *x: Tensor, batch: int = 500) -> Tensor:
+    """f(x, ...), a batch of rows at a time."""
+    return torch.cat([f(*part) for part in zip(*(a.split(batch) for a in x), strict=True)])
 
 
 class Experiment:
@@ -62,6 +62,7 @@ class Experiment:
 
     def __init__(self, preset: str | Preset = "quick", dataset: str = "faces", seed: int = 1, root: Path | None = None):
         self.preset = preset if isinstance(preset, Preset) else get_preset(preset)
+        self._named = self.preset is PRESETS.get(self.preset.name)  # another process can be told its name
         if self.preset.needs_cuda and not torch.cuda.is_available():
             raise RalkitError(
                 f"the preset {self.preset.name} needs a CUDA GPU and torch sees none; "
@@ -142,15 +143,19 @@ class Experiment:
         p = self.preset
         return load(self.dataset, p.size, p.n_train, p.n_test, seed=self.seed, cache=self.root / "runs" / "cache")
 
+    def _make_vqvae(self) -> VQVAE:
+        cfg = self.preset.vqvae
+        return VQVAE(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D)
+
     @cached_property
     def vqvae(self) -> VQVAE:
         cfg = self.preset.vqvae
         with seeded(self.seed):
-            model = VQVAE(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D).to(self.device)
+            model = self._make_vqvae().to(self.device)
         test = self.images.test[: self.preset.n_curve]
         self._fit(
             "vqvae",
-            (cfg, self.images.key, self.seed, self.preset.points),
+            (cfg, type(model).__name__, self.images.key, self.seed, self.preset.points),
             {"model": model},
             lambda checkpoint: train_vqvae(
                 model,
@@ -324,21 +329,23 @@ class Experiment:
 
         Raises RalkitError with the words of a run that failed.
         """
-        there = lambda m, s: self._path(f"{m} {s}", self._of(s, self._recipe(m))).exists()  # noqa: E731
         cores = os.cpu_count() or 1
         for wave in (("MLE",), [m for m in methods if m != "MLE"]):  # the others start from MLE
-            jobs = [(m, s) for s in seeds for m in wave if not there(m, s)]
+            jobs = [(m, s) for s in seeds for m in wave if not self._there(m, s)]
             workers = min(cores, len(jobs))
-            if workers > 1 and self.device.type == "cpu" and self.preset is PRESETS.get(self.preset.name):
+            if workers > 1 and self.device.type == "cpu" and self._named:
                 with ThreadPoolExecutor(workers) as pool:
                     list(pool.map(lambda job: self._train_apart(*job, threads=max(1, cores // workers)), jobs))  # noqa: B023
         for seed in seeds:  # now loaded, with their histories; what was not trained apart is trained here
             for method in methods:
                 self.generator(method, seed)
 
-    def _train_apart(self, method: str, seed: int, threads: int) -> None:
+    def _there(self, method: str, seed: int) -> bool:
+        return self._path(f"{method} {seed}", self._of(seed, self._recipe(method))).exists()
+
+    def _train_apart(self, method: str, seed: int, threads: int, *options: str) -> None:
         command = [sys.executable, "-m", "ralkit", "train", "--preset", self.preset.name, "--dataset", self.dataset]
-        command += ["--seed", str(self.seed), "--method", method, "--generator", str(seed)]
+        command += ["--seed", str(self.seed), "--method", method, "--generator", str(seed), *options]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         with subprocess.Popen(command, cwd=self.root, env=environment, **pipes) as process:

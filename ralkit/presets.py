@@ -82,6 +82,34 @@ class RalConfig:
 
 
 @dataclass(frozen=True)
+class LevelsConfig:
+    """The models of RAL on images: a VQ-VAE of as many levels as there are priors, the top one first."""
+
+    vqvae: VQVAEConfig = VQVAEConfig(hidden=128, K=512)
+    priors: tuple[PriorConfig | SnailConfig, ...] = (
+        SnailConfig(),
+        SnailConfig(output_layers=0, attention_layers=0, condition_layers=20, batch=128, steps=156_250),
+    )
+    ral: RalConfig = RalConfig()
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """RAL on images (section 5.3): one code map and two, on the same images."""
+
+    size: int = 128
+    n_train: int = 200_000
+    n_test: int = 20_000
+    factors: FactorConfig = FactorConfig()
+    one: LevelsConfig = LevelsConfig(VQVAEConfig(stages=3, K=512), (SnailConfig(steps=41_666),))
+    two: LevelsConfig = LevelsConfig()
+    n_eval: int = 10_000
+    n_curve: int = 1_000
+    points: int = 10
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
 class Preset:
     """Everything that a run of the notebooks depends on, but the data set and the seed."""
 
@@ -100,6 +128,7 @@ class Preset:
     points: int = 20  # points of a curve
     seeds: int = 3  # generators trained, with all that follows from them
     ral: RalConfig = RalConfig()  # both rewards are run with it, `reward` replaced
+    images: ImageConfig = ImageConfig()
     needs_cuda: bool = False
 
     @property
@@ -107,6 +136,17 @@ class Preset:
         """Side of the code map."""
         return self.size // 2**self.vqvae.stages
 
+
+SMOKE_RAL = RalConfig(
+    rollouts=8, critic_batch=4, critic_updates=1, warmup=2, updates=2, lr_prior=1e-3, lr_critic=1e-3,
+    critic_loss="logistic-r1", critic_norm="layer", critic_channels=8, critic_stages=4, baseline="leave-one-out",
+)  # fmt: skip
+
+QUICK_IMAGE_RAL = RalConfig(
+    rollouts=256, critic_batch=64, critic_updates=2, warmup=200, updates=50, lr_prior=3e-4, anneal=True,
+    lr_critic=5e-4, gamma=1.0, critic_loss="logistic-r1", critic_norm="layer", critic_channels=16, critic_stages=4,
+    baseline="leave-one-out",
+)  # fmt: skip
 
 PRESETS = {
     p.name: p
@@ -131,6 +171,23 @@ PRESETS = {
                 critic_loss="logistic-r1", critic_norm="layer", critic_channels=8, critic_stages=3,
                 baseline="leave-one-out",
             ),
+            images=ImageConfig(
+                size=64, n_train=256, n_test=128, factors=FactorConfig(channels=8, batch=16, steps=10),
+                one=LevelsConfig(
+                    VQVAEConfig(stages=3, hidden=16, residual=8, K=32, D=8, batch=16, steps=20),
+                    (SnailConfig(16, 2, 3, 1, 0.0, attention_layers=1, heads=2, batch=16, steps=10),),
+                    SMOKE_RAL,
+                ),
+                two=LevelsConfig(
+                    VQVAEConfig(stages=2, hidden=16, residual=8, K=32, D=8, batch=16, steps=20),
+                    (
+                        SnailConfig(16, 2, 3, 1, 0.0, attention_layers=1, heads=2, batch=16, steps=10),
+                        SnailConfig(16, 1, 3, 0, 0.0, attention_layers=0, condition_layers=1, batch=16, steps=10),
+                    ),
+                    SMOKE_RAL,
+                ),
+                n_eval=64, n_curve=32, points=2, seeds=2,
+            ),
         ),
         Preset(
             "quick",
@@ -151,6 +208,25 @@ PRESETS = {
                 rollouts=768, critic_batch=64, critic_updates=2, warmup=250, updates=100, lr_prior=3e-4, anneal=True,
                 lr_critic=5e-4, gamma=1.0, critic_loss="logistic-r1", critic_norm="layer", critic_channels=16,
                 critic_stages=4, baseline="leave-one-out",
+            ),
+            images=ImageConfig(
+                size=64, n_train=10_000, n_test=2_000, factors=FactorConfig(channels=32, batch=64, steps=700),
+                one=LevelsConfig(
+                    VQVAEConfig(stages=3, hidden=48, residual=24, batch=64, steps=1000, lr=2e-3),
+                    (SnailConfig(48, 4, 3, 0, 0.0, attention_layers=2, heads=4, batch=64, steps=1500, lr=2e-3),),
+                    QUICK_IMAGE_RAL,
+                ),
+                two=LevelsConfig(
+                    VQVAEConfig(stages=2, hidden=48, residual=24, batch=64, steps=1000, lr=2e-3),
+                    (
+                        SnailConfig(48, 4, 3, 0, 0.0, attention_layers=2, heads=4, batch=64, steps=1500, lr=2e-3),
+                        SnailConfig(
+                            40, 3, 3, 0, 0.0, attention_layers=0, condition_layers=1, batch=64, steps=1200, lr=2e-3
+                        ),
+                    ),
+                    QUICK_IMAGE_RAL,
+                ),
+                n_eval=2_000, n_curve=500, points=5, seeds=3,
             ),
         ),
         Preset(

@@ -179,12 +179,12 @@ def ral_iteration(
     return {"critic_loss": critic_loss, "reward": image_score(fake_map).mean()}
 
 
-def part_gradients(prior: nn.Module, codes: Tensor, A: Tensor, parts: int = 8) -> Tensor:
+def part_gradients(prior: Prior, codes: Tensor, A: Tensor, *above: Tensor, parts: int = 8) -> Tensor:
     """The policy gradient of each of `parts` shares of the roll-outs, codes (B, H, W) and A (B, T): (parts, P)."""
     parameters = [p for p in prior.parameters() if p.requires_grad]
     rows = []
-    for c, a in zip(codes.chunk(parts), A.chunk(parts), strict=True):
-        loss = policy_gradient_loss(prior.log_prob(c).flatten(1), a)
+    for a, *c in zip(*(x.chunk(parts) for x in (A, codes, *above)), strict=True):
+        loss = policy_gradient_loss(prior.log_prob(*c).flatten(1), a)
         rows.append(torch.cat([-d.flatten() for d in torch.autograd.grad(loss, parameters)]))
     return torch.stack(rows)
 

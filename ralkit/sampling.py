@@ -271,6 +271,35 @@ def sample_levels(
 
 
 @torch.no_grad()
+def complete(
+    priors: Sequence[Prior], real: Sequence[Tensor], keep: Tensor, *, tries: int = 1, temperature: float = 1.0
+) -> tuple[Tensor, ...]:
+    """Codes of every level: `real` ones (n, H, W), ... where `keep` (H, W) of the top level says so, else sampled.
+
+    A code sees what is kept before it, not after it. With several `tries` each map gets that many completions, and one
+    is drawn from them with the weights of sampling-importance resampling, the product of G over the kept codes:
+    completions then answer to what is kept after them as well, the better the more tries there are.
+    """
+    n, shapes = len(real[0]), [tuple(c.shape[1:]) for c in real]
+    scales = [H // keep.shape[0] for H, _ in shapes]
+    masks = [keep.repeat_interleave(k, 0).repeat_interleave(k, 1) for k in scales]
+    rows = next((i for i, row in enumerate(keep) if not row.all()), len(keep))
+    codes = sample_levels(
+        priors, n * tries, shapes, given=[c.repeat_interleave(tries, 0) for c in real], keep=masks,
+        given_rows=[rows * k for k in scales], temperatures=[temperature] * len(priors),
+    )  # fmt: skip
+    if tries == 1:
+        return codes
+    weight = 0.0
+    for level, (prior, mask) in enumerate(zip(priors, masks, strict=True)):
+        parts = zip(*(c.split(512) for c in codes[max(level - 1, 0) : level + 1][::-1]), strict=True)
+        weight = weight + torch.cat([prior.log_prob(*part)[:, mask].sum(1) for part in parts])
+    chosen = torch.multinomial(weight.view(n, tries).softmax(1), 1)[:, 0]
+    chosen = chosen + tries * torch.arange(n, device=chosen.device)
+    return tuple(c[chosen] for c in codes)
+
+
+@torch.no_grad()
 def cached_logits(prior: Prior, codes: Tensor, above: Tensor | None = None, given_rows: int = 0) -> Tensor:
     """Logits (B, H - given_rows, W, K) of given codes (B, H, W), computed a code at a time as `sample` does."""
     B, H, W = codes.shape

@@ -7,7 +7,7 @@ import torch
 from conftest import make_prior, make_snail
 
 from ralkit.errors import RalkitError
-from ralkit.sampling import cached_logits, choose, sample, sample_levels, sample_naive
+from ralkit.sampling import cached_logits, choose, complete, sample, sample_levels, sample_naive
 
 VARIANTS = {
     "one layer": lambda: make_prior(layers=1, k=3),
@@ -85,6 +85,39 @@ def test_samples_have_the_priors_distribution():
     seen = torch.bincount(drawn, minlength=81) / n
     # Five standard errors, for all 81 maps at once.
     assert ((seen - p).abs() < 5 * (p * (1 - p) / n).sqrt() + 1e-4).all()
+
+
+def test_completion_answers_to_what_is_kept_after_it():
+    """With the last code kept, raster sampling draws the first three from the prior; resampling from p(c | last)."""
+    prior, n, tries = make_prior(K=3, layers=2, k=3), 20_000, 64
+    maps = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)
+    with torch.no_grad():
+        p = prior.log_prob(maps).sum((1, 2)).exp().view(27, 3)
+    keep = torch.tensor([[False, False], [False, True]])
+    real = (torch.full((n, 2, 2), 1),)
+
+    def seen(tries):
+        (codes,) = complete((prior,), real, keep, tries=tries)
+        assert (codes[:, 1, 1] == 1).all()
+        first = codes.flatten(1)[:, :3] @ torch.tensor([9, 3, 1])
+        return torch.bincount(first, minlength=27) / n
+
+    exact, blind = p[:, 1] / p[:, 1].sum(), p.sum(1)
+    apart = lambda q, r: (q - r).abs().sum().item()  # noqa: E731
+    assert apart(seen(1), blind) < 0.03 < 0.1 < apart(blind, exact)
+    assert apart(seen(tries), exact) < 0.05
+
+
+def test_completion_of_both_levels_keeps_both():
+    priors = make_snail(attention_layers=1), make_snail(K_above=7)
+    real = torch.randint(7, (6, 4, 4)), torch.randint(7, (6, 8, 8))
+    keep = torch.rand(4, 4) < 0.5
+    keep[0] = True
+    for tries in (1, 5):
+        top, bottom = complete(priors, real, keep, tries=tries)
+        fine = keep.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        assert (top[:, keep] == real[0][:, keep]).all() and (bottom[:, fine] == real[1][:, fine]).all()
+        assert (top[:, ~keep] != real[0][:, ~keep]).any() and (bottom[:, ~fine] != real[1][:, ~fine]).any()
 
 
 def test_temperature_sharpens():

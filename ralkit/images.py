@@ -1,0 +1,324 @@
+"""RAL on images (section 5.3): `ImageExperiment(preset, dataset, seed, levels)` with one code map or two.
+
+It asks for artefacts as `Experiment` does. Runs have names: RUNS says what each changes in the preset's RalConfig.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .critic import image_score
+from .data import to_float, to_uint8
+from .errors import RalkitError
+from .experiment import Experiment, in_batches
+from .inception import load_inception
+from .metrics import auc, fidelity, frechet_distance
+from .presets import Preset, PriorConfig, RalConfig, SnailConfig
+from .prior import Prior, make_prior
+from .ral import Codes, assess, gradient_snr, learning_levels, make_critic, part_gradients
+from .sampling import complete, sample_levels
+from .training import History, seeded, train_mle, train_ral
+from .vqvae import VQVAE, VQVAE2, as_levels
+
+LEVELS = ("top", "bottom")
+
+RUNS: dict[str, dict[str, Any]] = {
+    "RAL single": {"reward": "single"},
+    "RAL intermediate": {"reward": "intermediate"},
+    "RAL partial": {"partial": True},
+    "RAL top": {"levels": "top"},
+    "RAL bottom": {"levels": "bottom"},
+    **{f"RAL {r} {n}x{n}": {"reward": r, "map": n} for r in ("single", "intermediate") for n in (8, 2)},
+    "RAL without baseline": {"baseline": "none"},
+    "RAL gamma .99": {"gamma": 0.99},
+    "RAL without layer norm": {"critic_norm": "none"},
+    "RAL WGAN-GP": {"critic_loss": "wgan-gp"},
+}
+
+
+class ImageExperiment(Experiment):
+    """One run of the experiments on images, with `levels` code maps (1 or 2).
+
+    `features` says which network the Frechet distance is taken on: "faces" (the classifier of the faces' factors, no
+    download), "inception" (the paper's, downloaded), or a file with that one's weights; ":768" and the like after
+    either chooses another tap than 2048. Raises RalkitError as `Experiment` does, and for unknown levels or features.
+    """
+
+    def __init__(
+        self,
+        preset: str | Preset = "quick",
+        dataset: str = "faces",
+        seed: int = 1,
+        root: Path | None = None,
+        *,
+        levels: int = 2,
+        features: str = "faces",
+    ):
+        super().__init__(preset, dataset, seed, root)
+        if levels not in (1, 2):
+            raise RalkitError(f"images have 1 or 2 levels of codes, not {levels}")
+        self.levels, self.source = levels, features
+        cfg = self.preset.images
+        self.config = cfg.one if levels == 1 else cfg.two
+        shared = {
+            key: getattr(cfg, key) for key in ("size", "n_train", "n_test", "factors", "n_eval", "n_curve", "points")
+        }
+        self.preset = replace(self.preset, vqvae=self.config.vqvae, seeds=cfg.seeds, **shared)
+        self.seeds = tuple(range(seed, seed + cfg.seeds))
+
+    # ---- The world ----
+
+    def _make_vqvae(self) -> VQVAE | VQVAE2:
+        cfg = self.preset.vqvae
+        return (VQVAE if self.levels == 1 else VQVAE2)(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(H, W) of each level's code map."""
+        bottom = self.preset.size // 2**self.preset.vqvae.stages
+        return [(n, n) for n in ((bottom,) if self.levels == 1 else (bottom // 2, bottom))]
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of every level, (N, H, W) each, of uint8 images (N, 3, S, S)."""
+        parts = [as_levels(self.vqvae.encode(to_float(x.to(self.device)))) for x in images.split(500)]
+        return tuple(torch.cat(level) for level in zip(*parts, strict=True))
+
+    def decode(self, *codes: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in [-1, 1] of the codes of every level."""
+        return in_batches(self.vqvae.decode, *codes)
+
+    @cached_property
+    def codes(self) -> dict[str, Codes]:
+        """Codes of the real images, "train" and "test": of every level, (N, H, W) each."""
+        _, codes = self.vqvae, {}
+        for split, images in {"train": self.images.train, "test": self.images.test}.items():
+            make = lambda _, x=images: {"levels": [c.cpu() for c in self.encode(x)]}  # noqa: E731
+            content = self.artefact(f"codes {split}", (self.keys["vqvae"],), make)
+            codes[split] = tuple(c.to(self.device) for c in content["levels"])
+        return codes
+
+    # ---- Features ----
+
+    @cached_property
+    def metric(self) -> str:
+        """The Frechet distance's name, which says on what network it is taken: FD-faces, FID-2048, FID-768, ..."""
+        return "FD-faces" if self.source == "faces" else f"FID-{self._tap[1]}"
+
+    @property
+    def _tap(self) -> tuple[str | None, int]:
+        """The file of Inception's weights, None for the one to download, and the tap."""
+        source, _, tap = self.source.partition(":")
+        if tap and not tap.isdigit():
+            raise RalkitError(f"--features {self.source}: after the colon stands a tap, such as 768")
+        return None if source == "inception" else source, int(tap or 2048)
+
+    @cached_property
+    def feature_net(self):
+        """Images, uint8 or in [-1, 1], a few hundred at most -> features."""
+        if self.source == "faces":
+            net = self.factor_net
+            return lambda x: net.features(to_float(x) if x.dtype == torch.uint8 else x)
+        source, tap = self._tap
+        net = load_inception(tap, source).to(self.device)
+        return lambda x: net(x if x.dtype == torch.uint8 else to_uint8(x))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (N, D) of uint8 images, or of float ones in [-1, 1], (N, 3, S, S)."""
+        net = self.feature_net
+        with torch.no_grad():
+            return in_batches(lambda x: net(x.to(self.device)), images, batch=250)
+
+    def reference(self, of: str) -> Tensor:
+        """Features (n_eval, D) of real test images ("real") or their reconstructions, or of others; kept on disk."""
+        _ = self.vqvae, self.feature_net
+        n = self.preset.n_eval
+        network = self.keys["factor net"] if self.source == "faces" else self.metric
+        key = (self.images.key, n, network, self.keys["vqvae"] if of == "reconstructed" else "")
+        make = {
+            "real": lambda: self.features(self.images.test[:n]),
+            "reconstructed": lambda: self.features(self.decode(*(c[:n] for c in self.codes["test"]))),
+            "real, others": lambda: self.features(self.images.train[:n]),
+            "reconstructed, others": lambda: self.features(self.decode(*(c[:n] for c in self.codes["train"]))),
+        }
+        return self._tensor(f"features {self.metric} {of}", key, make[of])
+
+    # ---- Priors ----
+
+    def generator(self, method: str, seed: int) -> list[Prior]:
+        """The priors of `seed`, top level first, as `method` ("MLE", "MLE continued" or one of RUNS) left them."""
+        if method in RUNS:
+            return self.ral(method, seed, self._recipe(method))[0]
+        if method not in ("MLE", "MLE continued"):
+            raise RalkitError(f"unknown run {method!r}; there are: MLE, MLE continued, {', '.join(RUNS)}")
+        return [self._trained(method, level, seed) for level in range(self.levels)]
+
+    def _recipe(self, method: str, level: int = 0) -> PriorConfig | SnailConfig | RalConfig:
+        ral, mle = self.config.ral, self.config.priors[level]
+        if method == "MLE":
+            return mle
+        if method == "MLE continued":  # as many updates as RAL's, of its batch and learning rate, on data and by MLE
+            return replace(mle, batch=ral.rollouts, steps=ral.updates, lr=ral.lr_prior, dropout=0.0)
+        changes = dict(RUNS[method])
+        if "map" in changes:  # the score map's side is the image's over 2^stages
+            changes["critic_stages"] = int(log2(self.preset.size / changes.pop("map")))
+        if changes.get("partial"):  # which halves the codes of an update: as much time for twice as many updates
+            changes["updates"] = 2 * ral.updates
+        return replace(ral, **changes)
+
+    def _of(self, seed: int, *cfg: PriorConfig | SnailConfig | RalConfig) -> tuple:
+        _ = self.codes, self.reference("reconstructed")  # their keys are known once they are there
+        p = self.preset
+        of = (self.keys["codes train"], seed, self.levels, p.n_curve, p.points, self.metric, self.config.ral.anneal)
+        return (*of, *self.config.priors, *cfg)
+
+    def _trained(self, method: str, level: int, seed: int) -> Prior:
+        K, cfg = self.preset.vqvae.K, self._recipe(method, level)
+        with seeded(seed):
+            prior = make_prior(cfg, K, K if level else None).to(self.device)
+        if method == "MLE continued":
+            prior.load_state_dict(self._trained("MLE", level, seed).state_dict())
+        # The level itself comes last, the one above it first.
+        train, test = (self.codes[split][max(level - 1, 0) : level + 1] for split in ("train", "test"))
+        test = [c[: self.preset.n_curve] for c in test]
+        name, of = self._name_and_of(method, level, seed)
+
+        def fit(checkpoint: Path) -> History:
+            decay = method == "MLE" or self.config.ral.anneal
+            return train_mle(
+                prior, train[-1], cfg, above=train[0] if level else None, decay=decay,
+                evaluate=lambda: {"NLL_test": self._nll(prior, test[-1], *test[:-1])},
+                name=name, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+            )  # fmt: skip
+
+        self._fit(name, of, {"prior": prior}, fit)
+        return prior
+
+    def _name_and_of(self, method: str, level: int, seed: int) -> tuple[str, tuple]:
+        name = f"{method} {LEVELS[level - self.levels]} {self.levels} {seed}"
+        return name, self._of(seed, level, self._recipe(method, level))
+
+    @torch.no_grad()
+    def _nll(self, prior: Prior, codes: Tensor, *above: Tensor) -> float:
+        return -in_batches(prior.log_prob, codes, *above, batch=250).sum((1, 2)).mean().item()
+
+    def nll(self, priors: Sequence[Prior], codes: Codes) -> float:
+        """-log G(codes) of all levels together, nats per image."""
+        return sum(self._nll(p, c, *codes[:i][-1:]) for i, (p, c) in enumerate(zip(priors, codes, strict=True)))
+
+    def ral(self, name: str, seed: int, cfg: RalConfig) -> tuple[list[Prior], Any]:
+        """The MLE priors of `seed` after RAL as `cfg` says, and its critic; `name` names the run."""
+        priors, key = self.generator("MLE", seed), f"{name} {self.levels} {seed}"
+        with seeded(seed):
+            critic = make_critic(cfg).to(self.device)
+
+        def train(checkpoint: Path) -> History:
+            return train_ral(
+                priors, critic, self.decode, self.codes["train"], cfg,
+                evaluate=lambda: self._watch_images(priors, cfg, critic),
+                name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+            )  # fmt: skip
+
+        modules = {f"prior {i}": prior for i, prior in enumerate(priors)} | {"critic": critic}
+        self._fit(key, self._of(seed, cfg), modules, train)
+        return priors, critic
+
+    def _there(self, method: str, seed: int) -> bool:
+        if method in RUNS:
+            cfg = self._recipe(method)
+            return self._path(f"{method} {self.levels} {seed}", self._of(seed, cfg)).exists()
+        return all(self._path(*self._name_and_of(method, level, seed)).exists() for level in range(self.levels))
+
+    def _train_apart(self, method: str, seed: int, threads: int, *options: str) -> None:
+        options += ("--levels", str(self.levels), "--features", self.source)
+        super()._train_apart(method, seed, threads, *options)
+
+    def sample(self, priors: Sequence[Prior], n: int, seed: int, **options) -> Codes:
+        """n code maps of every level, the same ones for the same seed; options as `sample_levels` takes them."""
+        with seeded(seed):
+            return sample_levels(priors, n, self.shapes, **options)
+
+    def _watch_images(self, priors: Sequence[Prior], cfg: RalConfig, critic) -> dict[str, float]:
+        """What a curve of RAL on images shows at one point."""
+        n = self.preset.n_curve
+        test = tuple(c[:n] for c in self.codes["test"])
+        codes = sample_levels(priors, n, self.shapes)
+        images = self.decode(*codes)
+        row = {self.metric: frechet_distance(self.reference("reconstructed"), self.features(images))}
+        row["NLL_test"] = self.nll(priors, test)
+        with torch.no_grad():
+            fake, real = in_batches(critic, images), in_batches(critic, self.decode(*test))
+        row["AUC"] = auc(image_score(real), image_score(fake))
+        for level in learning_levels(self.levels, cfg):
+            A = assess(fake, real, self.shapes[level], cfg)
+            g = part_gradients(priors[level], codes[level], A, *codes[:level][-1:])
+            row[f"SNR {LEVELS[level - self.levels]}"] = gradient_snr(g)
+        return row
+
+    # ---- Completion (section 5.5) ----
+
+    def measure_completion(self, method: str, seed: int, rows: int) -> dict[str, float]:
+        """Of completions of the test images below their first `rows` rows of top codes: distance and `factors_kept`."""
+        priors, n = self.generator(method, seed), self.preset.n_eval
+        keep = torch.arange(self.shapes[0][0])[:, None].expand(*self.shapes[0]) < rows
+
+        def make(_: Path) -> dict[str, Any]:
+            with seeded(11):
+                codes = complete(priors, tuple(c[:n] for c in self.codes["test"]), keep)
+            images = self.decode(*codes)
+            row = {self.metric: frechet_distance(self.reference("reconstructed"), self.features(images))}
+            return row | self.factors_kept(images)
+
+        return self.artefact(f"completed {method} {self.levels} {seed} {rows}", self._of_run(method, seed), make)
+
+    def factors_kept(self, images: Tensor) -> dict[str, float]:
+        """Of the factors of the first test faces, the share that the classifier finds in images (N, 3, S, S)."""
+        truth = self.images.test_factors
+        if truth is None:
+            return {}
+        with torch.no_grad():
+            seen = in_batches(self.factor_net.predict, images, batch=250).cpu()
+        return {"factors kept": (seen == truth[: len(seen)]).double().mean().item()}
+
+    # ---- Measuring ----
+
+    def compare(self, features: Tensor) -> dict[str, float]:
+        """Frechet distances of features (N, D) to the real test images and to their reconstructions, and fidelity."""
+        real, reconstructed = self.reference("real"), self.reference("reconstructed")
+        distances = {
+            f"{self.metric} to real": frechet_distance(real, features),
+            f"{self.metric} to reconstructed": frechet_distance(reconstructed, features),
+        }
+        return distances | fidelity(reconstructed, features)
+
+    def measure(self, method: str, seed: int, temperature: float = 1.0) -> dict[str, float]:
+        """The numbers of one run: distances, fidelity and NLL_test, n_eval samples at `temperature` at every level."""
+        priors, n = self.generator(method, seed), self.preset.n_eval
+
+        def make(_: Path) -> dict[str, Any]:
+            codes = self.sample(priors, n, 7, temperatures=[temperature] * self.levels)
+            test = tuple(c[:n] for c in self.codes["test"])
+            return self.compare(self.features(self.decode(*codes))) | {"NLL_test": self.nll(priors, test)}
+
+        of = (*self._of_run(method, seed), temperature)
+        return self.artefact(f"measured {method} {self.levels} {seed} {temperature:g}", of, make)
+
+    def _of_run(self, method: str, seed: int) -> tuple:
+        """What a number of one run is made of: the run's artefacts, the features to compare with, and their number."""
+        _ = self.generator(method, seed), self.reference("real")
+        runs = [key for key in self.keys if key.startswith(f"{method} ") and key.endswith(f" {self.levels} {seed}")]
+        of = *sorted(runs), f"features {self.metric} real", f"features {self.metric} reconstructed"
+        return (*(self.keys[key] for key in of), self.preset.n_eval)
+
+    @cached_property
+    def floors(self) -> dict[str, dict[str, float]]:
+        """The same numbers of sets that no prior made: the least that can be asked for at this N (S-Table 12)."""
+        return {
+            "real images, other ones": self.compare(self.reference("real, others")),
+            "reconstructions, other ones": self.compare(self.reference("reconstructed, others")),
+        }
