@@ -140,6 +140,7 @@ class Preset:
 SMOKE_RAL = RalConfig(
     rollouts=8, critic_batch=4, critic_updates=1, warmup=2, updates=2, lr_prior=1e-3, lr_critic=1e-3,
     critic_loss="logistic-r1", critic_norm="layer", critic_channels=8, critic_stages=4, baseline="leave-one-out",
+    gamma=1.0,
 )  # fmt: skip
 
 QUICK_IMAGE_RAL = RalConfig(

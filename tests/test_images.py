@@ -1,0 +1,104 @@
+"""RAL on images, at smoke size: names and recipes of the runs, one and two levels, measuring, completion."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ralkit.errors import RalkitError
+from ralkit.images import RUNS, ImageExperiment
+from ralkit.presets import get_preset
+from ralkit.vqvae import VQVAE2
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture(params=[1, 2], ids=["one level", "two levels"])
+def exp(request, folder):
+    return ImageExperiment("smoke", seed=1, root=folder, levels=request.param)
+
+
+def test_codes_and_images(exp):
+    codes, images = exp.codes["test"], exp.images.test
+    assert [tuple(c.shape[1:]) for c in codes] == exp.shapes == ([(8, 8)] if exp.levels == 1 else [(8, 8), (16, 16)])
+    assert isinstance(exp.vqvae, VQVAE2) == (exp.levels == 2)
+    assert exp.decode(*codes).shape == images.shape
+
+
+@pytest.mark.parametrize("method", ["MLE", "MLE continued", "RAL intermediate", "RAL partial"])
+def test_a_run_is_measured_and_loaded_again(exp, method):
+    row = exp.measure(method, 1)
+    assert {"FD-faces to real", "FD-faces to reconstructed", "precision", "coverage", "NLL_test"} <= set(row)
+    assert all(abs(v) < float("inf") for v in row.values())
+    again = ImageExperiment("smoke", seed=1, root=exp.root, levels=exp.levels)
+    assert again.measure(method, 1) == row
+    assert all((a == b).all() for p, q in zip(exp.generator(method, 1), again.generator(method, 1), strict=True)
+               for a, b in zip(p.parameters(), q.parameters(), strict=True))  # fmt: skip
+
+
+def test_nll_of_both_levels_is_that_of_the_pair(exp):
+    priors, codes = exp.generator("MLE", 1), tuple(c[:20] for c in exp.codes["test"])
+    with torch.no_grad():
+        total = priors[0].log_prob(codes[0]).sum()
+        if exp.levels == 2:
+            total += priors[1].log_prob(codes[1], codes[0]).sum()
+    assert exp.nll(priors, codes) == pytest.approx(-total.item() / 20, rel=1e-5)
+
+
+def test_only_the_level_that_learns_is_moved(folder):
+    exp = ImageExperiment("smoke", seed=1, root=folder, levels=2)
+    before = exp.generator("MLE", 1)
+    for run, moved in (("RAL top", [True, False]), ("RAL bottom", [False, True]), ("RAL intermediate", [True, True])):
+        after = exp.generator(run, 1)
+        changed = [any((a != b).any() for a, b in zip(p.parameters(), q.parameters(), strict=True))
+                   for p, q in zip(before, after, strict=True)]  # fmt: skip
+        assert changed == moved, run
+
+
+def test_recipes(exp):
+    ral = exp.config.ral
+    control = exp._recipe("MLE continued")
+    assert (control.steps, control.batch, control.lr) == (ral.updates, ral.rollouts, ral.lr_prior)
+    assert exp._recipe("RAL partial") == replace(ral, partial=True, updates=2 * ral.updates)
+    for n in (8, 2):
+        cfg = exp._recipe(f"RAL single {n}x{n}")
+        assert exp.preset.size / 2**cfg.critic_stages == n and cfg.reward == "single"
+    assert len({exp._recipe(run) for run in RUNS}) == len(RUNS)  # no two runs are the same
+
+
+def test_floors_and_completion(exp):
+    assert exp.floors["reconstructions, other ones"]["FD-faces to reconstructed"] >= 0
+    whole = exp.measure_completion("MLE", 1, exp.shapes[0][0])
+    assert whole["FD-faces"] == pytest.approx(0, abs=1e-3)  # all rows given: the reconstructions themselves
+    assert 0 <= exp.measure_completion("MLE", 1, 2)["factors kept"] <= 1
+
+
+def test_runs_side_by_side_are_those_of_one_process(folder, tmp_path):
+    """Two runs trained by other processes are found; their weights are those that this process would have made."""
+    apart = ImageExperiment("smoke", seed=1, root=tmp_path, levels=1)
+    apart.train(("MLE", "RAL single", "RAL intermediate"), (1,))
+    here = ImageExperiment("smoke", seed=1, root=folder, levels=1)
+    for run in ("RAL single", "RAL intermediate"):
+        pairs = zip(apart.generator(run, 1)[0].parameters(), here.generator(run, 1)[0].parameters(), strict=True)
+        assert all(torch.allclose(a, b, atol=1e-4) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(levels=3), "1 or 2 levels of codes, not 3"),
+        (dict(features="inception:many"), "after the colon stands a tap"),
+        (dict(features="nowhere.pth:768"), "nowhere.pth"),
+    ],
+)
+def test_bad_arguments(folder, options, message):
+    with pytest.raises(RalkitError, match=message):
+        _ = ImageExperiment("smoke", seed=1, root=folder, **options).feature_net
+
+
+def test_unknown_runs_are_named(folder):
+    with pytest.raises(RalkitError, match="unknown run 'RAL best'"):
+        ImageExperiment(get_preset("smoke"), seed=1, root=folder).generator("RAL best", 1)
