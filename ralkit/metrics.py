@@ -1,9 +1,10 @@
-"""What the experiments are judged by: exact divergences under a known oracle, Frechet distances, the critic's AUC."""
+"""What the experiments are judged by: exact divergences under a known oracle, distance and overlap of features, AUC."""
 
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from .errors import RalkitError
 from .prior import PixelCNN
 
 
@@ -59,6 +60,42 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     fid.update(a.double().cpu(), real=True)
     fid.update(b.double().cpu(), real=False)
     return fid.compute().item()
+
+
+@torch.no_grad()
+def fidelity(real: Tensor, fake: Tensor, k: int = 5, chunk: int = 512) -> dict[str, float]:
+    """Precision, recall, density and coverage of two feature sets (N, D), (M, D): how much they overlap.
+
+    The ball of a row reaches to the k-th nearest other row of its set, which is in it. precision: the share of fakes in
+    a real ball; recall: of reals in a fake ball (Kynkäänniemi et al. 2019); density: how many real balls a fake is in,
+    over k, 1 on average where both sets are drawn alike; coverage: the share of reals with a fake in their ball (Naeem
+    et al. 2020). Distances are taken `chunk` rows at a time. Raises RalkitError where a set has k or fewer rows.
+    """
+    if min(len(real), len(fake)) <= k:
+        raise RalkitError(
+            f"{len(real)} real and {len(fake)} fake features have no {k} neighbours each: give {k + 1} or more."
+        )
+    real, fake = real.double(), fake.double()
+    fake_radii = _radii(fake, k, chunk)
+    balls, recalled, covered = 0, [], []
+    for rows, radii in zip(real.split(chunk), _radii(real, k, chunk).split(chunk), strict=True):
+        distances = torch.cdist(rows, fake)
+        inside = distances <= radii[:, None]
+        balls += inside.sum(0)  # of each fake: the real balls that it is in
+        covered.append(inside.any(1))
+        recalled.append((distances <= fake_radii).any(1))
+    return {
+        "precision": (balls > 0).double().mean().item(),
+        "recall": torch.cat(recalled).double().mean().item(),
+        "density": balls.double().mean().item() / k,
+        "coverage": torch.cat(covered).double().mean().item(),
+    }
+
+
+def _radii(x: Tensor, k: int, chunk: int) -> Tensor:
+    """The distances from the rows of x (N, D) to their k-th nearest other row: (N,)."""
+    nearest = [torch.cdist(rows, x).topk(k + 1, largest=False).values for rows in x.split(chunk)]
+    return torch.cat(nearest)[:, k]  # a row's nearest is itself
 
 
 def auc(real: Tensor, fake: Tensor) -> float:

@@ -8,7 +8,8 @@ import scipy.linalg
 import torch
 from conftest import make_prior
 
-from ralkit.metrics import auc, frechet_distance, map_log_prob, oracle_metrics
+from ralkit.errors import RalkitError
+from ralkit.metrics import auc, fidelity, frechet_distance, map_log_prob, oracle_metrics
 from ralkit.sampling import sample
 
 
@@ -19,6 +20,62 @@ def test_frechet_distance_against_scipy():
     expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cx + cy - 2 * scipy.linalg.sqrtm(cx @ cy).real)
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+
+
+def test_frechet_distance_of_fewer_rows_than_numbers():
+    """Singular covariances, whose tr (C_a C_b)^(1/2) is exactly a sum of singular values: |A B^T|_* of centred rows."""
+    a, b = torch.rand(40, 96).exp(), torch.rand(50, 96) * torch.rand(96)
+    x, y = ((v - v.mean(0)) / (len(v) - 1) ** 0.5 for v in (a.double(), b.double()))
+    means, spread = (a.double().mean(0) - b.double().mean(0)).square().sum(), x.square().sum() + y.square().sum()
+    expected = means + spread - 2 * torch.linalg.matrix_norm(x @ y.T, "nuc")
+    assert frechet_distance(a, b) == pytest.approx(expected.item(), rel=1e-4)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-4)
+
+
+def by_definition(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
+    """Precision, recall, density and coverage row by row, as the papers write them."""
+
+    def radius(i: int, rows: np.ndarray) -> float:
+        return sorted(np.linalg.norm(rows[i] - rows[j]) for j in range(len(rows)) if j != i)[k - 1]
+
+    def in_ball(x: np.ndarray, i: int, rows: np.ndarray) -> bool:
+        return np.linalg.norm(x - rows[i]) <= radius(i, rows)
+
+    N, M = range(len(real)), range(len(fake))
+    return {
+        "precision": np.mean([any(in_ball(y, i, real) for i in N) for y in fake]),
+        "recall": np.mean([any(in_ball(x, j, fake) for j in M) for x in real]),
+        "density": sum(in_ball(y, i, real) for y in fake for i in N) / (k * len(fake)),
+        "coverage": np.mean([any(in_ball(y, i, real) for y in fake) for i in N]),
+    }
+
+
+@pytest.mark.parametrize(("k", "chunk"), [(1, 512), (3, 7), (5, 1)])
+def test_fidelity_by_definition(k, chunk):
+    real, fake = torch.randn(40, 4), 0.8 * torch.randn(30, 4) + 1
+    real, fake = real + 1000, fake + 1000  # a common offset is not to cost digits
+    measured = fidelity(real, fake, k, chunk)
+    assert measured == pytest.approx(by_definition(real.double().numpy(), fake.double().numpy(), k))
+    assert all(0 < measured[name] < 1 for name in ("precision", "recall", "coverage"))
+
+
+def test_fidelity_of_sets_that_are_alike_collapsed_or_apart():
+    real, fresh = torch.randn(2, 400, 8)
+    same = fidelity(real, real)
+    assert (same["precision"], same["recall"], same["coverage"]) == (1, 1, 1)
+    alike = fidelity(real, fresh)
+    assert alike["density"] == pytest.approx(1, abs=0.15)
+    assert min(alike["precision"], alike["recall"], alike["coverage"]) > 0.8
+    collapsed = fidelity(real, real[:1] + 0.01 * torch.randn(400, 8))
+    assert collapsed["precision"] > 0.9
+    assert max(collapsed["recall"], collapsed["coverage"]) < 0.1
+    assert set(fidelity(real, fresh + 100).values()) == {0}
+
+
+def test_fidelity_needs_more_rows_than_neighbours():
+    with pytest.raises(RalkitError, match="9 real and 5 fake features have no 5 neighbours each: give 6 or more"):
+        fidelity(torch.randn(9, 2), torch.randn(5, 2))
+    assert fidelity(torch.randn(6, 2), torch.randn(6, 2)).keys() == {"precision", "recall", "density", "coverage"}
 
 
 def test_auc():
