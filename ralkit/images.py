@@ -17,7 +17,7 @@ from .critic import image_score
 from .data import to_float, to_uint8
 from .errors import RalkitError
 from .experiment import Experiment, in_batches
-from .inception import load_inception
+from .inception import largest_tap, load_inception
 from .metrics import auc, fidelity, frechet_distance
 from .presets import Preset, PriorConfig, RalConfig, SnailConfig
 from .prior import Prior, make_prior
@@ -34,7 +34,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "RAL partial": {"partial": True},
     "RAL top": {"levels": "top"},
     "RAL bottom": {"levels": "bottom"},
-    **{f"RAL {r} {n}x{n}": {"reward": r, "map": n} for r in ("single", "intermediate") for n in (8, 2)},
+    **{f"RAL {r} {n}x{n}": {"reward": r, "map": n} for r in ("single", "intermediate") for n in (8, 4, 2)},
     "RAL without baseline": {"baseline": "none"},
     "RAL gamma .99": {"gamma": 0.99},
     "RAL without layer norm": {"critic_norm": "none"},
@@ -47,7 +47,8 @@ class ImageExperiment(Experiment):
 
     `features` says which network the Frechet distance is taken on: "faces" (the classifier of the faces' factors, no
     download), "inception" (the paper's, downloaded), or a file with that one's weights; ":768" and the like after
-    either chooses another tap than 2048. Raises RalkitError as `Experiment` does, and for unknown levels or features.
+    either chooses another tap than 2048. "auto" is the file in data/ where there is one and the images are not the
+    faces, else "faces". Raises RalkitError as `Experiment` does, and for unknown levels or features.
     """
 
     def __init__(
@@ -58,11 +59,14 @@ class ImageExperiment(Experiment):
         root: Path | None = None,
         *,
         levels: int = 2,
-        features: str = "faces",
+        features: str = "auto",
     ):
         super().__init__(preset, dataset, seed, root)
         if levels not in (1, 2):
             raise RalkitError(f"images have 1 or 2 levels of codes, not {levels}")
+        if features == "auto":
+            files = sorted((self.root / "data").glob("*inception-2015-12-05*.pth")) if dataset != "faces" else []
+            features = f"{files[0]}:{largest_tap(files[0])}" if files else "faces"
         self.levels, self.source = levels, features
         cfg = self.preset.images
         self.config = cfg.one if levels == 1 else cfg.two
@@ -139,7 +143,7 @@ class ImageExperiment(Experiment):
         _ = self.vqvae, self.feature_net
         n = self.preset.n_eval
         network = self.keys["factor net"] if self.source == "faces" else self.metric
-        key = (self.images.key, n, network, self.keys["vqvae"] if of == "reconstructed" else "")
+        key = (self.images.key, n, network, self.keys["vqvae"] if of.startswith("reconstructed") else "")
         make = {
             "real": lambda: self.features(self.images.test[:n]),
             "reconstructed": lambda: self.features(self.decode(*(c[:n] for c in self.codes["test"]))),
@@ -153,10 +157,14 @@ class ImageExperiment(Experiment):
     def generator(self, method: str, seed: int) -> list[Prior]:
         """The priors of `seed`, top level first, as `method` ("MLE", "MLE continued" or one of RUNS) left them."""
         if method in RUNS:
-            return self.ral(method, seed, self._recipe(method))[0]
+            return self.ral(self.canonical(method), seed, self._recipe(method))[0]
         if method not in ("MLE", "MLE continued"):
             raise RalkitError(f"unknown run {method!r}; there are: MLE, MLE continued, {', '.join(RUNS)}")
         return [self._trained(method, level, seed) for level in range(self.levels)]
+
+    def canonical(self, method: str) -> str:
+        """The first run with the same recipe: a score map of the preset's own size is the default run's."""
+        return next((run for run in RUNS if method in RUNS and self._recipe(run) == self._recipe(method)), method)
 
     def _recipe(self, method: str, level: int = 0) -> PriorConfig | SnailConfig | RalConfig:
         ral, mle = self.config.ral, self.config.priors[level]
@@ -231,7 +239,7 @@ class ImageExperiment(Experiment):
     def _there(self, method: str, seed: int) -> bool:
         if method in RUNS:
             cfg = self._recipe(method)
-            return self._path(f"{method} {self.levels} {seed}", self._of(seed, cfg)).exists()
+            return self._path(f"{self.canonical(method)} {self.levels} {seed}", self._of(seed, cfg)).exists()
         return all(self._path(*self._name_and_of(method, level, seed)).exists() for level in range(self.levels))
 
     def _train_apart(self, method: str, seed: int, threads: int, *options: str) -> None:
@@ -264,6 +272,7 @@ class ImageExperiment(Experiment):
 
     def measure_completion(self, method: str, seed: int, rows: int) -> dict[str, float]:
         """Of completions of the test images below their first `rows` rows of top codes: distance and `factors_kept`."""
+        method = self.canonical(method)
         priors, n = self.generator(method, seed), self.preset.n_eval
         keep = torch.arange(self.shapes[0][0])[:, None].expand(*self.shapes[0]) < rows
 
@@ -298,6 +307,7 @@ class ImageExperiment(Experiment):
 
     def measure(self, method: str, seed: int, temperature: float = 1.0) -> dict[str, float]:
         """The numbers of one run: distances, fidelity and NLL_test, n_eval samples at `temperature` at every level."""
+        method = self.canonical(method)
         priors, n = self.generator(method, seed), self.preset.n_eval
 
         def make(_: Path) -> dict[str, Any]:

@@ -125,6 +125,13 @@ def load_inception(tap: int, weights: str | Path | None = None) -> Inception:
     return network.eval().requires_grad_(False)
 
 
+def largest_tap(weights: str | Path) -> int:
+    """The deepest tap that a weights file holds the network for; raises RalkitError as `load_inception` does."""
+    state = _read(weights)
+    held = [tap for tap, block in TAPS.items() if block.startswith("pool") or any(k.startswith(block) for k in state)]
+    return held[-1]
+
+
 def _another(source: str | Path) -> str:
     return f"{source} does not hold the FID network: give {FILE}, or no file, so that it is downloaded."
 

@@ -1,6 +1,7 @@
 """RAL on images, at smoke size: names and recipes of the runs, one and two levels, measuring, completion."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -66,7 +67,12 @@ def test_recipes(exp):
     for n in (8, 2):
         cfg = exp._recipe(f"RAL single {n}x{n}")
         assert exp.preset.size / 2**cfg.critic_stages == n and cfg.reward == "single"
-    assert len({exp._recipe(run) for run in RUNS}) == len(RUNS)  # no two runs are the same
+    # No two runs are the same but those whose score map is the preset's own: they are the default runs.
+    assert len({exp._recipe(run) for run in RUNS}) == len(RUNS) - 2
+    n = exp.preset.size // 2**ral.critic_stages
+    assert exp.canonical(f"RAL single {n}x{n}") == "RAL single"
+    assert exp.canonical(f"RAL intermediate {n}x{n}") == "RAL intermediate"
+    assert exp.canonical("RAL top") == "RAL top" and exp.canonical("MLE") == "MLE"
 
 
 def test_floors_and_completion(exp):
@@ -97,6 +103,18 @@ def test_runs_side_by_side_are_those_of_one_process(folder, tmp_path):
 def test_bad_arguments(folder, options, message):
     with pytest.raises(RalkitError, match=message):
         _ = ImageExperiment("smoke", seed=1, root=folder, **options).feature_net
+
+
+WEIGHTS = Path(__file__).parents[2] / "shared/weights/inception-2015-12-05-to-mixed_7a.pth"
+
+
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="no Inception weights beside the project")
+def test_weights_in_the_data_folder_are_found_for_real_images_and_name_the_metric(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / WEIGHTS.name).symlink_to(WEIGHTS)
+    assert ImageExperiment("smoke", "some/folder", root=tmp_path).metric == "FID-768"
+    assert ImageExperiment("smoke", "faces", root=tmp_path).metric == "FD-faces"
+    assert ImageExperiment("smoke", "some/folder", root=tmp_path / "elsewhere").metric == "FD-faces"
 
 
 def test_unknown_runs_are_named(folder):
