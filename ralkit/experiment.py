@@ -336,9 +336,10 @@ class Experiment:
             if workers > 1 and self.device.type == "cpu" and self._named:
                 with ThreadPoolExecutor(workers) as pool:
                     list(pool.map(lambda job: self._train_apart(*job, threads=max(1, cores // workers)), jobs))  # noqa: B023
-        for seed in seeds:  # now loaded, with their histories; what was not trained apart is trained here
-            for method in methods:
-                self.generator(method, seed)
+            # Now they are loaded, with their histories; what was not trained apart is trained here.
+            for seed in seeds:
+                for method in wave:
+                    self.generator(method, seed)
 
     def _there(self, method: str, seed: int) -> bool:
         return self._path(f"{method} {seed}", self._of(seed, self._recipe(method))).exists()

@@ -1,0 +1,964 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 06 · Partial generation, two levels, and what matters
+#
+# RAL samples at every update, and sampling is slow: one step of the network for each code. The paper's answer is to
+# sample only a part of each map. This notebook takes that idea apart, times it, and then asks of everything else that
+# RAL is made of: does it matter?
+#
+# After this notebook you can
+# * write partial generation in both modes, for one level of codes or two, and say what each part of RAL sees of it;
+# * measure what it saves, and compare two runs at equal updates and at equal seconds;
+# * say what changes when only one of two priors learns;
+# * read an ablation with its diagnosis: not only which run is worse, but where its signal was lost.
+#
+# **Paper:** section 4.3, Fig. 3; section 5.4, Table 3; supplement 3, S-Table 11. **Before:**
+# [04 · RAL step by step](04_ral.ipynb), whose terms are used here without explanation, and notebook 05, RAL on images,
+# which has the main comparison over several seeds. **After:** [07 · image completion](07_completion.ipynb), for which
+# the paper says that mode 1 is useful.
+
+# %% tags=["parameters"]
+preset = "quick"  # smoke, quick or gpu
+dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
+seed = 1  # first of the seeds
+
+# %%
+# %matplotlib inline
+import copy
+import time
+from dataclasses import replace
+from fractions import Fraction
+from math import log2
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown
+
+from ralkit import paper, plots, ral, widgets
+from ralkit.experiment import markdown_table
+from ralkit.images import LEVELS, RUNS, ImageExperiment
+from ralkit.sampling import sample
+from ralkit.training import seeded
+
+# %%
+two = ImageExperiment(preset, dataset, seed, levels=2)
+one = ImageExperiment(preset, dataset, seed, levels=1)
+print(two.about("06_partial"))
+
+# %% [markdown]
+# Two worlds, of the same images: `two` has a top and a bottom code map and so two priors, `one` has a single map. The
+# next cell trains all runs of this notebook, side by side on a CPU with several cores, or loads those that are there.
+# Each exists for the first seed only: these are many runs, and how far runs of one kind differ from seed to seed is
+# in notebook 05's Table 2.
+#
+# `full` names the run that the preset's own `RalConfig` makes; it generates whole maps. For the one-level runs, the
+# name of a run says what it changes: `ralkit.images.RUNS`.
+
+# %%
+first_seed, cfg = two.seeds[0], two.config.ral
+full = f"RAL {cfg.reward}"
+LEVEL_RUNS = (full, "RAL partial", "RAL top", "RAL bottom")
+own = one.preset.size // 2**one.config.ral.critic_stages  # side of the preset's score map
+MAPS = {(r, n): f"RAL {r}" + f" {n}x{n}" * (n != own) for r in ("single", "intermediate") for n in (8, own, 2)}
+ABLATIONS = ("RAL without baseline", "RAL gamma .99", "RAL without layer norm", "RAL WGAN-GP")
+for exp, runs in ((two, LEVEL_RUNS), (one, (*MAPS.values(), *ABLATIONS))):
+    exp.generator("MLE", first_seed)  # all others start from it
+    exp.train(("MLE", "MLE continued", *runs), [first_seed])
+
+# %% [markdown]
+# ## 1 · Partial generation
+#
+# The paper (section 4.3):
+#
+# > *"the partial generation works under two modes: (1) continue generation from real latent codes and (2) partial
+# > generation from scratch. During each roll-out in RL training, the algorithm first randomly decides one mode. If
+# > mode-1 is selected, then a random number representing the number of rows of real latent codes is chosen. Then
+# > following these real codes, G samples the rest of the sequence. If mode-2 is selected, a random number representing
+# > the number of rows of fake latent codes is chosen. Then G samples this number of codes from scratch."*
+#
+# Both modes are two row numbers. Of the $H$ rows of a map, those before `start` are real, those from `stop` on are not
+# made at all, and $G$ samples the rows between.
+
+
+# %%
+def choose(H):
+    """Rows (start, stop) between which G samples; r is uniform over 1 .. H - 1."""
+    mode = 2 if torch.rand(()) < 0.5 else 1
+    r = torch.randint(1, H, ()).item()
+    return (r, H) if mode == 1 else (0, r)
+
+
+# %%
+H = two.shapes[0][0]  # rows of the top map
+for s in range(200):
+    with seeded(s):
+        mine = choose(H)
+    with seeded(s):
+        assert mine == ral.choose_rows(H, partial=True)
+assert ral.choose_rows(H, partial=False) == (0, H)  # full generation is a special case
+
+# %% [markdown]
+# ### 1.1 What share of the codes is sampled?
+#
+# There are $2 (H - 1)$ cases, all equally likely, so the expected share is a sum that can be done exactly. Beside it
+# the same by simulation.
+
+# %%
+cases = [(r, H) for r in range(1, H)] + [(0, r) for r in range(1, H)]
+exact = sum(Fraction(stop - start, H) for start, stop in cases) / len(cases)
+with seeded(seed):
+    drawn = [ral.choose_rows(H, partial=True) for _ in range(5000)]
+shares = np.array([(stop - start) / H for start, stop in drawn])
+error = shares.std() / len(shares) ** 0.5
+print(f"exactly {exact} of the codes; {shares.mean():.3f} ± {2 * error:.3f} in {len(drawn)} draws")
+assert abs(shares.mean() - float(exact)) < 5 * error
+
+# %% [markdown]
+# And how often is each *row* sampled? The paper: *"The two modes are essential and improve the generation of the
+# PixelCNN on different image regions."* Left, every case as a column; right, the chance of each row.
+
+# %%
+row = torch.arange(H)
+state = torch.stack(
+    [(row >= start).float() + (row >= stop) for start, stop in cases], 1
+)  # 0 given, 1 sampled, 2 absent
+chance = {f"mode {m}": (part == 1).double().mean(1) for m, part in enumerate(state.chunk(2, 1), 1)}
+chance["both modes"] = (state == 1).double().mean(1)
+fig, axes = plots.new_figure(1, 2, (4.2, 2.8))
+plots.picture(axes[0, 0], state, "given (dark), sampled (grey), absent (white)", cmap="gray", vmin=-0.3, vmax=2)
+axes[0, 0].set(xlabel="the cases: mode 1, then mode 2, r growing", ylabel="row")
+for name, values in chance.items():
+    axes[0, 1].plot(values, row, "o-", label=name)
+axes[0, 1].set(xlabel="chance that the row is sampled", ylabel="row", ylim=(H - 0.5, -0.5), xlim=(-0.05, 1.05))
+axes[0, 1].legend(fontsize=8)
+data = {name: values.tolist() for name, values in chance.items()}
+two.save_figure("06-01-rows", fig, title="Which rows the two modes sample, and how often", data=data)
+fig
+
+# %%
+even = chance["both modes"]
+Markdown(
+    f"Mode 1 alone samples the last row in {chance['mode 1'][-1]:.0%} of its cases and the first in "
+    f"{chance['mode 1'][0]:.0%}; mode 2 the other way round. Together they sample every row with chance "
+    f"{even.min():.3f} to {even.max():.3f}: that is one sense in which both are needed."
+)
+
+# %% [markdown]
+# ### 1.2 Two levels: their rows agree
+#
+# A top code stands over 2 x 2 bottom codes. So that both maps show the same part of the image, $r$ rows of the top map
+# go with $2r$ of the bottom map. A roll-out then is: cut the real maps, keep their first rows, sample the rest, top
+# level first.
+
+
+# %%
+def part(priors, real, start, stop):
+    """Code maps of each level with the top one's rows start .. stop - 1 sampled; those before are from `real`."""
+    codes = []
+    for prior, c in zip(priors, real, strict=True):  # c: (n, H, W), then (n, 2H, 2W)
+        k = c.shape[1] // real[0].shape[1]  # rows for each row of the top map: 1, then 2
+        given = c[:, : k * stop]
+        codes.append(sample(prior, len(c), given.shape[1:], *codes[-1:], given=given, given_rows=k * start))
+    return tuple(codes)
+
+
+# %%
+priors, real_codes, test_codes = two.generator("MLE", first_seed), two.codes["train"], two.codes["test"]
+for start, stop in ((0, H), (H // 4, H), (0, H // 2)):
+    with seeded(seed):
+        given = ral.some(real_codes, 4, H)  # four pairs of maps, drawn at random
+        mine = part(priors, given, start, stop)
+    with seeded(seed):
+        assert all(map(torch.equal, mine, ral.roll_out(priors, real_codes, 4, start, stop)))
+    for c, g, k in zip(mine, given, (1, 2), strict=True):
+        assert c.shape[1] == k * stop and torch.equal(c[:, : k * start], g[:, : k * start])  # given rows are untouched
+    print(f"rows ({start}, {stop}): maps of {' and '.join(str(tuple(c.shape[1:])) for c in mine)} codes")
+
+# %% [markdown]
+# ### 1.3 Figure 3: examples of both modes
+#
+# Left, mode 1: what is given, then what $G$ makes of it. Right, mode 2: what $G$ makes from scratch, then real images
+# of that size. The light grey is not part of any image.
+
+# %%
+real = tuple(c[:6] for c in test_codes)
+
+
+def canvas(images):
+    """Images (N, 3, h, S) that were cut, on a light grey square (N, 3, S, S)."""
+    return F.pad(images, (0, 0, 0, images.shape[3] - images.shape[2]), value=0.7)
+
+
+def cut(codes, rows):
+    """The codes of every level above the top map's row `rows`."""
+    return tuple(c[:, : rows * c.shape[1] // codes[0].shape[1]] for c in codes)
+
+
+# %%
+sizes = sorted({max(1, H // 4), H // 2, H - max(1, H // 4)})
+fig, axes = plots.new_figure(2 * len(sizes), 2, (6.0, 0.85))
+with seeded(seed):
+    for r, (top, bottom) in zip(sizes, axes.reshape(-1, 2, 2), strict=True):
+        pictures = {
+            f"{r} rows given": (top[0], cut(real, r)),
+            "completed": (bottom[0], part(priors, real, r, H)),
+            f"{r} rows sampled": (top[1], part(priors, real, 0, r)),
+            "real, cut alike": (bottom[1], cut(real, r)),
+        }
+        for label, (ax, codes) in pictures.items():
+            plots.picture(ax, plots.tile(canvas(two.decode(*codes)), 6))
+            ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+title = f"Fig. 3: partial generation by the MLE priors, mode 1 (left) and mode 2 (right); {H} rows are a whole map"
+two.save_figure("figure-3", fig, title=title)
+fig
+
+# %% [markdown]
+# ### 1.4 The critic sees equal crops
+#
+# In one iteration real and fake images have the same height. How is a real image cut: its pixels, or its codes? The
+# paper does not say. It makes a difference, since the decoder's convolutions reach across the cut. We decode the cut
+# codes and compare with the same rows of the whole decoded image (left). The right panel asks the same of the priors:
+# what do they think of the same codes when the map ends there?
+
+# %%
+r = H // 2
+whole, short = tuple(c[:100] for c in test_codes), cut(tuple(c[:100] for c in test_codes), r)
+a, b = two.decode(*short), two.decode(*whole)
+by_pixel = (a - b[:, :, : a.shape[2]]).abs().mean((0, 1, 3)).cpu()
+by_code = {}
+with torch.no_grad():
+    for i, prior in enumerate(priors):
+        cut_short, uncut = (prior.log_prob(c[i], *c[:i]) for c in (short, whole))
+        by_code[LEVELS[i]] = (cut_short - uncut[:, : cut_short.shape[1]]).abs().mean((0, 2)).cpu()
+assert by_code["top"].max() < (1e-3 if two.device.type == "cpu" else 5e-2)  # the past of a row does not end later
+
+# %%
+fig, axes = plots.new_figure(1, 2, (3.9, 2.7))
+axes[0, 0].plot(by_pixel, "o-", markersize=3)
+axes[0, 0].set(xlabel="row of pixels, above the cut", ylabel="mean |difference|", title="decoder")
+for name, values in by_code.items():
+    axes[0, 1].plot(np.linspace(0, r, len(values) + 1)[:-1], values, "o-", markersize=3, label=name)
+axes[0, 1].set(xlabel="row of top codes, above the cut", ylabel="mean |difference|, nats", title="log G of real codes")
+axes[0, 1].legend(fontsize=8)
+data = {"pixels": by_pixel.tolist()} | {name: values.tolist() for name, values in by_code.items()}
+two.save_figure("06-02-cut", fig, title=f"What cutting a map after {r} of {H} rows changes above the cut", data=data)
+fig
+
+# %%
+reach = lambda x: int((x > 0.01 * x.max()).sum())  # noqa: E731
+Markdown(
+    f"Of {len(by_pixel)} rows of pixels, {reach(by_pixel)} differ by more than a hundredth of the largest difference "
+    f"({by_pixel.max():.2g}, on a scale from −1 to 1). The top prior does not notice the cut (up to "
+    f"{by_code['top'].max():.0e} nats, rounding). The bottom prior does: {reach(by_code['bottom'])} of its "
+    f"{len(by_code['bottom'])} rows differ by more than a hundredth of the largest mean difference, "
+    f"{by_code['bottom'].max():.2g} nats a code."
+)
+
+# %% [markdown]
+# Two consequences.
+#
+# * **Real images must be decodings of equally cut codes.** Crops of whole real images would look different from fakes
+#   near the lower edge for a reason that has nothing to do with $G$, and the critic would learn that. `ral.some` cuts
+#   the codes.
+# * **Mode 2 is not quite the upper part of full generation for the bottom prior.** It is conditioned on the *whole*
+#   top map, by convolutions that look down as well; after a cut there is nothing below. In full generation that never
+#   happens, so mode 2 also trains the bottom prior for a situation of its own. The paper does not discuss it.
+#
+# ### 1.5 Score maps and rewards of a cut image
+#
+# *"as our discriminator is fully convolutional and thus has no issue"*. Nearly: a score stands for a patch, and the
+# height of a cut image need not be a multiple of the patch. Then the image is padded with zeros (mid-grey), the last
+# patches reach below it, and the rows of the up-sampled rewards that have no code are left out. We look with the
+# critic that the run `RAL partial` ended with.
+
+# %%
+how = replace(cfg, partial=True, updates=2 * cfg.updates)  # half of the codes an update, so twice the updates
+_, critic = two.ral("RAL partial", first_seed, how)
+pixels = two.preset.size // H  # of an image's height for one row of top codes
+r = next((r for r in range(H // 2, 0, -1) if r * pixels % critic.patch), H // 2)  # no multiple of the patch
+
+
+def look(start, stop, n=32):
+    """Roll-outs of the priors as MLE left them: images, normalised scores, rewards of each level (n, rows, W)."""
+    with seeded(seed), torch.no_grad():
+        codes = part(priors, ral.some(real_codes, n, H), start, stop)
+        fake, real = two.decode(*codes), two.decode(*ral.some(real_codes, n, stop))
+        S = ral.normalise(critic(fake), critic(real), how.normalise)
+    return fake, S, [ral.rewards(S, tuple(c.shape[1:]), "intermediate", how.upsample).view(c.shape) for c in codes]
+
+
+# %%
+def overlay(ax, image, S, title):
+    """A score map (h, w) over an image (3, height, width) that it may reach below; the line is the image's end."""
+    (height, width), reach = image.shape[1:], S.abs().max().item() + 1e-9
+    below = (0, critic.patch * S.shape[1], critic.patch * S.shape[0], 0)
+    plots.picture(ax, plots.to_pixels(image[None])[0], title, extent=(0, width, height, 0))
+    ax.imshow(S.cpu(), cmap="RdBu", vmin=-reach, vmax=reach, alpha=0.5, extent=below, interpolation="nearest")
+    if below[2] > height:
+        ax.axhline(height, color="black", linewidth=1.5)
+        ax.set(ylim=(below[2], 0))
+
+
+# %%
+fig, axes = plots.new_figure(2, 4, (2.5, 2.0))
+for (start, stop), mode, row in (((r, H), 1, axes[0]), ((0, r), 2, axes[1])):
+    images, S, rewards = look(start, stop)
+    overlay(row[0], images[0], S[0], f"mode {mode}: {images.shape[2]} pixels,\nscores {S.shape[1]}x{S.shape[2]}")
+    Q = ral.returns(rewards[0].flatten(1), how.gamma).view_as(rewards[0])
+    Q[:, :start] = float("nan")  # given codes have no part in the loss
+    maps = {"top rewards": rewards[0], "bottom rewards": rewards[1], "top Q, where sampled": Q}
+    for ax, (name, x) in zip(row[1:], maps.items(), strict=True):
+        plots.value_map(x[0], ax, f"{name}, {x.shape[1]}x{x.shape[2]}", x[0].nan_to_num().abs().max().item() + 1e-9)
+        ax.set_facecolor("#dddddd")
+two.save_figure("06-03-cut-rewards", fig, title=f"Scores, rewards and returns in both modes, r = {r} of {H} rows")
+fig
+
+# %% [markdown]
+# The black line is the lower edge of an image that its patches reach below. In mode 1 the critic sees the whole picture, the given part too: the
+# reward at a given place answers for no decision and is left out of the loss (grey).
+#
+# ### 1.6 The loss covers the sampled codes only
+#
+# $$-\sum_{t\ \text{sampled}} A_t \log G(a_t | s_t)$$
+#
+# The log-probabilities of given codes are not $G$'s choice. To raise them would be more MLE on real codes, weighted
+# with the scores of whatever came after. With two levels there is one such sum for each prior, and they are added.
+# By hand, for one iteration:
+
+
+# %%
+def policy_loss(priors, critic, cfg):
+    """The loss of one iteration's policy gradient; n code maps come first that only the critic learns from."""
+    n = cfg.critic_updates * cfg.critic_batch
+    start, stop = choose(H)
+    codes = part(priors, ral.some(real_codes, n + cfg.rollouts, H), start, stop)
+    real = ral.some(real_codes, n + cfg.critic_batch, stop)
+    with torch.no_grad():
+        S_fake, S_real = critic(two.decode(*codes))[n:], critic(two.decode(*real))[n:]
+    loss = 0.0
+    for level, (prior, k) in enumerate(zip(priors, (1, 2), strict=True)):
+        c, above = codes[level][n:], [x[n:] for x in codes[:level]]
+        A = ral.assess(S_fake, S_real, tuple(c.shape[1:]), cfg).view(c.shape)
+        log_prob = prior.log_prob(c, *above)
+        loss = loss - (A * log_prob)[:, k * start :].sum((1, 2)).mean()
+    return loss, (start, stop)
+
+
+# %% [markdown]
+# Checked against `ralkit.ral.ral_iteration`: same random numbers, a critic whose learning rate is 0, and the gradients
+# of all parameters compared.
+
+# %%
+small = replace(how, rollouts=8, critic_batch=4, critic_updates=1)
+gradient = lambda models: torch.cat([p.grad.flatten() for m in models for p in m.parameters() if p.grad is not None])  # noqa: E731
+for s in (0, 3, 5, 6):
+    mine, theirs, judge = copy.deepcopy((priors, priors, critic))
+    still = [torch.optim.SGD(torch.nn.ModuleList(m).parameters(), lr=0.0) for m in (theirs, [judge])]
+    with seeded(s):
+        loss, rows = policy_loss(mine, judge, small)
+    loss.backward()
+    with seeded(s):
+        ral.ral_iteration(theirs, two.decode, judge, *still, real_codes, small)
+    g, h = gradient(mine), gradient(theirs)
+    difference = ((g - h).norm() / h.norm()).item()
+    assert difference < (1e-3 if two.device.type == "cpu" else 0.1)
+    print(f"rows {rows}: gradient of length {h.norm():.3g}, relative difference {difference:.0e}")
+
+# %% [markdown]
+# ## 2 · What it saves: S-Table 11
+#
+# *"For 128×128 res., partial generation can sample a batch of 16 images in 61 seconds on average compared to 102
+# seconds with full generation."* Half of the codes (section 1.1), yet more than half of the time. We time the same
+# here, for this preset's priors: a batch of 16, every case once in each round (the full maps three times), the first
+# round thrown away, the median over the others. The mean over all cases is then the expectation over modes and rows.
+# (Of maps with 16 rows or more, only every second or fourth $r$ is taken; the mean number of rows is the same.)
+
+
+# %%
+def seconds(f, *arguments):
+    """How long f(*arguments) takes, until the device has finished."""
+    finish = torch.cuda.synchronize if two.device.type == "cuda" else lambda: None
+    finish()
+    began = time.perf_counter()
+    f(*arguments)
+    finish()
+    return time.perf_counter() - began
+
+
+# %%
+def timings(exp, rounds, n=16):
+    """Median seconds to sample n images: {"full": {H: s}, "mode 1": {rows sampled: s}, "mode 2": {rows sampled: s}}."""
+    priors, codes, H = exp.generator("MLE", first_seed), exp.codes["train"], exp.shapes[0][0]
+    some_rows = range(max(1, H // 8), H, max(1, H // 8))
+    full, mode_1 = [("full", 0, H)], [("mode 1", r, H) for r in some_rows]
+    mode_2, took = [("mode 2", 0, r) for r in some_rows], {}
+    with seeded(seed):
+        for i in range(rounds):
+            for mode, start, stop in full + mode_1 + full + mode_2 + full:
+                t = seconds(ral.roll_out, priors, codes, n, start, stop)
+                if i:
+                    took.setdefault(mode, {}).setdefault(stop - start, []).append(t)
+    return {mode: {rows: float(np.median(t)) for rows, t in by.items()} for mode, by in took.items()}
+
+
+# %%
+def size_of(exp):
+    """What the paper's table calls image size and latent code size."""
+    return f"{exp.preset.size}x{exp.preset.size}, " + " + ".join(f"{h}x{w}" for h, w in exp.shapes)
+
+
+ROUNDS = 7
+took = {size_of(exp): timings(exp, ROUNDS) for exp in (one, two)}
+means = {size: {mode: np.mean(list(t.values())) for mode, t in by.items()} for size, by in took.items()}
+for m in means.values():
+    m["partial"] = (m["mode 1"] + m["mode 2"]) / 2  # both modes are equally likely
+LABELS = {
+    "full": "Full Generation",
+    "partial": "Partial Generation",
+    "mode 1": "mode 1 alone",
+    "mode 2": "mode 2 alone",
+}
+table = [{"sampling": text} | {f"{size}, s": m[key] for size, m in means.items()} for key, text in LABELS.items()]
+table.append({"sampling": "Partial / Full"} | {f"{size}, s": m["partial"] / m["full"] for size, m in means.items()})
+
+# %%
+ours = {size: m["partial"] / m["full"] for size, m in means.items()}
+whole, half = ({k: v for k, v in row.items() if k != "sampling"} for row in paper.S_TABLE_11)
+theirs = {size: half[size] / whole[size] for size in whole}
+steps = [sum(int(side.split("x")[0]) ** 2 for side in size.split(", ")[1].split(" + ")) for size in whole]
+note = (
+    f"On {two.device_name}, batch of 16, medians over {ROUNDS - 1} rounds. Partial generation samples {exact} of the codes on average. It "
+    f"takes {', '.join(f'{x:.2f} of the time of full generation ({size})' for size, x in ours.items())}; in the paper "
+    f"{', '.join(f'{x:.2f} ({size})' for size, x in theirs.items())}. The paper's full generation takes "
+    f"{', '.join(f'{1000 * s / n:.0f} ms for each of {n} codes' for n, s in zip(steps, whole.values(), strict=True))}."
+)
+title = "S-Table 11: seconds to sample a batch of 16"
+text = two.save_table("s-table-11", table, title, note=note, paper=paper.S_TABLE_11)
+Markdown(f"{text}\n\nThe paper's, seconds on a single GPU:\n\n{markdown_table(paper.S_TABLE_11)}\n\n{note}")
+
+# %% [markdown]
+# Where does the rest go? Time against the rows that are sampled; on the dotted line it would be proportional.
+
+# %%
+fig, axes = plots.new_figure(1, 2, (3.6, 2.8))
+for ax, (size, by) in zip(axes[0], took.items(), strict=True):
+    ((H_all, t_all),) = by["full"].items()
+    for mode in ("mode 1", "mode 2"):
+        ax.plot([r / H_all for r in by[mode]], [t / t_all for t in by[mode].values()], "o-", label=mode, markersize=4)
+    ax.plot([0, 1], [0, 1], ":", color="black")
+    ax.set(xlabel="share of rows sampled", ylabel="time / time of full generation", title=size, ylim=(0, None))
+axes[0, 0].legend(fontsize=8)
+two.save_figure("06-04-timing", fig, title="Sampling time against the rows sampled, both modes", data=took, note=note)
+fig
+
+# %%
+above = {size: (m["mode 1"] / m["full"] - 0.5, m["mode 2"] / m["full"] - 0.5) for size, m in means.items()}
+Markdown(
+    "\n".join(
+        f"* {size}: mode 1 takes {a:+.2f} and mode 2 {b:+.2f} of the full time beside the half that its codes would "
+        f"explain; the dearer mode here is mode {1 if a > b else 2}."
+        for size, (a, b) in above.items()
+    )
+)
+
+# %% [markdown]
+# What mode 1 pays for: its given rows need no steps, but their vertical stream and their keys and values for the
+# attention have to be computed (`sampling.Cache.skip_row`). That is the work of one row against the $W$ steps that it
+# saves, so it should weigh less in wider maps. Attention adds to it: a code in the lower half looks at more places
+# than one above, so mode 1's codes are dearer and mode 2's cheaper.
+#
+# Sampling is not all of an update. The critic's updates, the decoder and the forward and backward pass for the policy
+# gradient come on top; in mode 1 they still work on whole maps and whole images.
+#
+# ## 3 · Two levels: Table 3a
+#
+# ### 3.1 Each level has its own returns
+#
+# One image, one score map, two code maps. The score map is up-sampled to each, and Eq. 3 runs over each on its own.
+
+# %%
+images, S, rewards = look(0, H)
+Q = [ral.returns(r.flatten(1), cfg.gamma).view_as(r) for r in rewards]
+fig, axes = plots.new_figure(1, 5, (2.4, 2.0))
+overlay(axes[0, 0], images[0], S[0], f"scores {S.shape[1]}x{S.shape[2]}")
+for i, level in enumerate(LEVELS):
+    plots.value_map(rewards[i][0], axes[0, 1 + i], f"{level} rewards")
+    plots.value_map(Q[i][0], axes[0, 3 + i], f"{level} Q, T = {Q[i][0].numel()}")
+two.save_figure("06-05-returns", fig, title="One score map, rewards and returns of two levels")
+fig
+
+# %%
+rows = [
+    {
+        "level": level,
+        "T": q[0].numel(),
+        "mean |Q|": q.abs().mean().item(),
+        f"weight of the last reward for the first code, gamma {cfg.gamma:g}": cfg.gamma ** (q[0].numel() - 1),
+        "gamma .99": 0.99 ** (q[0].numel() - 1),
+    }
+    for level, q in zip(LEVELS, Q, strict=True)
+]
+title = "The returns of the two levels"
+Markdown(two.save_table("06-06-returns", rows, title, note=f"{cfg.reward} reward, MLE priors, seed {first_seed}"))
+
+# %% [markdown]
+# The bottom map is four times as long. With a discount below 1 the same reward at the end reaches its first codes with
+# far less weight; without a discount, intermediate rewards add up to larger returns. Adam makes up for the scale of
+# each prior's gradient, since every parameter has its own step; it does not make up for the discount.
+#
+# ### 3.2 Which prior learns
+#
+# *"When there are two hierarchies of latent codes available, both the PixelCNN models are trained at the same time
+# which encourages collaboration between them."* `RalConfig.levels` is `joint`, `top` or `bottom`; a prior that does
+# not learn still samples. How far did each go from where MLE had left it?
+
+
+# %%
+def moved(method):
+    """Length of each prior's way from the MLE parameters, over their length."""
+    ways = []
+    for p, q in zip(priors, two.generator(method, first_seed), strict=True):
+        pairs = [(a.detach(), b.detach()) for a, b in zip(p.parameters(), q.parameters(), strict=True)]
+        ways.append((sum((a - b).square().sum() for a, b in pairs) / sum(a.square().sum() for a, _ in pairs)).sqrt())
+    return {level: way.item() for level, way in zip(LEVELS, ways, strict=True)}
+
+
+ways = {method: moved(method) for method in LEVEL_RUNS}
+assert ways["RAL top"]["bottom"] == 0 == ways["RAL bottom"]["top"]
+Markdown(markdown_table([{"run": method} | way for method, way in ways.items()]))
+
+# %% [markdown]
+# ### 3.3 Table 3a
+#
+# *"the use of partial generation outperforms the full-generation. Note that both configurations are trained for the
+# same time interval for a fair comparison."* Since partial generation samples half of the codes, `RAL partial` gets
+# twice the updates. Whether that is the same time is measured: the seconds are those of the run's own
+# history. They include the points of its curve, and whatever else the computer did meanwhile, the run beside it
+# too. For the MLE rows, updates and seconds are those of top and bottom prior; *MLE continued*, the control, has as many
+# updates as the run with full generation.
+
+
+# %%
+def diary(exp, method):
+    """The histories of a run: one, or by MLE one of each level."""
+    end = f"{exp.levels} {first_seed}"
+    names = [f"{method} {end}"] if method in RUNS else [f"{method} {level} {end}" for level in LEVELS[-exp.levels :]]
+    return [exp.histories[name] for name in names]
+
+
+def line(exp, method):
+    """A row of Table 3: how long the run was, and what its samples are like."""
+    histories, numbers = diary(exp, method), exp.measure(method, first_seed)
+    seconds = sum(h["seconds"][-1] for h in histories)
+    row = {"run": method, "updates": " + ".join(str(h["step"][-1]) for h in histories)}
+    row["training seconds"] = round(seconds, 1) if seconds < 100 else round(seconds)
+    return row | {key: numbers[key] for key in columns(exp)}
+
+
+def columns(exp):
+    return f"{exp.metric} to real", f"{exp.metric} to reconstructed", "precision", "recall", "NLL_test"
+
+
+# %% [markdown]
+# A difference means something only beside its noise. One part of the noise is cheap to see: the same MLE priors, sampled
+# again with other random numbers. Below, *noise* is two standard deviations of the difference of two such numbers. It
+# is a rough estimate, and a lower limit: training again with another seed moves the numbers as well.
+
+
+# %%
+def noise(exp, draws=(21, 22)):
+    """Two standard deviations of a difference of two runs that would come from sampling alone, by column."""
+    priors = exp.generator("MLE", first_seed)
+    rows = [exp.measure("MLE", first_seed)]
+    for s in draws:
+        rows.append(exp.compare(exp.features(exp.decode(*exp.sample(priors, exp.preset.n_eval, s)))))
+    keys = [key for key in columns(exp) if key in rows[-1]]
+    return {key: 2 * 2**0.5 * np.std([r[key] for r in rows], ddof=1) for key in keys}
+
+
+def against(rows, a, b, key, noise):
+    """Is `key` of run a lower than that of run b? A sentence with the numbers."""
+    x, y = (next(row[key] for row in rows if row["run"] == run) for run in (a, b))
+    order = "lower than" if x < y else "higher than" if x > y else "the same as"
+    size = f"the difference is {'more than' if abs(x - y) > noise[key] else 'within'} the noise, {noise[key]:.2g}"
+    return f"**{a}**: {key} {x:.4g}, {order} that of {b}, {y:.4g} ({size})"
+
+
+# %%
+table = [line(two, method) for method in ("MLE", "MLE continued", *LEVEL_RUNS)]
+noise_two, FD = noise(two), f"{two.metric} to reconstructed"
+floor_rows = [
+    dict.fromkeys(table[0], "") | {"run": f"floor: {name}"} | {key: v for key, v in row.items() if key in columns(two)}
+    for name, row in two.floors.items()
+]
+
+# %%
+of = {row["run"]: row[FD] for row in table}
+best, worst = (f([full, "RAL top", "RAL bottom"], key=of.get) for f in (min, max))
+spread = "more than" if of[worst] - of[best] > noise_two[FD] else "within"
+theirs = [min(paper.TABLE_3A[1:], key=lambda row, k=k: row[k]) for k in ("FID", "FID on reconstructed")]
+verdict = [
+    against(table, "RAL partial", full, FD, noise_two),
+    *(against(table, run, "MLE continued", FD, noise_two) for run in LEVEL_RUNS),
+    f"Of both priors ({full}), top alone and bottom alone, **{best}** has the lowest {FD}; the three are apart by "
+    f"{of[worst] - of[best]:.2g}, {spread} the noise",
+    f"In the paper partial generation is the best of the four. Of its other three rows the lowest FID is that of "
+    f"{theirs[0]['run']} ({theirs[0]['FID']}), the lowest FID on reconstructed images that of {theirs[1]['run']} "
+    f"({theirs[1]['FID on reconstructed']})",
+]
+note = "\n".join(f"* {sentence}." for sentence in verdict)
+
+# %%
+title = f"Table 3a: partial generation and which prior learns; {cfg.reward} reward, one run each"
+text = two.save_table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE_3A)
+Markdown(f"{text}\n\nThe paper's (CelebA 128x128):\n\n{markdown_table(paper.TABLE_3A)}\n\n{note}")
+
+# %% [markdown]
+# The last sentence matters for the paper's conclusion, that RAL on one level alone *"achieves worse FID than the
+# proposed joint training"*. On real images that holds against either of its joint runs. On reconstructed images, which
+# the paper itself calls *"more meaningful for comparison"*, it holds against joint training with partial generation
+# only. Which kind of generation the runs on top and on bottom had, it does not say; ours have full generation.
+#
+# ### 3.4 At equal seconds
+#
+# Twice the updates are not the same time unless an update takes exactly half. So we read both curves at three places:
+# at as many updates, at as many seconds (where the shorter run ends), and each at its end. The curve's points are
+# measured on fewer samples than the table, so they are noisier, and biased upwards.
+
+# %%
+h_full, h_partial = diary(two, full)[0], diary(two, "RAL partial")[0]
+end = min(h_full["seconds"][-1], h_partial["seconds"][-1])
+at = lambda h, key, x: float(np.interp(x, h[key], h[two.metric]))  # noqa: E731
+readings = {
+    f"{h_full['step'][-1]} updates": [at(h, "step", h_full["step"][-1]) for h in (h_full, h_partial)],
+    f"{end:.0f} seconds": [at(h, "seconds", end) for h in (h_full, h_partial)],
+    "its own end": [h[two.metric][-1] for h in (h_full, h_partial)],
+}
+rows = [{"read at": where, full: a, "RAL partial": b} for where, (a, b) in readings.items()]
+title = f"{two.metric} to reconstructed along the run: full and partial generation"
+Markdown(two.save_table("06-07-equal-time", rows, title, note=f"{two.preset.n_curve} samples a point, interpolated."))
+
+# %%
+clock = {name: [h | {"step": h["seconds"]}] for name, h in ((full, h_full), ("RAL partial", h_partial))}
+fig = plots.curves(clock, (two.metric, "NLL_test"), xlabel="seconds")
+for ax in fig.axes:
+    ax.axvline(end, color="black", linewidth=0.8, linestyle=":")
+data = {name: {key: h[key] for key in ("seconds", two.metric, "NLL_test")} for name, (h,) in clock.items()}
+title = "Full and partial generation against the clock (dotted: the shorter run's end)"
+two.save_figure("06-08-clock", fig, title=title, data=data)
+fig
+
+# %%
+updates, spent = ([h[key][-1] for h in (h_full, h_partial)] for key in ("step", "seconds"))
+watching = [min(1.0, len(h["seconds"]) * h["seconds"][0] / h["seconds"][-1]) for h in (h_full, h_partial)]
+a, b = readings[f"{end:.0f} seconds"]
+Markdown(
+    f"RAL partial made {updates[1] / updates[0]:.1f} times the updates in {spent[1] / spent[0]:.2f} times the seconds: "
+    f"an update takes {spent[1] / updates[1] / (spent[0] / updates[0]):.2f} of the time of a full one (points of the "
+    f"curve included: about {watching[0]:.0%} and {watching[1]:.0%} of the two runs). At equal seconds "
+    f"{'partial' if b < a else 'full'} generation has the lower {two.metric}, {min(a, b):.3g} against {max(a, b):.3g}. "
+    + ("Both learning rates fall to 0 towards the own end of each run, so the longer run is read before its last, "
+       "quiet updates." if cfg.anneal else "Both learning rates are constant.")
+)  # fmt: skip
+
+# %% [markdown]
+# ## 4 · How many scores? Table 3b
+#
+# *"The score map is adjusted by changing the number of convolutional layers."* Fewer strided convolutions give more
+# scores, each of which sees less, and a smaller network: three things change at once. Done here on one level of codes
+# (a deviation: the paper has two), where the same seconds allow all six runs.
+
+# %%
+critic_of = {}
+for (reward, n), name in MAPS.items():
+    changed = replace(one.config.ral, reward=reward, critic_stages=int(log2(one.preset.size / n)))
+    critic_of[reward, n] = one.ral(name, first_seed, changed)[1]
+rows = []
+for n in dict.fromkeys(n for _, n in MAPS):
+    stages = int(log2(one.preset.size / n))
+    sees = 1 + 3 * (2**stages - 1) + 2 * 2**stages  # of 4x4 convolutions of stride 2, and a 3x3 head
+    size = sum(p.numel() for p in critic_of["single", n].parameters())
+    rows.append({"scores": f"{n}x{n}", "strided convolutions": stages, "a score sees (pixels)": f"{sees}x{sees}",
+                 "of an image of": f"{one.preset.size}x{one.preset.size}", "parameters": size})  # fmt: skip
+Markdown(markdown_table(rows))
+
+# %% [markdown]
+# (What a score *sees* is its convolutions' reach; layer normalisation, where the preset has it, lets every pixel in a
+# little.) The critics of the intermediate runs, over one sample of the MLE prior:
+
+# %%
+(c,) = one.sample(one.generator("MLE", first_seed), 1, seed)
+image = one.decode(c)
+fig, axes = plots.new_figure(1, len(rows), (2.2, 2.2))
+for ax, n in zip(axes[0], dict.fromkeys(n for _, n in MAPS), strict=True):
+    with torch.no_grad():
+        plots.score_overlay(image[0], critic_of["intermediate", n](image)[0], ax, f"{n}x{n}")
+one.save_figure("06-09-maps", fig, title="One MLE sample under critics of three score-map sizes, after RAL")
+fig
+
+# %%
+noise_one, FD = noise(one), f"{one.metric} to reconstructed"
+numbers = {key: one.measure(name, first_seed) | {"AUC": diary(one, name)[0]["AUC"][-1]} for key, name in MAPS.items()}
+table = [
+    {"reward": reward, "scores": f"{n}x{n}"} | {key: row[key] for key in (*columns(one), "AUC")}
+    for (reward, n), row in numbers.items()
+]
+for method in ("MLE", "MLE continued"):
+    row = one.measure(method, first_seed)
+    table.append({"reward": method, "scores": ""} | {key: row[key] for key in columns(one)} | {"AUC": ""})
+
+# %%
+verdict = []
+for reward in ("single", "intermediate"):
+    several = {n: row[FD] for (r, n), row in numbers.items() if r == reward}
+    best, worst = min(several, key=several.get), max(several, key=several.get)
+    theirs = min(
+        (row for row in paper.TABLE_3B if row["reward"] == reward), key=lambda row: row["FID on reconstructed"]
+    )
+    size = "more" if several[worst] - several[best] > noise_one[FD] else "not more"
+    verdict.append(
+        f"* **{reward} reward**: lowest {FD} with {best}x{best} ({several[best]:.3g}), highest with {worst}x{worst} "
+        f"({several[worst]:.3g}); that is {size} than the noise ({noise_one[FD]:.2g}) apart. Lowest in the paper: "
+        f"{theirs['D output']}."
+    )
+for n in dict.fromkeys(n for _, n in MAPS):
+    a, b = (numbers[reward, n][FD] for reward in ("single", "intermediate"))
+    size = "more" if abs(a - b) > noise_one[FD] else "not more"
+    verdict.append(f"* {n}x{n}: the {'single' if a < b else 'intermediate'} reward has the lower one, by "
+                   f"{abs(a - b):.2g}, {size} than the noise.")  # fmt: skip
+
+# %%
+note, title = "\n".join(verdict), "Table 3b: kind of reward and size of the score map, one level of codes, one run each"
+text = one.save_table("table-3b", table, title, note=note, paper=paper.TABLE_3B)
+Markdown(f"{text}\n\nThe paper's (CelebA 128x128, two levels):\n\n{markdown_table(paper.TABLE_3B)}\n\n{note}")
+
+# %% [markdown]
+# ## 5 · What else matters: ours
+#
+# Four choices that the paper does not test. Each run changes one setting of the preset's:
+
+# %%
+base, cfg_one = f"RAL {one.config.ral.reward}", one.config.ral
+rows = [
+    {"run": name, "setting": key, f"{base}": getattr(cfg_one, key), "this run": value,
+     "changed": "yes" if getattr(cfg_one, key) != value else "no: it is the preset's own"}
+    for name in ABLATIONS for key, value in RUNS[name].items()
+]  # fmt: skip
+Markdown(markdown_table(rows))
+
+# %% [markdown]
+# | number | what it diagnoses |
+# |---|---|
+# | `AUC` | chance that the critic scores a held-out real image above a fake one; at 0.5 the reward is noise. It also falls when $G$ catches up, so read it beside the Fréchet distance |
+# | `SNR` | of the policy gradient on the samples of the curve: about 1 is noise only |
+# | `NLL_test` | nats an image that $G$ gives to test codes; it grows when $G$ forgets, whatever it gained |
+#
+# What notebook 04 lets one expect: without the baseline, a lower SNR; with gamma below 1, early codes that answer less
+# for what comes late; without normalisation, a critic that learns later, so a lower AUC at first; with WGAN-GP the
+# same.
+
+# %%
+shown = (base, *ABLATIONS)
+snr = f"SNR {LEVELS[-1]}"  # a single level has the name of the last
+curves = {name: [h | {"SNR": h[snr]} for h in diary(one, name)] for name in shown}
+fig = plots.curves(curves, (one.metric, "NLL_test"))
+data = {n: {k: h[k] for k in ("step", one.metric, "NLL_test", "AUC", "SNR")} for n, (h,) in curves.items()}
+one.save_figure("06-ablations-curves", fig, title="Ablations on one level: distance and NLL_test", data=data)
+fig
+
+# %%
+fig = plots.curves(curves, ("AUC", "SNR"))
+for ax, chance in zip(fig.axes, (0.5, 1.0), strict=True):
+    ax.axhline(chance, color="black", linewidth=0.8, linestyle=":")
+title = "Ablations on one level: what the critic sees, signal to noise of the gradient (dotted: none)"
+one.save_figure("06-ablations-diagnosis", fig, title=title, data=data)
+fig
+
+# %% [markdown]
+# In the table, *first* is before any update of $G$, right after the critic's warm-up; *later* is the mean over the
+# other points of the curve. Below it, arrows go from the preset's run to the changed one.
+
+
+# %%
+def diagnosis(method):
+    """AUC and SNR of a run, at its first point and on average after it."""
+    (h,) = curves[method]
+    return {f"{k}, {at}": v for k in ("AUC", "SNR") for at, v in (("first", h[k][0]), ("later", np.mean(h[k][1:])))}
+
+
+diagnoses = {name: diagnosis(name) for name in shown}
+table = [line(one, name) | diagnoses.get(name, dict.fromkeys(diagnoses[base], "")) for name in ("MLE", *shown)]
+table = [{k: v for k, v in row.items() if k not in ("updates", "training seconds")} for row in table]
+
+
+# %%
+def found(method):
+    """What a change did, with its diagnosis: a sentence made of numbers."""
+    row, own = (next(r for r in table if r["run"] == name) for name in (method, base))
+    parts = [f"{key} {own[key]:.4g} → {row[key]:.4g}" for key in ("recall", "NLL_test", "AUC, later", "SNR, later")]
+    return f"* {against(table, method, base, FD, noise_one)}. {', '.join(parts)}."
+
+
+note = "\n".join([f"* {against(table, base, 'MLE', FD, noise_one)}.", *map(found, ABLATIONS)])
+title = f"Ablations of {base} on one level of codes, one run each"
+text = one.save_table("06-ablations", table, title, note=note)
+Markdown(f"{text}\n\n{note}")
+
+# %%
+change = {row["run"]: row[FD] - table[1][FD] for row in table[2:]}
+worst, harmless = max(change, key=change.get), [n for n, d in change.items() if abs(d) <= noise_one[FD]]
+highest = {k: max(shown, key=lambda name, k=k: diagnoses[name][k]) for k in ("AUC, later", "SNR, later")}
+Markdown(
+    f"Of the four changes, **{worst}** has the highest {FD} ({change[worst]:+.2g} against {base}). Within the noise of "
+    f"sampling are: {', '.join(harmless) or 'none'}. The highest later AUC is that of **{highest['AUC, later']}**, the "
+    f"highest later SNR that of **{highest['SNR, later']}**."
+)
+
+# %% [markdown]
+# One run each: an order that rests on differences near the noise is not an order. And every change was made alone,
+# at the preset's other settings; the paper's literal setting, all of them together with its learning rates, is in
+# notebook 04, section 10.
+#
+# ## 6 · Play: both modes
+#
+# Real images, what is given of them, and two samples of the rest; or samples from scratch, beside real images cut
+# alike.
+
+
+# %%
+def explore(mode=1, rows=H // 2, run="MLE", number=1):
+    """Mode 1: `rows` are given. Mode 2: `rows` are sampled. `number` chooses the random numbers."""
+    models, start, stop = two.generator(run, first_seed), *((rows, H) if mode == 1 else (0, rows))
+    with seeded(number):
+        draws = [two.decode(*part(models, tuple(c[:8] for c in test_codes), start, stop)) for _ in range(2)]
+    real = {"real": test_codes, f"{rows} rows": cut(test_codes, rows)}
+    pictures = {label: canvas(two.decode(*(c[:8] for c in codes))) for label, codes in real.items()}
+    pictures |= {f"{run}, draw {i}": canvas(x) for i, x in enumerate(draws, 1)}
+    return plots.labelled_rows(pictures)
+
+
+explore()
+
+# %%
+widgets.explore(explore, mode=[1, 2], rows=(1, H - 1), run=["MLE", *LEVEL_RUNS], number=(1, 20))
+
+# %% [markdown]
+# ## Readings and deviations
+#
+# 1. *"During each roll-out in RL training, the algorithm first randomly decides one mode"*: one mode and one number of
+#    rows for all roll-outs of an iteration, so that all images of it have one size and the gradient penalty can
+#    interpolate between them. During the critic's warm-up one for each 25 updates. → `ral.choose_rows`, `ral.warm_up`
+# 2. *"a random number representing the number of rows"*: uniform over 1 to $H - 1$: never a whole map, never nothing.
+#    → `ral.choose_rows`
+# 3. (silent on two levels): $r$ rows of the top map go with $2r$ of the bottom map. → `ral.roll_out`
+# 4. *"the sampled codes correspond to different image sizes"*: real images are decodings of equally cut codes, no crops
+#    (section 1.4). → `ral.some`
+# 5. *"our discriminator is fully convolutional and thus has no issue"*: images are padded to whole patches, and reward
+#    rows below the image are left out. → `critic.PatchCritic`, `ral.rewards`
+# 6. (silent on the loss in mode 1): log-probabilities of sampled codes only; the single reward is $D$ of the whole
+#    image, given rows included. → `ral.ral_iteration`
+# 7. (silent): in mode 2 the bottom prior is conditioned on a top map that ends. → `PixelSNAIL.condition`
+# 8. *"both configurations are trained for the same time interval"*: twice the updates for partial generation, both
+#    compared at equal seconds too (section 3.4). → `images.ImageExperiment`, run `RAL partial`
+# 9. *"both the PixelCNN models are trained at the same time"*: one loss, the sum of both levels'; each level has
+#    returns over its own length. → `RalConfig.levels`, `ral.assess`
+# 10. *"For all settings in Table 3 (a), we used single-reward, estimated from a discriminator, which outputs a 4×4
+#     output"*: **deviation**: our runs take the preset's reward and score map, printed below. → `RalConfig.reward`,
+#     `RalConfig.critic_stages`
+# 11. *"single and intermediate reward configurations with different score outputs"* (Table 3b): **deviation**: on one
+#     level of codes, so these rows are not comparable with Table 3a's. → `ImageExperiment(levels=1)`
+# 12. Tables 2 and 3 of the paper contradict each other. 51.91 is *Intermediate Reward* in Table 2 (19.68 on
+#     reconstructed) and *Full-Gen.* in Table 3a (20.25), where all runs are said to have the single reward. The
+#     intermediate reward with 4×4 scores has 54.835 in Table 3b, and none of its three rows there is 51.91. 49.24 is
+#     *Single Reward* in Table 2 (16.49), partial generation in 3a (16.54) and the single reward with 4×4 scores in 3b
+#     (16.54). So which of the paper's runs used partial generation cannot be told. → `paper.TABLE_3A`,
+#     `paper.TABLE_3B`
+# 13. S-Table 11: full generation takes less time for each code with the larger maps (computed in section 2); the paper
+#     does not say why. Its 256×256 priors are lighter: a bottom prior of 128 channels instead of 512, a top prior
+#     without attention (S-Tables 8 and 9). → `paper.S_TABLE_11`
+# 14. FID is replaced by the Fréchet distance on the faces' factor network. It is *not comparable* with FID or with any
+#     published number. → `ImageExperiment.metric`
+# 15. **Deviation**: one run of each kind, the first seed. Their spread over seeds is seen in notebook 05.
+# 16. `RAL WGAN-GP` changes the loss alone and keeps the preset's normalisation; the paper's critic, as far as it is
+#     described, has none. → `images.RUNS`
+
+# %%
+for exp in (two, one):
+    c = exp.config.ral
+    side = exp.preset.size // 2**c.critic_stages
+    print(f"{exp.levels} level(s): {c.reward} reward, {side}x{side} scores, {c.updates} updates, gamma {c.gamma:g}, "
+          f"{c.critic_loss}, norm {c.critic_norm}, baseline {c.baseline}")  # fmt: skip
+
+# %% [markdown]
+# ## What to take away
+#
+# * Partial generation is two row numbers. Both modes together sample every row with the same chance, half of the codes
+#   in all.
+# * What is cut must be cut the same way for real and fake, in codes, and given codes stay out of the loss.
+# * Half of the codes is not half of the time. Say what was timed, and compare at equal seconds.
+# * Two levels share one score map, but each has its own sequence of decisions, and gamma means something else on each.
+# * "Smaller score map" changes the reach, the size and the number of scores of the critic at once.
+# * An ablation needs its noise, and its diagnosis: AUC for the critic, SNR for the gradient.
+#
+# ## Exercises
+#
+# 1. Let $r$ be uniform over 0 to $H$ instead. What share of the codes is sampled then, and what is wrong with two of
+#    the cases?
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# The share stays 1/2 by symmetry. But (H, H) samples nothing: no gradient, an iteration of the prior lost; and (0, 0)
+# has no image at all, which the decoder and the critic cannot take. Each is one of 2 (H + 1) cases.
+wider = [(r, H) for r in range(H + 1)] + [(0, r) for r in range(H + 1)]
+share = sum(Fraction(stop - start, H) for start, stop in wider) / len(wider)
+empty = Fraction(sum(start == stop for start, stop in wider), len(wider))
+print(f"share {share}; {empty} of the iterations sample nothing")
+
+# %% [markdown]
+# 2. By the paper's S-Table 11, how many updates does partial generation make in the time of one full update, if sampling
+#    is all, 80 %, or 50 % of a full update's time and the rest of it stays as it is? Is twice as many in reach?
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# A partial update takes p * ratio + (1 - p) of the time of a full one (Amdahl's law): never as little as one half.
+whole, half = ({k: v for k, v in row.items() if k != "sampling"} for row in paper.S_TABLE_11)
+for size in whole:
+    times = [1 / (p * half[size] / whole[size] + 1 - p) for p in (1.0, 0.8, 0.5)]
+    print(f"{size}: " + ", ".join(f"{t:.2f}" for t in times) + " updates")
+
+# %% [markdown]
+# 3. In mode 1 with $r$ rows given, how much of the first sampled code's return comes from scores of patches that lie
+#    wholly in the given rows? Ask the gradient of $Q$ by the score map, for both kinds of reward.
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# Single: D is the mean of all scores, so the given patches have their share. Intermediate: the reward of a code comes
+# after it; the given rows' own rewards are left out, and what is left of their patches comes through the
+# bilinear up-sampling at the border.
+n, r = own, H // 2
+W = two.shapes[0][1]
+for reward in ("single", "intermediate"):
+    S = torch.zeros(1, n, n, requires_grad=True)
+    Q = ral.returns(ral.rewards(S, (H, W), reward), 1.0).view(H, W)
+    (g,) = torch.autograd.grad(Q[r, 0], S)
+    print(f"{reward}: {g[0, : n * r // H].sum() / g.sum():.1%} of the first sampled code's return")
+
+# %% [markdown]
+# ## References
+#
+# * The paper: Ak et al., *Incorporating Reinforced Adversarial Learning in Autoregressive Image Generation*, ECCV
+#   2020, sections 4.3 and 5.4, supplement 3.
+# * Razavi, van den Oord, Vinyals, *Generating diverse high-fidelity images with VQ-VAE-2*,
+#   [1906.00446](https://arxiv.org/abs/1906.00446): two levels of codes and their priors.
+# * Chen et al., *PixelSNAIL*, [1712.09763](https://arxiv.org/abs/1712.09763).
+# * Ramachandran et al., *Fast generation for convolutional autoregressive models*,
+#   [1704.06001](https://arxiv.org/abs/1704.06001): the cache.
+# * Isola et al., *Image-to-image translation with conditional adversarial networks*,
+#   [1611.07004](https://arxiv.org/abs/1611.07004): the PatchGAN, and its patch sizes.
+# * Kynkäänniemi et al., *Improved precision and recall metric for assessing generative models*,
+#   [1904.06991](https://arxiv.org/abs/1904.06991).
