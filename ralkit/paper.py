@@ -28,3 +28,70 @@ S_TABLE_11 = [
     {"sampling": "Full Generation", "128x128, 16x16 + 32x32": 102, "256x256, 32x32 + 64x64": 170},
     {"sampling": "Partial Generation", "128x128, 16x16 + 32x32": 61, "256x256, 32x32 + 64x64": 123},
 ]
+
+TABLE_2 = [
+    {
+        "method": "MLE",
+        "CelebA 64": "5.35",
+        "CelebA 128": "58.07 (21.28)",
+        "CelebA 256": "69.37 (55.11)",
+        "LSUN-bedroom 128": "47.77 (23.14)",
+    },
+    {
+        "method": "Single Reward",
+        "CelebA 64": "3.24",
+        "CelebA 128": "49.24 (16.49)",
+        "CelebA 256": "66.44 (53.54)",
+        "LSUN-bedroom 128": "39.86 (19.37)",
+    },
+    {
+        "method": "Intermediate Reward",
+        "CelebA 64": "4.10",
+        "CelebA 128": "51.91 (19.68)",
+        "CelebA 256": "64.72 (51.38)",
+        "LSUN-bedroom 128": "36.47 (16.06)",
+    },
+]
+S_TABLE_1 = [
+    {
+        "method": "MLE",
+        "CelebA 128, codes 16x16": "18.01",
+    },
+    {
+        "method": "Single Reward",
+        "CelebA 128, codes 16x16": "16.91",
+    },
+]
+S_TABLE_2 = [
+    {
+        "method": "MLE",
+        "LSUN 64, codes 8x8": "19.95",
+        "LSUN 64, codes 16x16": "15.90",
+        "LSUN 128, codes 16x16": "23.53",
+    },
+    {
+        "method": "Single Reward",
+        "LSUN 64, codes 8x8": "19.07",
+        "LSUN 64, codes 16x16": "11.47",
+        "LSUN 128, codes 16x16": "18.96",
+    },
+]
+S_TABLE_3 = [
+    {
+        "method": "MLE",
+        "CelebA-HQ 512, codes 32x32 + 64x64": "34.93",
+    },
+    {
+        "method": "Single Reward",
+        "CelebA-HQ 512, codes 32x32 + 64x64": "32.14",
+    },
+    {
+        "method": "Intermediate Reward",
+        "CelebA-HQ 512, codes 32x32 + 64x64": "31.84",
+    },
+]
+S_TABLE_12 = [
+    {"data": "CelebA 128", "codes": "16x16 + 32x32", "FID": "24.52"},
+    {"data": "CelebA 256", "codes": "32x32 + 64x64", "FID": "7.47"},
+    {"data": "LSUN-bedroom 128", "codes": "16x16 + 32x32", "FID": "28.54"},
+]

@@ -1,0 +1,505 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 05 · RAL on images: one map of codes and two
+#
+# Notebook 03 asked whether RAL helps where the truth is known. Now the question is the paper's own, section 5.3: real
+# images, no oracle, judged by distances between sets of features. And the images are larger, so that one map of
+# codes is not enough: **VQ-VAE-2** keeps a coarse *top* map and a fine *bottom* map, with a prior for each.
+#
+# After this notebook you can
+# * say what each level of a VQ-VAE-2 holds, and sample both with exact caches;
+# * build a PixelSNAIL prior: gated residual blocks, causal attention, a condition from the level above;
+# * read a Fréchet distance with its floors, and tell fidelity from coverage;
+# * run the paper's Table 2, with the control and the noise that it leaves out.
+#
+# *Before:* [04 · RAL step by step](04_ral.ipynb). *After:* 06 · partial generation, two levels, and what matters.
+
+# %% tags=["parameters"]
+preset = "quick"  # smoke, quick or gpu
+dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
+seed = 1  # first of the seeds
+
+# %%
+import inspect
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown
+
+from ralkit import paper, plots, widgets
+from ralkit.data import to_float
+from ralkit.experiment import markdown_table
+from ralkit.images import ImageExperiment
+from ralkit.metrics import fidelity, frechet_distance
+from ralkit.prior import Attention, PixelSNAIL, SnailBlock
+from ralkit.sampling import sample_levels, sample_naive
+from ralkit.training import seeded
+
+one = ImageExperiment(preset, dataset, seed, levels=1)
+two = ImageExperiment(preset, dataset, seed, levels=2)
+print(two.about("05_images"))
+
+# %% [markdown]
+# ## 1 · Two levels of codes
+#
+# The encoder goes down to the bottom map, then one stage further to the top map. The top codes are chosen first; the
+# bottom codes are chosen from the encoder's features *and* the decoded top codes, so they need not say again what the
+# top has said. The decoder sees both.
+
+# %%
+images = two.images.test[:8]
+top, bottom = (c[:8] for c in two.codes["test"])
+rows = {
+    "real": images,
+    "one level": one.decode(one.codes["test"][0][:8]),
+    "two levels": two.decode(top, bottom),
+    "top of the next": two.decode(top.roll(-1, 0), bottom),
+    "bottom of the next": two.decode(top, bottom.roll(-1, 0)),
+}
+figure = plots.labelled_rows(rows)
+two.save_figure("05-01-levels", figure, "What each level holds: one level swapped with the next image's")
+figure
+
+
+# %%
+def error(exp):
+    """Mean squared error of the decoded test images, pixels in [-1, 1]."""
+    n = min(len(exp.images.test), 1000)
+    decoded = exp.decode(*(c[:n] for c in exp.codes["test"]))
+    return F.mse_loss(decoded.cpu(), to_float(exp.images.test[:n])).item()
+
+
+swapped = {
+    name: F.mse_loss(rows[name], rows["two levels"]).item() for name in ("top of the next", "bottom of the next")
+}
+codes = {exp.levels: sum(h * w for h, w in exp.shapes) for exp in (one, two)}
+Markdown(
+    f"One level: {codes[1]} codes an image, error {error(one):.4f}. Two levels: {codes[2]} codes, error "
+    f"{error(two):.4f}. Swapping the top map changes the picture by {swapped['top of the next']:.3f}, swapping the "
+    f"bottom map by {swapped['bottom of the next']:.3f}: here the "
+    f"{'top' if swapped['top of the next'] > swapped['bottom of the next'] else 'bottom'} map decides more."
+)
+
+# %% [markdown]
+# ## 2 · PixelSNAIL
+#
+# The prior of both maps factorises as
+#
+# $$p(c^\text{top}, c^\text{bottom}) = \prod_t G_\text{top}(c^\text{top}_t \mid c^\text{top}_{<t}) \;
+# \prod_t G_\text{bottom}(c^\text{bottom}_t \mid c^\text{bottom}_{<t}, c^\text{top}).$$
+#
+# PixelSNAIL keeps the two streams of notebook 02 and changes what a layer is: a gated residual block,
+
+# %%
+Markdown(f"```python\n{inspect.getsource(SnailBlock.right)}```")
+
+# %% [markdown]
+# and after every group of blocks an **attention**, by which a place looks at all places before it at once. Strictly
+# before: the keys and values are moved on by one place, and a key of zeros stands before the first.
+
+# %%
+Markdown(f"```python\n{inspect.getsource(Attention.forward)}```")
+
+
+# %%
+def seen(prior, H=8, W=8):
+    """How much each earlier code sways the logits of the place in the middle of the last row but one: (H, W)."""
+    at = (H - 2, W // 2)
+    embedded = prior.embedding(torch.zeros(1, H, W, dtype=torch.long)).detach().requires_grad_()
+    hook = prior.embedding.register_forward_hook(lambda *_: embedded)
+    (g,) = torch.autograd.grad(prior(torch.zeros(1, H, W, dtype=torch.long))[0, *at].square().sum(), embedded)
+    hook.remove()
+    return g[0].abs().sum(-1), at
+
+
+# %%
+figure, (axes,) = plots.new_figure(1, 3, (2.6, 2.8))
+variants = {"1 block": (1, 0), "2 blocks": (2, 0), "1 block, attention": (1, 1)}
+with seeded(0):
+    for ax, (name, (blocks, attentions)) in zip(axes, variants.items(), strict=True):
+        prior = PixelSNAIL(16, 32, blocks, k=3, attention_layers=attentions, heads=4)
+        plots.receptive_field(*seen(prior), ax, name)
+two.save_figure("05-02-attention", figure, "What a place sees: attention reaches every earlier place")
+figure
+
+# %% [markdown]
+# The bottom prior has no attention in the paper, as in VQ-VAE-2: its maps are long, and the top codes already tell it
+# about far places. A **conditioning network** reads the top map; its features, each over 2 x 2 bottom places, enter
+# every block before its gate.
+#
+# ## 3 · Sampling both levels
+#
+# The cache of notebook 02 does both levels; attention keeps its keys and values. The check is the one that matters:
+# the same random numbers must give the same codes as full forward passes.
+
+# %%
+priors = two.generator("MLE", seed)
+shapes = [(2, 4), (4, 8)]
+fast = sample_levels(priors, 4, shapes, generator=torch.Generator(two.device).manual_seed(0))
+dice = torch.Generator(two.device).manual_seed(0)
+slow_top = sample_naive(priors[0], 4, shapes[0], generator=dice)
+slow_bottom = sample_naive(priors[1], 4, shapes[1], slow_top, generator=dice)
+same = [(a == b).float().mean().item() for a, b in zip(fast, (slow_top, slow_bottom), strict=True)]
+print(f"codes that agree: top {same[0]:.0%}, bottom {same[1]:.0%}")
+assert min(same) > 0.98  # a tie that rounding breaks may differ on a GPU
+
+# %%
+began = time.monotonic()
+codes = two.sample(priors, 64, seed=0)
+took = time.monotonic() - began
+places = sum(h * w for h, w in two.shapes)
+print(
+    f"64 images of {places} codes: {took:.2f} s, {took / 64 / places * 1e6:.0f} microseconds a code, {two.device_name}"
+)
+
+# %% [markdown]
+# How much does the top map decide? Three bottoms drawn for the same top:
+
+# %%
+top = codes[0][:8]
+rows = {}
+for k in range(3):
+    with seeded(k):
+        bottom = sample_levels(priors, 8, two.shapes, given=(top, codes[1][:8]), given_rows=(top.shape[1], 0))[1]
+    rows[f"bottom {k + 1}"] = two.decode(top, bottom)
+figure = plots.labelled_rows(rows)
+two.save_figure("05-03-bottoms", figure, "One top map in each column, three bottoms drawn for it")
+figure
+
+# %% [markdown]
+# ## 4 · How images are judged, and the floors
+#
+# A **Fréchet distance** compares the mean and the covariance of features of two sets of images. Its value means
+# nothing alone: it depends on the feature network (so the name says which), on the number of images, and on how
+# good the VQ-VAE is, which no prior can mend. So every table below has floors: other real images, and
+# reconstructions of other real images.
+
+# %%
+floors = {exp.levels: exp.floors for exp in (one, two)}
+table = [
+    {"codes": {1: "one level", 2: "two levels"}[n], "set": name} | {k: round(v, 3) for k, v in row.items()}
+    for n, f in floors.items()
+    for name, row in f.items()
+]
+note = (
+    f"{one.preset.n_eval} images a set. The paper (S-Table 12) gives 24.52 for CelebA 128, 7.47 for CelebA 256 and "
+    "28.54 for LSUN 128, on another network and another number of images: not comparable."
+)
+title = "S-Table 12: reconstructions against real images, and other floors"
+Markdown(two.save_table("s-table-12", table, title, note, paper=paper.S_TABLE_12) + f"\n\n{note}")
+
+# %% [markdown]
+# Two more numbers tell *how* sets differ. **Precision**: the share of the generated images that lie among the real
+# ones (within a real image's distance to its $k$-th neighbour). **Recall**: the share of the real images that lie among
+# the generated ones. **Density** and **coverage** are their sturdier successors. A model that turns down its
+# variety raises precision and density, and loses recall and coverage. All are taken against reconstructions, which is
+# what a prior of codes can reach at best.
+#
+# The distance's bias: with fewer images it is larger, even for the same distribution.
+
+# %%
+a, b = one.reference("reconstructed"), one.reference("reconstructed, others")
+sizes = [n for n in (125, 250, 500, 1000, 2000, 4000, 8000) if n <= len(a)] or [len(a) // 2, len(a)]
+bias = [frechet_distance(a[:n], b[:n]) for n in sizes]
+figure, ((ax,),) = plots.new_figure()
+ax.plot(sizes, bias, "o-")
+ax.set(xlabel="images in each set", ylabel=one.metric, xscale="log", title="two halves of one distribution")
+two.save_figure("05-04-bias", figure, "The distance of equal distributions, by the number of images", data=bias)
+figure
+
+# %%
+Markdown(
+    f"Between sets of one distribution {one.metric} is {bias[0]:.2f} with {sizes[0]} images and {bias[-1]:.2f} with "
+    f"{sizes[-1]}. Curves below are drawn with {one.preset.n_curve} images, tables made with {one.preset.n_eval}: "
+    "their values are not comparable with each other."
+)
+
+# %% [markdown]
+# ## 5 · MLE, the control, and RAL
+#
+# With two levels the roll-out is a pair of maps and one picture. Each level gets its own rewards, up-sampled to its own
+# size, its own returns, and its own policy gradient; one optimiser moves both priors
+# (`ral.ral_iteration`, the same function as in notebook 04). As in notebook 03 the control trains on by MLE for as
+# many updates, of as many maps, with the same learning rate.
+
+# %%
+METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
+one.train(METHODS, one.seeds)
+two.train(METHODS, two.seeds[:1])
+measured = {(1, m): [one.measure(m, s) for s in one.seeds] for m in METHODS}
+measured |= {(2, m): [two.measure(m, two.seeds[0])] for m in METHODS}
+
+# %%
+runs = {m: [one.histories[f"{m} 1 {s}"] for s in one.seeds] for m in METHODS[2:]}
+keys = (one.metric, "NLL_test", "AUC", "SNR bottom")
+figure = plots.curves(runs, keys)
+two.save_figure("05-05-curves-one", figure, "RAL on one level: every run and the mean", data=runs)
+figure
+
+# %%
+runs = {m: [two.histories[f"{m} 2 {seed}"]] for m in METHODS[2:]}
+keys = (two.metric, "NLL_test", "AUC", "SNR top", "SNR bottom")
+figure = plots.curves(runs, keys)
+two.save_figure("05-06-curves-two", figure, "RAL on two levels", data=runs)
+figure
+
+# %% [markdown]
+# What the logged numbers mean:
+#
+# | number | is | look for |
+# |---|---|---|
+# | FD-… / FID-… | distance to reconstructed real images, few samples | falling below its first value by more than its noise |
+# | NLL_test | $-\log G$ of codes of test images, all levels, nats per image | rising: diversity is being paid |
+# | AUC | chance that the critic ranks a real image above a generated one; .5 is blind | well above .5; falling as RAL wins |
+# | SNR | length of the policy gradient over its standard error; 1 is noise only | above 1, or updates are a random walk |
+
+
+# %%
+def diagnosis(exp, method):
+    """What a run's first and last diagnoses say, in one line."""
+    h = exp.histories[f"{method} {exp.levels} {seed}"]
+    snr = [k for k in h if k.startswith("SNR")]
+    # With independent noise in many directions SNR^2 = 1 + (signal / noise)^2.
+    cosines = [max(np.mean(h[k]) ** 2 - 1, 0) / max(np.mean(h[k]) ** 2, 1e-9) for k in snr]
+    told = ", ".join(f"{k} {np.mean(h[k]):.2f} (cosine about {c**0.5:.2f})" for k, c in zip(snr, cosines, strict=True))
+    return (
+        f"* {exp.levels} level{'s' * (exp.levels > 1)}, {method}: AUC {h['AUC'][0]:.2f} → {h['AUC'][-1]:.2f}; {told}."
+    )
+
+
+lines = [diagnosis(exp, m) for exp in (one, two) for m in METHODS[2:]]
+Markdown(
+    "The cosine is that of an estimated gradient with its expectation, with as many roll-outs as a point of the curve "
+    f"has ({one.preset.n_curve}; an update has {one.config.ral.rollouts} and {two.config.ral.rollouts}):\n\n"
+    + "\n".join(lines)
+)
+
+# %% [markdown]
+# ## 6 · Table 2
+
+
+# %%
+def cell(exp, method):
+    rows = measured[exp.levels, method]
+    keys = (f"{exp.metric} to real", f"{exp.metric} to reconstructed", "precision", "recall", "density", "coverage")
+    show = lambda v: f"{np.mean(v):.3g} ± {np.std(v, ddof=1):.2g}" if len(v) > 1 else f"{v[0]:.3g}"  # noqa: E731
+    numbers = {k: show([r[k] for r in rows]) for k in (*keys, "NLL_test")}
+    return {"codes": {1: "one level", 2: "two levels"}[exp.levels], "method": method, "runs": len(rows)} | numbers
+
+
+table = [cell(exp, m) for exp in (one, two) for m in METHODS]
+for exp in (one, two):
+    for name, row in exp.floors.items():
+        table.append({"codes": table[4 * exp.levels - 1]["codes"], "method": f"floor: {name}", "runs": ""} | {
+            k: f"{row[k]:.3g}" if k in row else "" for k in list(table[0])[3:]})  # fmt: skip
+
+
+# %%
+def verdict(exp, method, against):
+    """One line: how much a method changes the distance to reconstructions, beside the noise that is known of it."""
+    key = f"{exp.metric} to reconstructed"
+    mine, theirs = ([r[key] for r in measured[exp.levels, m]] for m in (method, against))
+    d = np.array(mine) - np.array(theirs)
+    spread = f"± {d.std(ddof=1):.2g} over {len(d)} runs" if len(d) > 1 else "in one run, whose spread is not known"
+    clear = len(d) > 1 and abs(d.mean()) > 2 * d.std(ddof=1) / len(d) ** 0.5
+    word = ("better" if d.mean() < 0 else "worse") + ("" if clear else ", not clearly")
+    return f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: {d.mean():+.2f} {spread} ({word})."
+
+
+against = [(m, base) for m in METHODS[2:] for base in METHODS[:2]]
+verdicts = "\n".join(verdict(exp, *pair) for exp in (one, two) for pair in against)
+title = f"Table 2: {one.metric} of {one.preset.n_eval} samples, mean ± spread over runs"
+text = two.save_table("table-2", table, title, note=verdicts, paper=paper.TABLE_2)
+Markdown(f"{text}\n\n{verdicts}")
+
+# %% [markdown]
+# The paper's, on Inception's features of CelebA and LSUN (distance to reconstructions in parentheses):
+
+# %%
+Markdown(markdown_table(paper.TABLE_2))
+
+# %% [markdown]
+# S-Tables 1 to 3 of the supplement are the same comparison for other sizes of codes, against reconstructions only. Ours,
+# by the shape of the codes: S-Table 1 and 2 have one map, S-Table 3 two.
+
+# %%
+theirs = {1: ("CelebA", paper.S_TABLE_1), 2: ("LSUN", paper.S_TABLE_2), 3: ("CelebA-HQ", paper.S_TABLE_3)}
+for number, exp in ((1, one), (2, one), (3, two)):
+    shape, key = " + ".join(f"{h}x{w}" for h, w in exp.shapes), f"{exp.metric} to reconstructed"
+    images = f"{exp.images.name}, {exp.preset.size}x{exp.preset.size}"
+    rows = [{"images": images, "codes": shape, "method": m, key: cell(exp, m)[key]} for m in METHODS]
+    data, table = theirs[number]
+    note = f"Ours are for {images}; the paper's are for {data}: to compare, run with `--dataset` and the path of that."
+    title = f"S-Table {number}: distance to reconstructions, {len(exp.shapes)} map(s) of codes"
+    two.save_table(f"s-table-{number}", rows, title, note, paper=table)
+
+# %% [markdown]
+# ## 7 · What it looks like
+#
+# Not picked: the first samples of seed 5, the same random numbers for every method.
+
+
+# %%
+def sheet(exp, methods, n=10):
+    return {m: exp.decode(*exp.sample(exp.generator(m, seed), n, seed=5)) for m in methods}
+
+
+figure = plots.labelled_rows({"real, decoded": two.decode(*(c[:10] for c in two.codes["test"]))} | sheet(two, METHODS))
+two.save_figure("figure-5", figure, "Figure 5: MLE and RAL, two levels, the same random numbers")
+figure
+
+# %%
+figure = plots.labelled_rows({"real, decoded": one.decode(one.codes["test"][0][:10])} | sheet(one, METHODS))
+two.save_figure("figure-6", figure, "Figure 6: MLE and RAL, one level, the same random numbers")
+figure
+
+# %%
+key = f"{two.metric} to reconstructed"
+best = min(METHODS[2:], key=lambda m: np.mean([r[key] for r in measured[2, m]]))
+figure = plots.image_grid(two.decode(*two.sample(two.generator(best, seed), 32, seed=6)), 16)
+two.save_figure("figure-1", figure, f"Figure 1: samples of {best}, two levels, not picked")
+figure
+
+# %%
+for name, exp in (("figure-s1", two), ("figure-s2", one)):
+    rows = {m: exp.decode(*exp.sample(exp.generator(m, seed), 24, seed=8)) for m in ("MLE", best)}
+    figure = plots.labelled_rows(rows, inch=0.5)
+    two.save_figure(name, figure, f"Figure {name[7:].upper()}: more samples, {exp.levels} level(s), not picked")
+figure
+
+# %% [markdown]
+# ## 8 · Temperature, the free knob
+#
+# As in notebook 03: sampling MLE colder costs nothing. Where does RAL lie beside that curve? Down is closer to the
+# data's mean and covariance, right is more coverage.
+
+# %%
+temperatures = (1.0, 0.95, 0.9, 0.8)
+tempered = [one.measure("MLE", seed, T) for T in temperatures]
+key = f"{one.metric} to reconstructed"
+figure, ((ax,),) = plots.new_figure(size=(5.2, 3.8))
+ax.plot([r["recall"] for r in tempered], [r[key] for r in tempered], "o-", color="black", label="MLE, by temperature")
+for T, r in zip(temperatures, tempered, strict=True):
+    ax.annotate(f" {T:g}", (r["recall"], r[key]), fontsize=8)
+for m in METHODS[1:]:
+    ax.plot(
+        [r["recall"] for r in measured[1, m]], [r[key] for r in measured[1, m]], "s", color=plots.COLOURS[m], label=m
+    )
+ax.set(xlabel="recall", ylabel=key)
+ax.legend(fontsize=8)
+two.save_figure(
+    "05-07-temperature", figure, "One level: distance against recall, beside MLE by temperature", data=tempered
+)
+figure
+
+# %%
+coldest = min(tempered, key=lambda r: r[key])
+T = temperatures[tempered.index(coldest)]
+mean = {m: np.mean([r[key] for r in measured[1, m]]) for m in METHODS}
+winner = min(METHODS[2:], key=mean.get)
+Markdown(
+    f"MLE's best distance is at temperature {T:g}: {coldest[key]:.2f}. {winner} at temperature 1 has "
+    f"{mean[winner]:.2f}: {'RAL is ahead of the free knob' if mean[winner] < coldest[key] else 'the free knob does as well or better'} "
+    "on this number."
+)
+
+# %% [markdown]
+# ## Play
+
+
+# %%
+def explore(method="MLE", levels=2, temperature=1.0, number=1):
+    """Samples of a method; `number` chooses the random numbers."""
+    exp = {1: one, 2: two}[levels]
+    codes = exp.sample(exp.generator(method, seed), 8, number, temperatures=[temperature] * levels)
+    return plots.image_grid(exp.decode(*codes), 8, f"{method}, {levels} level(s), temperature {temperature:g}")
+
+
+explore()
+
+# %%
+widgets.explore(explore, method=list(METHODS), levels=[1, 2], temperature=(0.3, 1.3, 0.1), number=(1, 20))
+
+# %% [markdown]
+# ## Readings and deviations
+#
+# 1. *"Similar to VQ-VAE-2, we use PixelCNN with self-attention layers to model top-priors"* (section 5.1): PixelSNAIL's
+#    blocks and attention. `prior.PixelSNAIL`
+# 2. *(one stream after the input in PixelSNAIL)*: **deviation**: both streams run through all blocks, so a prior
+#    without attention has no blind spot either. `prior.SnailBlock`
+# 3. *"Attention layers 8"* (S-Tables 6 to 8): read as 8 heads; one attention after each of four groups of blocks.
+#    `SnailConfig.attention_layers`, `.heads`
+# 4. *"first position gets zeros"*: a key and a value of zeros before the first place, which every place may look at.
+#    `prior.Attention`
+# 5. *(silent on the return of two levels)*: each level has its own rewards and returns, over its own codes.
+#    `ral.ral_iteration`
+# 6. *"we finetune the pixelcnn model with the MLE loss with the same number of iterations"* (supplement): MLE continued.
+#    `ImageExperiment.generator`
+# 7. *"FID scores outside/inside parenthesis"* (Table 2): two columns; fidelity against reconstructions.
+#    `ImageExperiment.compare`
+# 8. **Deviation**: on the embedded faces the distance is taken on a classifier of their factors, FD-faces, not on
+#    Inception. For real images put the weights in `data/`; the metric's name changes with them. `ralkit.inception`
+# 9. **Deviation**: in the presets for small machines, loss, norm, rewards and roll-outs are notebook 04's, not section
+#    4.4's. `RalConfig`
+#
+# ## What to take away
+#
+# * Two levels share the work; the bottom prior sees the top map and its own past.
+# * A distance without its network, its number of images and its floors is not a result.
+# * AUC says whether the critic sees anything; SNR says whether the update does.
+# * One run is an anecdote: the spread over runs belongs beside every difference.
+#
+# ## Exercises
+#
+# 1. The fidelity numbers depend on $k$. Compute precision and recall of the MLE samples for $k = 3, 5, 10$. Which way
+#    do they move, and why?
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# Larger balls hold more: both can only rise.
+features = one.features(one.decode(*one.sample(one.generator("MLE", seed), 500, 7)))
+for k in (3, 5, 10):
+    row = fidelity(one.reference("reconstructed")[:500], features, k)
+    print(f"k = {k:2d}: precision {row['precision']:.3f}, recall {row['recall']:.3f}")
+
+# %% [markdown]
+# 2. How many nats does the bottom prior save by seeing the top map? Compare its NLL with real top codes and with those
+#    of another image.
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+n = min(200, len(two.codes["test"][0]))
+top, bottom = (c[:n] for c in two.codes["test"])
+with torch.no_grad():
+    right, wrong = (-priors[1].log_prob(bottom, t).sum((1, 2)).mean().item() for t in (top, top.roll(1, 0)))
+print(f"its own top map: {right:.1f} nats an image; another's: {wrong:.1f}; the difference: {wrong - right:.1f}")
+
+# %% [markdown]
+# 3. Sample the top map cold and the bottom map at temperature 1, and the other way round. Which level's temperature
+#    does precision depend on more?
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+for temperatures in ((1.0, 1.0), (0.7, 1.0), (1.0, 0.7)):
+    sampled = two.decode(*two.sample(priors, min(500, two.preset.n_eval), 9, temperatures=temperatures))
+    row = fidelity(two.reference("reconstructed")[:500], two.features(sampled))
+    print(
+        f"top {temperatures[0]}, bottom {temperatures[1]}: precision {row['precision']:.3f}, recall {row['recall']:.3f}"
+    )
+
+# %% [markdown]
+# ## References
+#
+# * Ak, Xu, Lin, Wang: *Incorporating Reinforced Adversarial Learning in Autoregressive Image Generation*, ECCV 2020.
+# * Razavi, van den Oord, Vinyals: *Generating Diverse High-Fidelity Images with VQ-VAE-2*, NeurIPS 2019.
+# * Chen, Mishra, Rohaninejad, Abbeel: *PixelSNAIL: An Improved Autoregressive Generative Model*, ICML 2018.
+# * Heusel et al.: *GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium*, NeurIPS 2017.
+# * Kynkäänniemi et al.: *Improved Precision and Recall Metric for Assessing Generative Models*, NeurIPS 2019.
+# * Naeem et al.: *Reliable Fidelity and Diversity Metrics for Generative Models*, ICML 2020.
+# * Chong, Forsyth: *Effectively Unbiased FID and Inception Score*, CVPR 2020 (the bias in the number of images).
