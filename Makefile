@@ -5,7 +5,7 @@ DATASET ?= faces
 
 BIN := .venv/bin
 
-.PHONY: reproduce test lab clean
+.PHONY: reproduce test test-browser lab clean
 
 reproduce: .venv/ready
 	$(BIN)/python -m ralkit reproduce --preset $(PRESET) --dataset $(DATASET)
@@ -15,6 +15,10 @@ test: .venv/ready
 	$(BIN)/ruff format --check
 	$(BIN)/pytest
 	$(BIN)/python -m ralkit reproduce --preset smoke --force
+
+# Needs Chromium and its driver (Debian: apt-get install chromium chromium-driver); leaves screenshots in runs/browser/.
+test-browser: .venv/ready
+	$(BIN)/pytest -m browser --basetemp=runs/browser
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks

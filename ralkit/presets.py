@@ -1,6 +1,6 @@
 """Every configuration, as frozen dataclasses; where a preset leaves section 4.4, notebook 04 lists it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import RalkitError
 
@@ -144,9 +144,8 @@ SMOKE_RAL = RalConfig(
 )  # fmt: skip
 
 QUICK_IMAGE_RAL = RalConfig(
-    rollouts=256, critic_batch=64, critic_updates=2, warmup=200, updates=50, lr_prior=3e-4, anneal=True,
-    lr_critic=5e-4, gamma=1.0, critic_loss="logistic-r1", critic_norm="layer", critic_channels=16, critic_stages=4,
-    baseline="leave-one-out",
+    rollouts=512, critic_batch=64, warmup=300, updates=40, lr_prior=1e-4, anneal=True, lr_critic=5e-4, gamma=1.0,
+    critic_loss="logistic-r1", critic_norm="layer", critic_channels=16, critic_stages=4, baseline="leave-one-out",
 )  # fmt: skip
 
 PRESETS = {
@@ -214,18 +213,18 @@ PRESETS = {
                 size=64, n_train=10_000, n_test=2_000, factors=FactorConfig(channels=32, batch=64, steps=700),
                 one=LevelsConfig(
                     VQVAEConfig(stages=3, hidden=48, residual=24, batch=64, steps=1000, lr=2e-3),
-                    (SnailConfig(48, 4, 3, 0, 0.0, attention_layers=2, heads=4, batch=64, steps=1500, lr=2e-3),),
+                    (SnailConfig(24, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=64, steps=1500, lr=3e-3),),
                     QUICK_IMAGE_RAL,
                 ),
                 two=LevelsConfig(
                     VQVAEConfig(stages=2, hidden=48, residual=24, batch=64, steps=1000, lr=2e-3),
                     (
-                        SnailConfig(48, 4, 3, 0, 0.0, attention_layers=2, heads=4, batch=64, steps=1500, lr=2e-3),
+                        SnailConfig(24, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=64, steps=1500, lr=3e-3),
                         SnailConfig(
-                            40, 3, 3, 0, 0.0, attention_layers=0, condition_layers=1, batch=64, steps=1200, lr=2e-3
+                            32, 2, 3, 0, 0.0, attention_layers=0, condition_layers=1, batch=64, steps=1200, lr=3e-3
                         ),
                     ),
-                    QUICK_IMAGE_RAL,
+                    replace(QUICK_IMAGE_RAL, rollouts=384, updates=30, gamma=0.98, critic_stages=3),
                 ),
                 n_eval=2_000, n_curve=500, points=5, seeds=3,
             ),
@@ -246,6 +245,24 @@ PRESETS = {
                 rollouts=2048, critic_batch=128, critic_updates=2, warmup=400, updates=400, lr_prior=2e-4, anneal=True,
                 lr_critic=5e-4, gamma=1.0, critic_loss="logistic-r1", critic_norm="layer", critic_channels=32,
                 critic_stages=5, baseline="leave-one-out",
+            ),
+            images=ImageConfig(
+                n_train=60_000, n_test=10_000, factors=FactorConfig(steps=4000),
+                one=LevelsConfig(
+                    VQVAEConfig(stages=3, K=512, steps=8000),
+                    (SnailConfig(64, 4, 5, 0, 0.0, attention_layers=2, batch=128, steps=8000),),
+                    replace(QUICK_IMAGE_RAL, rollouts=1024, updates=200, critic_channels=32, critic_stages=5),
+                ),
+                two=LevelsConfig(
+                    VQVAEConfig(stages=2, K=512, steps=8000),
+                    (
+                        SnailConfig(64, 4, 5, 0, 0.0, attention_layers=2, batch=128, steps=8000),
+                        SnailConfig(64, 4, 5, 0, 0.0, attention_layers=0, condition_layers=4, batch=128, steps=8000),
+                    ),
+                    replace(
+                        QUICK_IMAGE_RAL, rollouts=1024, updates=200, gamma=0.98, critic_channels=32, critic_stages=4
+                    ),
+                ),
             ),
             needs_cuda=True,
         ),
