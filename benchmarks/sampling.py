@@ -1,56 +1,80 @@
-"""Cached sampling beside full forward passes: `python -m benchmarks.sampling`, a few minutes on two CPU cores.
+"""The cached sampler beside full forward passes, and beside passes over the rows so far: what public code does.
 
-Both draw the same maps from the same untrained prior (the quick preset's oracle); the runs alternate, the best of
-three counts. Full forwards of large batches are timed on some positions and multiplied, as the table says.
+All draw the same number of maps from the same untrained prior. A naive pass takes as long for one place as for
+another (of its row), so it is timed at a few places and multiplied. Floors: see benchmarks.common.floor.
 """
-
-import time
 
 import torch
 
-from ralkit.experiment import markdown_table
-from ralkit.presets import get_preset
-from ralkit.prior import PixelCNN
+from ralkit.prior import Prior
 from ralkit.sampling import cached_logits, sample
 
-REPEATS, POSITIONS = 3, 4
-
-
-def seconds(f, device: torch.device) -> float:
-    began = time.perf_counter()
-    f()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+from . import common
 
 
 @torch.no_grad()
-def compare(prior: PixelCNN, n: int, side: int, device: torch.device) -> dict[str, float | int]:
-    """Seconds for n maps of side x side by the cache and by full forwards, and the largest difference of logits."""
-    codes = torch.randint(prior.K, (n, side, side), device=device)
-    cached, forward = [], []
-    for _ in range(REPEATS + 1):  # the first of each warms up
-        cached.append(seconds(lambda: sample(prior, n, (side, side)), device))
-        forward.append(seconds(lambda: [prior(codes) for _ in range(POSITIONS)], device) / POSITIONS)
-    full = min(forward[1:]) * side * side
-    few = codes[:64]
+def full_forwards(prior: Prior, codes: torch.Tensor, device: str) -> float:
+    """Seconds for one pass over whole maps for each place."""
+    return common.best(lambda: prior(codes), device, 2) * codes[0].numel()
+
+
+@torch.no_grad()
+def cropped_forwards(prior: Prior, codes: torch.Tensor, device: str, at: int = 4) -> float:
+    """Seconds for one pass over the rows so far for each place, from `at` heights and straight lines between."""
+    H, W = codes.shape[1:]
+    heights = sorted({1, H, *(max(1, round(H * i / (at - 1))) for i in range(at))})
+    took = [common.best(lambda h=h: prior(codes[:, :h]), device, 2) for h in heights]
+    x = torch.arange(1, H + 1).double()
+    left = torch.searchsorted(torch.tensor(heights).double(), x).clamp(1, len(heights) - 1)
+    h, t = torch.tensor(heights).double(), torch.tensor(took).double()
+    return ((t[left - 1] + (x - h[left - 1]) / (h[left] - h[left - 1]) * (t[left] - t[left - 1])) * W).sum().item()
+
+
+def row(name: str, prior: Prior, n: int, side: int, device: str, rate: float, memory: float, naive: int) -> dict:
+    """One line of the table; naive ways are timed for batches of up to `naive` codes in all."""
+    shape, codes = (side, side), torch.randint(prior.K, (n, side, side), device=device)
+    cached = common.best(lambda: sample(prior, n, shape), device)
+    floors = common.floor(prior, n, shape, rate, memory)
+    slow = {"full": float("nan"), "cropped": float("nan")}
+    if n * side * side <= naive:
+        slow = {"full": full_forwards(prior, codes, device), "cropped": cropped_forwards(prior, codes, device)}
+    few = codes[:2, :16, :16]
     return {
-        "maps": n,
-        "size": f"{side}x{side}",
-        "cached, s": min(cached[1:]),
-        f"full forwards, s ({POSITIONS} of {side * side} timed)": full,
-        "times faster": full / min(cached[1:]),
-        "largest difference of logits": (cached_logits(prior, few) - prior(few)).abs().max().item(),
+        "prior": name,
+        "batch": n,
+        "map": f"{side}x{side}",
+        "cached, s": cached,
+        "microseconds a code": 1e6 * cached / (n * side * side),
+        "full forwards, s": slow["full"],
+        "full / cached": slow["full"] / cached,
+        "rows so far, s": slow["cropped"],
+        "rows so far / cached": slow["cropped"] / cached,
+        **floors,
+        "floor / cached": max(floors.values()) / cached,
+        "logits differ by": (cached_logits(prior, few) - prior(few)).abs().max().item(),
     }
 
 
+@torch.no_grad()
 def main() -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cfg = get_preset("quick").oracle
-    prior = PixelCNN(get_preset("quick").vqvae.K, cfg.channels, cfg.layers, cfg.k, cfg.output_layers).to(device).eval()
-    rows = [compare(prior, n, side, device) for n, side in ((16, 8), (64, 8), (1024, 8), (16, 16), (64, 16))]
-    print(f"{cfg.channels} channels, {cfg.layers} layers, {cfg.k}x{cfg.k}; {device}, {torch.get_num_threads()} threads")
-    print(markdown_table(rows))
+    """Time all, write the table."""
+    chosen = common.options(
+        __doc__, sides=(str, "8,16,32,64", "sides of the maps"), batches=(str, "1,16,64,256", "batches"),
+        naive=(int, 2**17, "time the naive ways up to so many codes in a batch"),
+    )  # fmt: skip
+    device = chosen.device
+    rate, memory = common.matrix_rate(device), common.bandwidth(device)
+    rows = [
+        row(name, prior, int(n), int(side), device, rate, memory, chosen.naive)
+        for name, prior in common.models(device).items()
+        for side in chosen.sides.split(",")
+        for n in chosen.batches.split(",")
+    ]
+    about = (
+        f"64 channels, 5 layers, 5x5, {common.K} symbols; best of 3. Matrix rate {rate / 1e9:.0f} GFLOP/s, memory "
+        f"{memory / 1e9:.1f} GB/s."
+    )
+    common.report("sampling", rows, device, about)
 
 
 if __name__ == "__main__":

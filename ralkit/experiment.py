@@ -102,6 +102,10 @@ class Experiment:
             return torch.cuda.get_device_name()
         return f"a CPU, {torch.get_num_threads()} threads"
 
+    def place(self, net: nn.Module) -> nn.Module:
+        """A network of images on this run's device; channels last, which its convolutions are faster with."""
+        return net.to(self.device, memory_format=torch.channels_last)
+
     # ---- Artefacts ----
 
     def artefact(self, name: str, of: tuple, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
@@ -151,7 +155,7 @@ class Experiment:
     def vqvae(self) -> VQVAE:
         cfg = self.preset.vqvae
         with seeded(self.seed):
-            model = self._make_vqvae().to(self.device)
+            model = self.place(self._make_vqvae())
         test = self.images.test[: self.preset.n_curve]
         self._fit(
             "vqvae",
@@ -174,7 +178,7 @@ class Experiment:
         """The network behind FD-faces, trained on the procedural faces whatever the data set is."""
         cfg, p = self.preset.factors, self.preset
         with seeded(self.seed):
-            net = FactorNet(cfg.channels).to(self.device)
+            net = self.place(FactorNet(cfg.channels))
 
         def train(checkpoint: Path) -> History:
             images, factors = faces(p.n_train, p.size, seed=self.seed)
@@ -297,7 +301,7 @@ class Experiment:
         """The MLE generator of `seed` after RAL as `cfg` says, and its critic; `name` names the run."""
         prior, key = self.generator("MLE", seed), f"{name} {seed}"
         with seeded(seed):
-            critic = make_critic(cfg).to(self.device)
+            critic = self.place(make_critic(cfg))
 
         def train(checkpoint: Path) -> History:
             return train_ral(
@@ -365,7 +369,7 @@ class Experiment:
         """A critic trained for `updates` against the MLE generator, which stands still: what can it see?"""
         G = self.generator("MLE", seed)
         with seeded(seed):
-            critic = make_critic(cfg).to(self.device)
+            critic = self.place(make_critic(cfg))
         codes, (_, _, images), n = self.oracle_codes["train"], self._held_out, self.preset.n_curve
         fakes = in_batches(self.vqvae.decode, self.draw(G, n, seed + 500))
 
@@ -485,8 +489,8 @@ class Experiment:
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:
-    """A markdown table of rows with the same columns; floats get four digits."""
-    show = lambda v: (f"{v:.4g}" if isinstance(v, float) else str(v)).replace("|", r"\|")  # noqa: E731
+    """A markdown table of rows with the same columns; floats of more than five digits get four."""
+    show = lambda v: (f"{v:.4g}" if isinstance(v, float) and len(f"{v:.9g}") > 6 else f"{v}").replace("|", r"\|")  # noqa: E731
     lines = [
         [show(name) for name in rows[0]],
         ["---"] * len(rows[0]),

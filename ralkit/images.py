@@ -129,7 +129,7 @@ class ImageExperiment(Experiment):
             net = self.factor_net
             return lambda x: net.features(to_float(x) if x.dtype == torch.uint8 else x)
         source, tap = self._tap
-        net = load_inception(tap, source).to(self.device)
+        net = self.place(load_inception(tap, source))
         return lambda x: net(x if x.dtype == torch.uint8 else to_uint8(x))
 
     def features(self, images: Tensor) -> Tensor:
@@ -223,7 +223,7 @@ class ImageExperiment(Experiment):
         """The MLE priors of `seed` after RAL as `cfg` says, and its critic; `name` names the run."""
         priors, key = self.generator("MLE", seed), f"{name} {self.levels} {seed}"
         with seeded(seed):
-            critic = make_critic(cfg).to(self.device)
+            critic = self.place(make_critic(cfg))
 
         def train(checkpoint: Path) -> History:
             return train_ral(

@@ -1,4 +1,40 @@
-"""The paper's own numbers, typed from its tables, to stand beside ours."""
+"""The paper's own numbers, typed from its tables, to stand beside ours; and where ours of each item come from."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Item:
+    """A table or figure of the paper; ours is `file` in figures/<preset>/."""
+
+    file: str
+    name: str
+    shows: str
+    notebook: str
+    function: str  # of ralkit: what makes the numbers or the picture
+
+
+_images = "images.ImageExperiment."
+ITEMS = (
+    Item("figure-1", "Figure 1", "samples of RAL, not picked", "05_images", _images + "sample"),
+    Item("figure-2", "Figure 2", "the framework", "04_ral", "ral.ral_iteration"),
+    Item("figure-3", "Figure 3", "both modes of partial generation", "06_partial", "ral.roll_out"),
+    Item("figure-4", "Figure 4", "NLL under the oracle along the updates", "03_oracle", "metrics.oracle_metrics"),
+    Item("figure-5", "Figure 5", "samples, MLE beside RAL", "05_images", _images + "sample"),
+    Item("figure-6", "Figure 6", "samples, MLE beside RAL", "05_images", _images + "sample"),
+    Item("figure-7", "Figure 7", "image completion", "07_completion", "sampling.complete"),
+    Item("table-1", "Table 1", "the oracle experiment", "03_oracle", "experiment.Experiment.measure"),
+    Item("table-2", "Table 2", "Fréchet distance, single and intermediate reward", "05_images", _images + "measure"),
+    Item("table-3a", "Table 3a", "partial generation; which prior learns", "06_partial", _images + "ral"),
+    Item("table-3b", "Table 3b", "reward and size of the score map", "06_partial", _images + "ral"),
+    Item("figure-s1", "Figure S1", "more samples", "05_images", _images + "sample"),
+    Item("figure-s2", "Figure S2", "more samples", "05_images", _images + "sample"),
+    Item("s-table-1", "S-Table 1", "CelebA with one code map", "05_images", _images + "measure"),
+    Item("s-table-2", "S-Table 2", "LSUN with one code map", "05_images", _images + "measure"),
+    Item("s-table-3", "S-Table 3", "CelebA-HQ with two code maps", "05_images", _images + "measure"),
+    Item("s-table-11", "S-Table 11", "sampling time, full and partial", "06_partial", "sampling.sample_levels"),
+    Item("s-table-12", "S-Table 12", "reconstructions against real images", "05_images", _images + "floors"),
+)
 
 TABLE_1 = [
     {"method": "MLE", "NLL": 7.55, "FID on oracle data": 7.49, "FID on real data": 15.63},

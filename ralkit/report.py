@@ -1,42 +1,120 @@
-"""REPORT.md: every figure and table of one run, each with its origin, the paper's tables beside ours."""
+"""REPORT.md and the README's generated parts: what one run left in its folder, beside the paper's numbers."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
-from . import store
+from . import paper, store
+from .errors import RalkitError
 from .experiment import markdown_table
+
+Saved = dict[str, dict[str, Any]]  # by name, what save_figure and save_table wrote beside a figure or table
+
+
+def saved(folder: Path) -> Saved:
+    """All figures and tables of `folder`, the paper's first and in its order."""
+    order = [item.file for item in paper.ITEMS]
+    place = lambda name: (order.index(name) if name in order else len(order), name)  # noqa: E731
+    names = sorted((path.stem for path in folder.glob("*.json") if path.stem != "minutes"), key=place)
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
+
+
+def missing(folder: Path) -> list[paper.Item]:
+    """The paper's tables and figures that no run has left in `folder`."""
+    return [item for item in paper.ITEMS if not (folder / f"{item.file}.json").exists()]
+
+
+def claim(says: str, theirs: str, ours: str, change: float, noise: float) -> dict[str, str]:
+    """A row for a table of claims, each of which wants a `change` below 0; within `noise` of 0 it is not decided."""
+    holds = "not decided: within the noise" if abs(change) <= noise else "yes" if change < 0 else "no"
+    return {"the paper says": says, "the paper's": theirs, "ours": ours, "holds here": holds}
+
+
+def claims(folder: Path) -> list[dict[str, str]]:
+    """The claims that the notebooks checked, in their order."""
+    return [row for name, about in saved(folder).items() if name.endswith("-claims") for row in about["rows"]]
+
+
+def index(folder: Path, link: str = "") -> list[dict[str, str]]:
+    """For each of the paper's items: what it shows, ours (linked below `link`), the notebook and the function."""
+    gone = missing(folder)
+    return [
+        {
+            "the paper's": item.name,
+            "shows": item.shows,
+            "ours": f"missing: run notebook {item.notebook[:2]}" if item in gone else _link(folder, item.file, link),
+            "notebook": item.notebook,
+            "function": f"`ralkit.{item.function}`",
+        }
+        for item in paper.ITEMS
+    ]
+
+
+def _link(folder: Path, name: str, link: str) -> str:
+    file = f"{name}.png" if (folder / f"{name}.png").exists() else f"{name}.md"
+    return f"[{name}]({link}{file})"
+
+
+def entry(folder: Path, name: str, about: dict[str, Any], link: str = "") -> str:
+    """A figure or table in markdown, the paper's table below ours; pictures are linked below `link`."""
+    lines = [f"## {about['title']}", ""]
+    if about["kind"] == "figure":
+        lines += [f"![{about['title']}]({link}{name}.png)", ""]
+    else:
+        lines += [(folder / f"{name}.md").read_text()]
+        if about["paper"]:
+            lines += ["The paper's:", "", markdown_table(about["paper"]), ""]
+    if about["note"]:
+        lines += [about["note"], ""]
+    return "\n".join([*lines, f"<sub>{name}, commit {about['origin']['commit']}; all about it: {name}.json</sub>", ""])
 
 
 def write_report(folder: Path, minutes: dict[str, float]) -> Path:
     """Collect the figures and tables of `folder` into its REPORT.md; `minutes` of each notebook's last run."""
-    paper_first = lambda path: (not path.stem.startswith(("table", "figure")), path.stem)  # noqa: E731
-    items = [
-        (path.stem, json.loads(path.read_text()))
-        for path in sorted(folder.glob("*.json"), key=paper_first)
-        if path.stem != "minutes"
-    ]
+    items = saved(folder)
     lines = ["# Report", "", "Generated from the files in this folder by `python -m ralkit reproduce`.", ""]
     if items:
-        origin = max((about["origin"] for _, about in items), key=lambda o: o["seconds"])
+        origin = max((about["origin"] for about in items.values()), key=lambda o: o["seconds"])
         data, versions = origin["dataset"], origin["versions"]
         lines += [
-            f"Preset `{origin['preset']}`, data set {data['name']} ({data['train']} training and {data['test']} test "
-            f"images of {data['size']}x{data['size']} pixels), seeds {', '.join(map(str, origin['seeds']))}. "
+            f"Preset `{origin['preset']}`, data set {data['name']}, seeds {', '.join(map(str, origin['seeds']))}. "
             f"Device: {origin['device']}; " + ", ".join(f"{name} {v}" for name, v in versions.items()) + ".",
             "",
         ]
     if minutes:
-        lines += [markdown_table([{"notebook": name, "minutes": round(m, 1)} for name, m in minutes.items()]), ""]
-    for name, about in items:
-        lines += [f"## {about['title']}", ""]
-        if about["kind"] == "figure":
-            lines += [f"![{about['title']}]({name}.png)", ""]
-        else:
-            lines += [(folder / f"{name}.md").read_text()]
-            if about["paper"]:
-                lines += ["The paper's:", "", markdown_table(about["paper"]), ""]
-        if about["note"]:
-            lines += [about["note"], ""]
-        lines += [f"<sub>{name}, commit {about['origin']['commit']}; configuration and seeds: {name}.json</sub>", ""]
+        total = {"notebook": "all", "minutes": round(sum(minutes.values()), 1)}
+        rows = [{"notebook": name, "minutes": round(m, 1)} for name, m in sorted(minutes.items())]
+        lines += [markdown_table([*rows, total]), ""]
+    if claims(folder):
+        lines += ["## What the paper says, and what came out here", "", markdown_table(claims(folder)), ""]
+    lines += ["## The paper's tables and figures", "", markdown_table(index(folder)), ""]
+    lines += [entry(folder, name, about) for name, about in items.items() if not name.endswith("-claims")]
     store.write_bytes(folder / "REPORT.md", "\n".join(lines).encode())
     return folder / "REPORT.md"
+
+
+def readme_parts(folder: Path, link: str) -> dict[str, str]:
+    """The README's generated parts by name, from the run in `folder`, which is `link` from the README."""
+    took = json.loads((folder / "minutes.json").read_text())
+    total = sum(took["minutes"].values())
+    return {
+        "claims": markdown_table(claims(folder)),
+        "time": f"On {took['device']}, `make reproduce` took {total:.0f} minutes.",
+        "items": markdown_table(index(folder, link)),
+    }
+
+
+def update_readme(readme: Path, parts: dict[str, str]) -> str:
+    """README's text with each part between `<!-- name -->` and `<!-- /name -->`; RalkitError where a mark is gone."""
+    text = readme.read_text()
+    for name, part in parts.items():
+        text, found = re.subn(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda m, part=part: f"{m[1]}\n{part}\n\n{m[2]}",
+            text,
+            flags=re.S,
+        )
+        if found != 1:
+            raise RalkitError(f"{readme} has no place <!-- {name} --> ... <!-- /{name} --> for what is generated")
+    return text

@@ -1,0 +1,97 @@
+"""What the benchmarks share: a clock, the machine's floors, the models that are timed, and where results go."""
+
+import argparse
+import csv
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ralkit.experiment import markdown_table
+from ralkit.prior import Attention, PixelCNN, PixelSNAIL, Prior
+
+RESULTS = Path(__file__).parent / "results"
+K = 128
+
+
+def options(about: str, **more: tuple[type, object, str]) -> argparse.Namespace:
+    """--device, and `more` options: name=(type, default, help)."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    for name, (kind, default, text) in more.items():
+        parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default: {default})")
+    return parser.parse_args()
+
+
+def seconds(f: Callable[[], object], device: str) -> float:
+    """How long f() takes, until the device has finished."""
+    finish = torch.cuda.synchronize if device == "cuda" else lambda: None
+    finish()
+    began = time.perf_counter()
+    f()
+    finish()
+    return time.perf_counter() - began
+
+
+def best(f: Callable[[], object], device: str, repeats: int = 3) -> float:
+    """The shortest of `repeats` runs after one that warms up."""
+    seconds(f, device)
+    return min(seconds(f, device) for _ in range(repeats))
+
+
+def bandwidth(device: str, megabytes: int = 512) -> float:
+    """Bytes a second that the device's memory gives and takes, from copying a block that no cache holds."""
+    block = torch.empty(megabytes * 2**20, dtype=torch.uint8, device=device)
+    other = torch.empty_like(block)
+    return 2 * block.numel() / best(lambda: other.copy_(block), device, 5)
+
+
+def matrix_rate(device: str, rows: int = 2048) -> float:
+    """Floating-point operations a second of a float32 matrix product of side `rows`."""
+    a, b = torch.randn(2, rows, rows, device=device)
+    return 2 * rows**3 / best(lambda: a @ b, device, 5)
+
+
+def multiplications(prior: Prior, shape: tuple[int, int]) -> float:
+    """Of one code, on average over a map of `shape`: every kernel has kept taps only, so it counts once."""
+    weights = [m.weight.numel() for m in prior.layers.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    weights += [m.weight.numel() for m in prior.head.modules() if isinstance(m, nn.Linear)]
+    attention = sum(m.width for m in prior.layers if isinstance(m, Attention))
+    return sum(weights) + attention * shape[0] * shape[1]  # half of the places, for keys and for values
+
+
+def floor(prior: Prior, n: int, shape: tuple[int, int], rate: float, memory: float) -> dict[str, float]:
+    """Seconds that sampling n maps of `shape` takes at least: by arithmetic, and by reading the weights each step."""
+    codes = shape[0] * shape[1]
+    size = sum(p.numel() * p.element_size() for p in prior.parameters())
+    attention = sum(2 * m.width for m in prior.layers if isinstance(m, Attention))
+    kept = 4 * n * attention * codes / 2  # bytes of keys and values that an average step looks at
+    return {
+        "arithmetic floor, s": 2 * multiplications(prior, shape) * n * codes / rate,
+        "memory floor, s": (size + kept) * codes / memory,
+    }
+
+
+def models(device: str) -> dict[str, Prior]:
+    """The priors that are timed: 64 channels, 5 layers, 5x5; PixelSNAIL with an attention after its last block."""
+    torch.manual_seed(0)
+    priors = {"PixelCNN": PixelCNN(K, 64, 5), "PixelSNAIL": PixelSNAIL(K, 64, 5, attention_layers=1)}
+    return {name: prior.to(device).eval() for name, prior in priors.items()}
+
+
+def report(name: str, rows: list[dict], device: str, about: str) -> None:
+    """Print rows as a table, and write them as benchmarks/results/<name>-<device>.csv with what they were timed on."""
+    machine = (
+        torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
+    on = f"{device}: {machine}; torch {torch.__version__}, Python {platform.python_version()}"
+    print(f"{about}\n{on}\n\n{markdown_table(rows)}")
+    RESULTS.mkdir(exist_ok=True)
+    with open(RESULTS / f"{name}-{device}.csv", "w", newline="") as file:
+        file.write(f"# {about} {on}\n")
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

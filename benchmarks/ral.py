@@ -1,0 +1,79 @@
+"""One RAL iteration, split into what it does: sampling, decoding, the critic's updates, scoring, the priors' update.
+
+The presets' sizes with untrained networks: what takes time does not depend on the weights.
+"""
+
+import torch
+
+from ralkit.presets import LevelsConfig, PriorConfig, RalConfig, SnailConfig, VQVAEConfig, get_preset
+from ralkit.prior import make_prior
+from ralkit.ral import assess, critic_update, descend, make_critic, policy_gradient_loss, roll_out, some
+from ralkit.vqvae import VQVAE, VQVAE2
+
+from . import common
+
+
+def split(
+    vqvae: VQVAEConfig, priors: tuple[PriorConfig | SnailConfig, ...], cfg: RalConfig, size: int, device: str
+) -> dict[str, float]:
+    """Seconds of each part of an iteration, the best of three."""
+    torch.manual_seed(0)
+    bottom, K = size // 2**vqvae.stages, vqvae.K
+    shapes = [(bottom, bottom)] if len(priors) == 1 else [(bottom // 2, bottom // 2), (bottom, bottom)]
+    coder = (VQVAE if len(priors) == 1 else VQVAE2)(vqvae.stages, vqvae.hidden, vqvae.residual, K, vqvae.D)
+    coder = coder.to(device, memory_format=torch.channels_last).eval()
+    models = [make_prior(c, K, K if level else None).to(device).eval() for level, c in enumerate(priors)]
+    critic = make_critic(cfg).to(device, memory_format=torch.channels_last)
+    optimisers = [torch.optim.Adam(torch.nn.ModuleList(m).parameters(), 0.0) for m in ([critic], models)]
+    data = tuple(torch.randint(K, (2000, *shape), device=device) for shape in shapes)
+    H, n, batch = shapes[0][0], cfg.critic_updates * cfg.critic_batch, cfg.critic_batch
+    decode = lambda codes: torch.cat([coder.decode(*c) for c in zip(*(x.split(500) for x in codes), strict=True)])  # noqa: E731
+
+    codes = roll_out(models, data, n + cfg.rollouts, 0, H)
+    fake, real = decode(codes), decode(some(data, n + batch, H))
+
+    def critic_learns() -> None:
+        for k in range(cfg.critic_updates):
+            part = slice(k * batch, (k + 1) * batch)
+            critic_update(critic, optimisers[0], real[part], fake[part], cfg)
+
+    @torch.no_grad()
+    def score() -> tuple[torch.Tensor, torch.Tensor]:
+        return critic(fake[n:]), critic(real[n:])
+
+    def priors_learn() -> None:
+        loss, maps = 0.0, score()
+        for level, (prior, c) in enumerate(zip(models, codes, strict=True)):
+            A = assess(*maps, shapes[level], cfg)
+            log_prob = prior.log_prob(c[n:], *[x[n:] for x in codes[:level]][-1:]).flatten(1)
+            loss = loss + policy_gradient_loss(log_prob, A)
+        descend(loss, optimisers[1])
+
+    took = {
+        "sampling": common.best(lambda: roll_out(models, data, n + cfg.rollouts, 0, H), device),
+        "decoding": common.best(lambda: (decode(codes), decode(some(data, n + batch, H))), device),
+        "critic": common.best(critic_learns, device),
+        "scoring": common.best(score, device),
+    }
+    return took | {"priors": common.best(priors_learn, device) - took["scoring"]}
+
+
+def main() -> None:
+    """Time the three kinds of RAL that the preset has, write the table."""
+    chosen = common.options(__doc__, preset=(str, "quick", "preset"))
+    preset, rows = get_preset(chosen.preset), []
+    oracle = LevelsConfig(preset.vqvae, (preset.generator,), preset.ral)
+    kinds = {"oracle experiment": (oracle, preset.size)}
+    kinds |= {
+        f"images, {n} level(s)": (c, preset.images.size) for n, c in ((1, preset.images.one), (2, preset.images.two))
+    }
+    for name, (c, size) in kinds.items():
+        took = split(c.vqvae, c.priors, c.ral, size, chosen.device)
+        whole = sum(took.values())
+        shares = {f"{part}, s": t for part, t in took.items()}
+        rows.append({"RAL on": name, **shares, "all, s": whole, "share of sampling": took["sampling"] / whole})
+    common.report("ral", rows, chosen.device, f"One RAL iteration of the preset {chosen.preset}, full generation.")
+
+
+if __name__ == "__main__":
+    main()

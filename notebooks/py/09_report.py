@@ -1,0 +1,186 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 09 · The report: the paper's tables and figures, and ours
+#
+# Nothing is trained here. This notebook reads what the others left in `figures/<preset>/`, puts it in the paper's
+# order beside the paper's own numbers, and says what holds, what does not, and what cannot be decided.
+#
+# After this notebook you can
+# * find any table or figure of the paper, ours of it, and the notebook and function that made it;
+# * say of each claim whether it holds at our scale, and with what noise that was judged;
+# * trace a number back to its configuration, seeds, device and commit.
+#
+# *Before:* any of the others; what none of them has made yet is named as missing. The same as a file:
+# `figures/<preset>/REPORT.md`, written by `python -m ralkit reproduce`.
+
+# %% tags=["parameters"]
+preset = "quick"  # smoke, quick or gpu
+dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
+seed = 1  # first of the seeds
+
+# %%
+import json
+from collections import Counter
+
+import numpy as np
+from IPython.display import Image, Markdown, display
+
+from ralkit import paper, report
+from ralkit.experiment import Experiment, markdown_table
+
+exp = Experiment(preset, dataset, seed)
+folder, items = exp.figures, report.saved(exp.figures)
+gone = ", ".join(f"{item.name} ({item.notebook})" for item in report.missing(folder))
+print(
+    f"{len(items)} figures and tables are here. " + (f"Missing: {gone}." if gone else "None of the paper's is missing.")
+)
+
+# %% [markdown]
+# ## 1 · What the paper says, and what came out
+#
+# Each line is a claim of the paper, its numbers and ours. *Holds* means: the change is in the claim's direction, and
+# larger than the noise that the notebook could measure: two standard errors over seeds (Table 1, Table 2 with one map),
+# or of drawing the samples again (Table 3: one run each, so training again may move it by more). *No* means the same in
+# the other direction. The rest is not decided, which is not a polite *yes*.
+
+# %%
+checked = report.claims(folder)
+Markdown(markdown_table(checked) if checked else "No notebook has checked a claim yet: run 03, 05, 06 and 07.")
+
+# %%
+tally = Counter(row["holds here"].split(":")[0] for row in checked)
+Markdown(f"Of {len(checked)} claims " + ", ".join(f"{n} × *{word}*" for word, n in tally.most_common()) + ".")
+
+# %% [markdown]
+# Why a small run on cartoon faces may say anything about a paper on CelebA: it cannot confirm the paper's numbers, and
+# does not try to. It can show that the method does what the paper says it does *somewhere*, in the open, with the
+# controls; and where it does not, the notebooks look for the reason in quantities that do not depend on the images: does
+# the critic see a difference (AUC), is the gradient more than noise (SNR), what does the gain cost (NLL_test, recall)?
+#
+# ## 2 · Where everything is
+
+# %%
+Markdown(markdown_table(report.index(folder)))
+
+# %% [markdown]
+# ## 3 · Item by item
+#
+# Ours first, then the paper's numbers, then what our notebook concluded.
+
+
+# %%
+def show(name):
+    """A figure or table as the notebook left it, with the paper's numbers and the conclusion."""
+    about = items[name]
+    display(Markdown(f"### {about['title']}"))
+    if about["kind"] == "figure":
+        display(Image(filename=str(folder / f"{name}.png"), width=900))
+    else:
+        display(Markdown((folder / f"{name}.md").read_text()))
+        if about["paper"]:
+            display(Markdown(f"The paper's:\n\n{markdown_table(about['paper'])}"))
+    if about["note"]:
+        display(Markdown(about["note"]))
+
+
+for item in paper.ITEMS:
+    if item.file in items:
+        show(item.file)
+
+# %% [markdown]
+# ## 4 · Where a number comes from
+#
+# Beside every figure and table lies a `.json` with the rows or curves themselves and their origin. Of this run:
+
+
+# %%
+def origins():
+    """One line for each different origin: what made it, and what it made."""
+    several = {}
+    for name, about in items.items():
+        o = about["origin"]
+        key = (o["commit"], o["device"], o["versions"]["torch"], tuple(o["seeds"]), o["dataset"]["size"])
+        several.setdefault(key, []).append(name)
+    names = ("commit", "device", "torch", "seeds", "pixels")
+    return [dict(zip(names, key, strict=True)) | {"figures and tables": len(made)} for key, made in several.items()]
+
+
+Markdown(markdown_table(origins()) if items else "Nothing is here yet.")
+
+# %%
+times = folder / "minutes.json"
+took = json.loads(times.read_text()) if times.exists() else {"device": exp.device_name, "minutes": {}}
+rows = [{"notebook": name, "minutes": round(m, 1)} for name, m in sorted(took["minutes"].items())]
+Markdown(f"On {took['device']}:\n\n{markdown_table(rows)}" if rows else "No run of the command has been timed yet.")
+
+# %% [markdown]
+# ## Readings and deviations
+#
+# Each notebook ends in the list of its own. The ones that matter most when a number here stands beside the paper's:
+#
+# 1. **Scale**: `quick` has smaller images, networks and lengths than any of the paper's runs. `presets.PRESETS`
+# 2. **Critic**: *"WGAN-GP"* at the paper's learning rates gives a small prior no signal; the presets use the logistic
+#    loss with R1 and layer normalisation, and notebook 04 shows both. `RalConfig.critic_loss`, `.critic_norm`
+# 3. **Baseline**: the paper has none; the presets use leave-one-out, which leaves the expected gradient as it is.
+#    `RalConfig.baseline`
+# 4. **Distance**: FD-faces on the embedded faces, FID on your own images if Inception's weights are there. Numbers of
+#    different names or different numbers of images are never compared. `ImageExperiment.metric`
+# 5. **Seeds**: the settings were chosen on seed 0, what is reported starts at seed 1. `Preset.seeds`
+#
+# ## To take away
+#
+# * A claim needs a number, its noise and a control; most of the paper's had the first only.
+# * Not decided is a result. It says how much more work the claim is worth.
+# * Every number should lead back to the command that made it.
+#
+# ## Exercises
+#
+# **1.** Be twice as strict or half as strict: with the noise of Table 1 as it is, how far is each seed's change from 0,
+# in standard deviations over seeds?
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+runs = items["table-1-runs"]["rows"] if "table-1-runs" in items else []
+by = {m: np.array([r["NLL_oracle"] for r in runs if r["method"] == m]) for m in {r["method"] for r in runs}}
+for m in sorted(by):
+    d = by[m] - by["MLE"]
+    if m != "MLE" and len(d) > 1:
+        print(f"{m}: {d.mean():+.1f} nats, {abs(d.mean()) / d.std(ddof=1):.1f} standard deviations from 0")
+
+# %% [markdown]
+# **2.** How many seeds would Table 2 need, to see an improvement of 5 % at two standard errors of the difference?
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+runs = items["table-2-runs"]["rows"] if "table-2-runs" in items else []
+for method in ("RAL single", "RAL intermediate"):
+    key = next((k for k in (runs[0] if runs else ()) if k.endswith("to real")), "")
+    mle, ral = ([r[key] for r in runs if r["levels"] == 1 and r["method"] == m] for m in ("MLE", method))
+    if len(mle) > 1:
+        sd = np.std(np.subtract(ral, mle), ddof=1)
+        print(f"{method}: the spread is {sd:.2g}, so about {np.ceil((2 * sd / (0.05 * np.mean(mle))) ** 2):.0f} seeds")
+
+# %% [markdown]
+# **3.** Check one table against its own file: are the rows of the `.csv` those of the `.json`?
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+import csv
+
+name = next((n for n, about in items.items() if about["kind"] == "table"), None)
+if name:
+    with open(folder / f"{name}.csv", newline="") as file:
+        same = [dict(row) for row in csv.DictReader(file)] == [
+            {k: str(v) for k, v in row.items()} for row in items[name]["rows"]
+        ]
+    print(f"{name}: {'the same' if same else 'different'}")
+
+# %% [markdown]
+# ## References
+#
+# * K. E. Ak, N. Xu, Z. Lin, Y. Wang: *Incorporating Reinforced Adversarial Learning in Autoregressive Image
+#   Generation*, ECCV 2020, with its supplement.
