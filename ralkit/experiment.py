@@ -34,7 +34,7 @@ from .prior import PixelCNN
 from .ral import assess, gradient_snr, make_critic, part_gradients
 from .sampling import sample
 from .training import History, seeded, train_critic, train_factors, train_mle, train_ral, train_vqvae
-from .vqvae import VQVAE
+from .vqvae import VQVAE, make_vqvae
 
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
 
@@ -144,8 +144,7 @@ class Experiment:
         return load(self.dataset, p.size, p.n_train, p.n_test, seed=self.seed, cache=self.root / "runs" / "cache")
 
     def _make_vqvae(self) -> VQVAE:
-        cfg = self.preset.vqvae
-        return VQVAE(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D)
+        return make_vqvae(self.preset.vqvae, 1)
 
     @cached_property
     def vqvae(self) -> VQVAE:
@@ -210,7 +209,10 @@ class Experiment:
     @cached_property
     def oracle(self) -> PixelCNN:
         """The prior of the real codes, which the oracle experiment takes for the true distribution."""
-        cfg, codes, n = self.preset.oracle, self.codes, self.preset.n_curve
+        cfg = self.preset.oracle
+        if cfg is None:
+            raise RalkitError(f"the preset {self.preset.name} has no oracle experiment, only images (--levels)")
+        codes, n = self.codes, self.preset.n_curve
         prior = self._prior(cfg, self.seed)
 
         def train(checkpoint: Path) -> History:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .presets import VQVAEConfig
+
 
 class Codebook(nn.Module):
     """K vectors of D numbers, moved by exponential moving averages of the encoder outputs that choose them.
@@ -194,6 +196,11 @@ class VQVAE2(nn.Module):
         """Images (B, 3, S, S) in [-1, 1] of top codes (B, H, W) and bottom codes (B, 2H, 2W)."""
         vectors = [self.enlarge(self.top_codebook.lookup(top)), self.bottom_codebook.lookup(bottom)]
         return self.decoder(torch.cat(vectors, 1)).clamp(-1, 1)
+
+
+def make_vqvae(cfg: VQVAEConfig, levels: int) -> VQVAE | VQVAE2:
+    """A fresh VQ-VAE of 1 or 2 levels as `cfg` asks for it."""
+    return (VQVAE if levels == 1 else VQVAE2)(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D)
 
 
 def as_levels(codes: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
