@@ -95,9 +95,25 @@ def train(preset: str, dataset: str, seed: int, method: str, generator: int, lev
     run.generator(method, generator)
 
 
-def list_presets() -> None:
+def presets(check: str | None) -> None:
+    """List the presets and what they cost; or build one, run a step of every stage, and estimate its full run."""
+    if check is not None:
+        get_preset(check)
+    from . import check as checking
+    from .experiment import project_root
+
+    if check is not None:
+        return checking.check(get_preset(check))
     for preset in PRESETS.values():
-        print(f"{preset.name:8} {preset.about}")
+        print(f"{preset.name}: {preset.about}")
+        times = project_root() / "figures" / preset.name / "minutes.json"
+        if times.exists():
+            run = json.loads(times.read_text())
+            minutes = run["minutes"].values()
+            print(f"    measured: {len(minutes)} notebooks in {sum(minutes):.0f} minutes on {run['device']}")
+        for name, (_, cfg) in checking.experiments(preset).items():
+            sizes = checking.parameters(cfg).items()
+            print(f"    {name}, million parameters: " + ", ".join(f"{key} {n / 1e6:.3g}" for key, n in sizes))
 
 
 FEATURES = (
@@ -122,9 +138,10 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
         command.add_argument("--dataset", default="faces", help="faces, or a folder, zip or lmdb (default: faces)")
         command.add_argument("--seed", type=int, default=1, help="first of the seeds (default: 1; 0 chose settings)")
-    commands.add_parser("presets", help="list the presets")
+    costs = commands.add_parser("presets", help="list the presets and what they cost")
+    costs.add_argument("--check", metavar="NAME", help="run a step of every stage of one, estimate its full run")
     options = vars(parser.parse_args(arguments))
-    job = {"reproduce": reproduce, "train": train, "presets": list_presets}[options.pop("command")]
+    job = {"reproduce": reproduce, "train": train, "presets": presets}[options.pop("command")]
     try:
         job(**options)
     except RalkitError as error:

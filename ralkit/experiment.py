@@ -33,7 +33,16 @@ from .presets import PRESETS, Preset, PriorConfig, RalConfig, get_preset
 from .prior import PixelCNN
 from .ral import assess, gradient_snr, make_critic, part_gradients
 from .sampling import sample
-from .training import History, seeded, train_critic, train_factors, train_mle, train_ral, train_vqvae
+from .training import (
+    History,
+    device_name,
+    seeded,
+    train_critic,
+    train_factors,
+    train_mle,
+    train_ral,
+    train_vqvae,
+)
 from .vqvae import VQVAE, make_vqvae
 
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
@@ -98,9 +107,7 @@ class Experiment:
 
     @property
     def device_name(self) -> str:
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_name()
-        return f"a CPU, {torch.get_num_threads()} threads"
+        return device_name(self.device)
 
     # ---- Artefacts ----
 

@@ -139,6 +139,13 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def device_name(device: torch.device) -> str:
+    """What a number measured on the device is said to come from."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"a CPU, {torch.get_num_threads()} threads"
+
+
 def anneal(optimiser: torch.optim.Optimizer, lr: float, t: int, steps: int) -> None:
     """Learning rate `lr` for the first half of the steps, then linearly to 0."""
     for group in optimiser.param_groups:
