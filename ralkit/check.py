@@ -28,10 +28,11 @@ MIB, GIB = 2**20, 2**30
 
 NOTE = """\
 Activations are what the forward pass keeps for the backward one; the largest batch is the memory, less 16 bytes a
-parameter (weight, gradient, Adam's two averages), over that. Device-hours: seconds x batch / images timed x steps, for
-one VQ-VAE, one prior of each level by MLE and one RAL run; the control, evaluations and further seeds come on top. On 8
-devices each takes an eighth of a batch; what they tell each other is not counted. A step of more than a second is timed
-once, the first; a CPU samples two rows of a map only, of which the first sees nothing above it."""
+parameter (weight, gradient, Adam's two averages), over that. RAL trains critic and priors at once, so their parameters
+add up, and so do the activations of two levels. Device-hours: seconds x batch / images timed x steps, for one VQ-VAE,
+one prior of each level by MLE and one RAL run; the control, evaluations and further seeds come on top. On 8 devices
+each takes an eighth of a batch; what they tell each other is not counted. A step of more than a second is timed once,
+the first; a CPU samples two rows of a map only, of which the first sees nothing above it."""
 
 
 def experiments(preset: Preset) -> dict[str, tuple[int, LevelsConfig]]:
@@ -148,16 +149,18 @@ class Check:
         steps: float,
         least: int = 1,
         rows: tuple[int, int] = (1, 1),
+        held: int | None = None,
     ) -> None:
         """Time step(n) for n = least, 2 least, ... batch, as far as that fits and is quick.
 
-        `rows` are how many rows of a code map the step makes, and how many there are.
+        `rows` are how many rows of a code map the step makes, and how many there are; `held` the parameters in training
+        at the time of the real step, if they are more than those of `learning`.
         """
         print(f"timing {stage} ...", flush=True)
         with kept_for_backward(*learning) as kept:
             took = self.seconds(step, least)
         each, weights = sum(kept.values()) / least, count(*learning)
-        fits = int((self.memory - STATE * weights) / each) if each else batch
+        fits = max(0, int((self.memory - STATE * (held or weights)) / each)) if each else batch
         n, most = least, max(least, min(batch, fits))
         while took < PATIENCE and n < most:
             n = min(2 * n, most)
@@ -200,7 +203,7 @@ class Check:
         optimiser = torch.optim.Adam(self.critic.parameters(), cfg.lr_critic)
         step = lambda n: critic_update(self.critic, optimiser, self.decoded(n), self.decoded(n), cfg)  # noqa: E731
         steps = cfg.warmup + cfg.critic_updates * cfg.updates
-        self.add("critic, RAL", step, self.critic, batch=cfg.critic_batch, steps=steps)
+        self.add("critic, RAL", step, self.critic, batch=cfg.critic_batch, steps=steps, held=ral_parameters(self.cfg))
 
     def time_prior(self, level: int) -> None:
         cfg, name, K = self.cfg.priors[level], level_names(len(self.shapes))[level], self.cfg.vqvae.K
@@ -243,7 +246,8 @@ class Check:
             descend(policy_gradient_loss(prior.log_prob(c, *above).flatten(1), A), optimiser)
 
         least = 2 if cfg.baseline == "leave-one-out" else 1
-        self.add(f"{name}, RAL", step, prior, batch=cfg.rollouts, steps=cfg.updates, least=least)
+        held = ral_parameters(self.cfg)
+        self.add(f"{name}, RAL", step, prior, batch=cfg.rollouts, steps=cfg.updates, least=least, held=held)
 
 
 def check(preset: Preset) -> None:
