@@ -81,18 +81,23 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
 
 
 def train(preset: str, dataset: str, seed: int, method: str, generator: int, levels: int | None, features: str) -> None:
-    """Train one generator of the oracle experiment, or with `levels` the priors of images; continue or load it."""
+    """Train one generator of the oracle experiment, or with `levels` the priors of images; continue or load it.
+
+    Under torchrun all its processes train that one together.
+    """
     get_preset(preset)
+    from . import ranks
     from .experiment import Experiment
     from .images import ImageExperiment
 
     oracle = levels is None
-    run = (
-        Experiment(preset, dataset, seed)
-        if oracle
-        else ImageExperiment(preset, dataset, seed, levels=levels, features=features)
-    )
-    run.generator(method, generator)
+    with ranks.joined():
+        run = (
+            Experiment(preset, dataset, seed)
+            if oracle
+            else ImageExperiment(preset, dataset, seed, levels=levels, features=features)
+        )
+        run.generator(method, generator)
 
 
 def presets(check: str | None) -> None:

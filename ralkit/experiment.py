@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import __version__, store
+from . import __version__, ranks, store
 from .critic import PatchCritic, image_score
 from .data import ImageSet, load, to_float
 from .errors import RalkitError
@@ -117,10 +117,13 @@ class Experiment:
         `make` gets the path of a checkpoint, which is removed when the artefact is whole.
         """
         path = self._path(name, of)
-        if not path.exists():
+        if not ranks.agreed(path.exists()):
             checkpoint = path.with_suffix(".checkpoint")
-            store.write(path, make(checkpoint))
-            checkpoint.unlink(missing_ok=True)
+            content = make(checkpoint)
+            with ranks.leader_first():
+                if ranks.rank() == 0:
+                    store.write(path, content)
+                    checkpoint.unlink(missing_ok=True)
         return store.read(path)
 
     def _path(self, name: str, of: tuple) -> Path:
@@ -148,7 +151,8 @@ class Experiment:
     @cached_property
     def images(self) -> ImageSet:
         p = self.preset
-        return load(self.dataset, p.size, p.n_train, p.n_test, seed=self.seed, cache=self.root / "runs" / "cache")
+        with ranks.leader_first():
+            return load(self.dataset, p.size, p.n_train, p.n_test, seed=self.seed, cache=self.root / "runs" / "cache")
 
     def _make_vqvae(self) -> VQVAE:
         return make_vqvae(self.preset.vqvae, 1)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import ranks
 from .critic import LOSSES, PatchCritic, image_score
 from .errors import RalkitError
 from .presets import RalConfig
@@ -94,9 +95,10 @@ def learning_levels(levels: int, cfg: RalConfig) -> range:
 
 
 def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
-    """One step of the optimiser down the loss."""
+    """One step of the optimiser down the loss, the mean of the ranks'."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    ranks.average_gradients(optimiser)
     optimiser.step()
 
 
@@ -116,7 +118,7 @@ def choose_rows(H: int, partial: bool) -> tuple[int, int]:
     if not partial:
         return 0, H
     scratch, r = torch.rand(()) < 0.5, int(torch.randint(1, H, ()))
-    return (0, r) if scratch else (r, H)
+    return ranks.agreed((0, r) if scratch else (r, H))
 
 
 def some(real_codes: Codes, n: int, last: int) -> Codes:
@@ -165,14 +167,14 @@ def ral_iteration(
         critic_loss = critic_update(critic, critic_optimiser, real[batch], fake[batch], cfg)
 
     with torch.no_grad():
-        fake_map, real_map = critic(fake[n:]), critic(real[n:])
+        fake_map, real_map = (ranks.everyones(critic(x[n:])) for x in (fake, real))
     codes = [c[n:] for c in codes]
     loss = 0.0
     for level in learning_levels(len(priors), cfg):
         c, above = codes[level], codes[:level][-1:]
         H, W = c.shape[1:]
         sampled = slice(first * H // last * W, None)  # the log-probabilities of given codes are not ours to change
-        A = assess(fake_map, real_map, (H, W), cfg)
+        A = ranks.mine(assess(fake_map, real_map, (H, W), cfg))
         log_prob = priors[level].log_prob(c, *above).flatten(1)
         loss = loss + policy_gradient_loss(log_prob[:, sampled], A[:, sampled])
     descend(loss, prior_optimiser)
