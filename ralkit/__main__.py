@@ -80,12 +80,17 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
     print(f"Executed notebooks: {run}. Report: {write_report(experiment.figures, minutes)}")
 
 
-def train(preset: str, dataset: str, seed: int, method: str, generator: int, levels: int | None, features: str) -> None:
+def train(
+    preset: str, dataset: str, seed: int, method: str, generator: int, levels: int | None, features: str,
+    at_once: int | None,
+) -> None:  # fmt: skip
     """Train one generator of the oracle experiment, or with `levels` the priors of images; continue or load it.
 
     Under torchrun all its processes train that one together.
     """
     get_preset(preset)
+    if at_once is not None and at_once < 1:
+        raise RalkitError(f"--at-once is {at_once}; it must be 1 or more images")
     from . import ranks
     from .experiment import Experiment
     from .images import ImageExperiment
@@ -97,6 +102,7 @@ def train(preset: str, dataset: str, seed: int, method: str, generator: int, lev
             if oracle
             else ImageExperiment(preset, dataset, seed, levels=levels, features=features)
         )
+        run.at_once = at_once
         run.generator(method, generator)
 
 
@@ -139,6 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--generator", type=int, required=True, help="the generator's seed")
     one.add_argument("--levels", type=int, help="1 or 2: images with so many levels of codes (default: the oracle's)")
     one.add_argument("--features", default="faces", help=FEATURES)
+    one.add_argument("--at-once", type=int, help="images that a prior's step holds in memory at once (default: all)")
     for command in (run, one):
         command.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
         command.add_argument("--dataset", default="faces", help="faces, or a folder, zip or lmdb (default: faces)")

@@ -28,11 +28,11 @@ MIB, GIB = 2**20, 2**30
 
 NOTE = """\
 Activations are what the forward pass keeps for the backward one; the largest batch is the memory, less 16 bytes a
-parameter (weight, gradient, Adam's two averages), over that. RAL trains critic and priors at once, so their parameters
-add up, and so do the activations of two levels. Device-hours: seconds x batch / images timed x steps, for one VQ-VAE,
-one prior of each level by MLE and one RAL run; the control, evaluations and further seeds come on top. On 8 devices
-each takes an eighth of a batch; what they tell each other is not counted. A step of more than a second is timed once,
-the first; a CPU samples two rows of a map only, of which the first sees nothing above it."""
+parameter (weight, gradient, Adam's two averages), over that; RAL trains critic and priors together, so their parameters
+add up. A prior's batch may be larger: `train --at-once` takes it in parts. Device-hours: seconds x batch / images timed
+x steps, for one VQ-VAE, one prior of each level by MLE and one RAL run; the control, evaluations and further seeds come
+on top. On 8 devices each takes an eighth of a batch; what they tell each other is not counted. A step of more than a
+second is timed once, the first; a CPU samples two rows of a map only, of which the first sees nothing above it."""
 
 
 def experiments(preset: Preset) -> dict[str, tuple[int, LevelsConfig]]:

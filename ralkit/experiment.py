@@ -69,6 +69,8 @@ class Experiment:
     it. Raises RalkitError for an unknown preset, a data set that cannot be read, or a GPU preset without a GPU.
     """
 
+    at_once: int | None = None  # images that a prior's step differentiates together; None: its batch
+
     def __init__(self, preset: str | Preset = "quick", dataset: str = "faces", seed: int = 1, root: Path | None = None):
         self.preset = preset if isinstance(preset, Preset) else get_preset(preset)
         self._named = self.preset is PRESETS.get(self.preset.name)  # another process can be told its name
@@ -228,8 +230,10 @@ class Experiment:
 
         def train(checkpoint: Path) -> History:
             watch = lambda: {"NLL_test": -map_log_prob(prior, codes["test"][:n]).mean().item()}  # noqa: E731
-            options = {"name": "oracle", "seed": self.seed, "points": self.preset.points}
-            return train_mle(prior, codes["train"], cfg, evaluate=watch, checkpoint=checkpoint, **options)
+            return train_mle(
+                prior, codes["train"], cfg, evaluate=watch, at_once=self.at_once,
+                name="oracle", seed=self.seed, checkpoint=checkpoint, points=self.preset.points,
+            )  # fmt: skip
 
         self._fit(
             "oracle",
@@ -300,6 +304,7 @@ class Experiment:
             decay = method == "MLE" or self.preset.ral.anneal
             return train_mle(
                 prior, self.oracle_codes["train"], cfg, decay=decay, evaluate=lambda: self._watch(prior),
+                at_once=self.at_once,
                 name=name, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 
@@ -315,7 +320,7 @@ class Experiment:
         def train(checkpoint: Path) -> History:
             return train_ral(
                 (prior,), critic, self.vqvae.decode, (self.oracle_codes["train"],), cfg,
-                evaluate=lambda: self._watch(prior, cfg, critic),
+                evaluate=lambda: self._watch(prior, cfg, critic), at_once=self.at_once,
                 name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 

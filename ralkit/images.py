@@ -201,7 +201,7 @@ class ImageExperiment(Experiment):
             decay = method == "MLE" or self.config.ral.anneal
             return train_mle(
                 prior, train[-1], cfg, above=train[0] if level else None, decay=decay,
-                evaluate=lambda: {"NLL_test": self._nll(prior, test[-1], *test[:-1])},
+                evaluate=lambda: {"NLL_test": self._nll(prior, test[-1], *test[:-1])}, at_once=self.at_once,
                 name=name, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 
@@ -229,7 +229,7 @@ class ImageExperiment(Experiment):
         def train(checkpoint: Path) -> History:
             return train_ral(
                 priors, critic, self.decode, self.codes["train"], cfg,
-                evaluate=lambda: self._watch_images(priors, cfg, critic),
+                evaluate=lambda: self._watch_images(priors, cfg, critic), at_once=self.at_once,
                 name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 

@@ -204,30 +204,35 @@ def train_mle(
     above: Tensor | None = None,
     evaluate: Evaluation,
     decay: bool = True,
+    at_once: int | None = None,
     **options,
 ) -> History:
-    """Train a prior by maximum likelihood on codes (N, H, W), given those `above` (N, h, w); logs nats per image."""
+    """Train a prior by maximum likelihood on codes (N, H, W), given those `above` (N, h, w); logs nats per image.
+
+    A step differentiates `at_once` images together (default: the batch), which bounds the memory and changes nothing.
+    """
     optimiser = torch.optim.Adam(prior.parameters(), cfg.lr)
     data = (codes,) if above is None else (codes, above)
 
     def step(t: int) -> dict[str, Tensor]:
         if decay:
             anneal(optimiser, cfg.lr, t, cfg.steps)
-        batch = draw(ranks.share(cfg.batch), *data, device=codes.device)
-        nll = -prior.log_prob(*batch).sum((1, 2)).mean()
-        descend(nll, optimiser)
-        return {"NLL_train": nll.detach()}
+        n = ranks.share(cfg.batch)
+        parts = zip(*(x.split(at_once or n) for x in draw(n, *data, device=codes.device)), strict=True)
+        losses = (-prior.log_prob(*part).sum((1, 2)).mean() * (len(part[0]) / n) for part in parts)
+        return {"NLL_train": descend(losses, optimiser)}
 
     parts = {"prior": prior.train(), "optimiser": optimiser}
     return fit(parts=parts, step=step, steps=cfg.steps, evaluate=evaluate, **options)
 
 
 def train_ral(
-    priors: Sequence[Prior], critic: PatchCritic, decode: Decoder, codes: Codes, cfg: RalConfig, **options
-) -> History:
+    priors: Sequence[Prior], critic: PatchCritic, decode: Decoder, codes: Codes, cfg: RalConfig, *,
+    at_once: int | None = None, **options,
+) -> History:  # fmt: skip
     """Warm the critic up, then fine-tune the priors by RAL against real codes (N, H, W), ...; steps count updates.
 
-    Priors and codes are one for each level, the top one first.
+    Priors and codes are one for each level, the top one first; `at_once` as in `train_mle`.
     """
     betas = (0.5, 0.999)  # section 4.4
     cfg = replace(cfg, rollouts=ranks.share(cfg.rollouts), critic_batch=ranks.share(cfg.critic_batch))
@@ -245,7 +250,7 @@ def train_ral(
     def step(t: int) -> dict[str, Tensor]:
         if cfg.anneal:
             anneal(prior_optimiser, cfg.lr_prior, t, cfg.updates)
-        return ral_iteration(priors, decode, critic, prior_optimiser, critic_optimiser, codes, cfg)
+        return ral_iteration(priors, decode, critic, prior_optimiser, critic_optimiser, codes, cfg, at_once)
 
     parts = {
         "priors": nn.ModuleList(priors),

@@ -60,7 +60,7 @@ def project(tmp_path):
 def test_presets_are_listed(ralkit):
     status, out, _ = ralkit("presets")
     assert status == 0
-    assert re.findall(r"^(\S+)", out, re.M) == list(PRESETS)
+    assert re.findall(r"^(\S+):", out, re.M) == list(PRESETS)
 
 
 def test_unknown_preset_as_a_user_sees_it():
@@ -83,6 +83,11 @@ def test_unknown_option_or_command(ralkit, arguments):
 def test_unknown_method(ralkit):
     said = sentence(ralkit("train", "--preset", "smoke", "--method", "GAN", "--generator", "1"))
     assert said == "ralkit: unknown method 'GAN'; there are: MLE, MLE continued, RAL single, RAL intermediate"
+
+
+def test_no_images_at_once(ralkit):
+    said = sentence(ralkit("train", "--preset", "smoke", "--method", "MLE", "--generator", "1", "--at-once", "0"))
+    assert said == "ralkit: --at-once is 0; it must be 1 or more images"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from conftest import make_prior, make_snail
 from torch import nn
 
-from ralkit import ral, ranks
+from ralkit import ral, ranks, store
 from ralkit.errors import RalkitError
 from ralkit.presets import RalConfig
 from ralkit.ral import choose_rows, descend, make_critic, ral_iteration
@@ -90,6 +90,27 @@ STEPS = {
 }
 
 
+class Killed(Exception):
+    pass
+
+
+def walk(checkpoint: Path | None, dies_at: int = -1) -> dict[str, torch.Tensor]:
+    """Six steps on random numbers; every step is saved."""
+    with seeded(1):
+        model = nn.Linear(3, 1)
+    optimiser = torch.optim.Adam(model.parameters(), 0.1)
+
+    def step(t: int) -> dict:
+        if t == dies_at:
+            raise Killed
+        descend(model(torch.randn(4, 3)).square().mean(), optimiser)
+        return {}
+
+    parts = {"model": model, "optimiser": optimiser}
+    fit("walk", parts, step, 6, seed=4, checkpoint=checkpoint, points=1, save_seconds=-1.0)
+    return numbers(model)
+
+
 def of_a_rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
@@ -103,6 +124,12 @@ def of_a_rank(rank: int, folder: str) -> None:
     book = VQVAE(1, 8, 4, K, 4).codebook.train()
     book(torch.randn(2, 4, 4, 4))
     results["placed"] = numbers(book)
+    results["whole"], checkpoint = walk(None), Path(folder) / "checkpoint"
+    with pytest.raises(Killed):
+        walk(checkpoint, dies_at=3)
+    if rank == 0:  # which wrote it
+        assert store.read(checkpoint)["step"] == 3
+    results["resumed"] = walk(checkpoint)
     with pytest.raises(RalkitError, match="2 processes do not divide a batch of 7"):
         ranks.share(7)
     torch.save(results, f"{folder}/{rank}")
@@ -111,10 +138,10 @@ def of_a_rank(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What each of two ranks ends with."""
+    """What each of two ranks ends with; and the checkpoint of both."""
     folder = str(tmp_path_factory.mktemp("ranks"))
     torch.multiprocessing.spawn(of_a_rank, (folder,), nprocs=2)
-    return [torch.load(f"{folder}/{rank}", weights_only=True) for rank in (0, 1)]
+    return *(torch.load(f"{folder}/{rank}", weights_only=True) for rank in (0, 1)), Path(folder) / "checkpoint"
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -128,12 +155,19 @@ def test_two_ranks_step_as_one_process_on_the_joined_batch(name, results, monkey
 
 
 def test_ranks_agree_where_they_must(results):
-    first, second = results
+    first, second, _ = results
     assert first["rows"].keys() == second["rows"].keys()
     for what in ("rows", "placed"):
         assert all(torch.equal(first[what][k], second[what][k]) for k in first[what])
     assert torch.equal(first["fit"]["0 weight"], second["fit"]["0 weight"])
     assert not torch.equal(first["fit"]["draws"], second["fit"]["draws"])
+
+
+def test_two_ranks_resume_exactly(results):
+    for of_rank in results[:2]:
+        assert all(torch.equal(of_rank["whole"][k], of_rank["resumed"][k]) for k in of_rank["whole"])
+    with pytest.raises(RalkitError, match="is a run of 2 processes, and now there are 1; use as many again"):
+        walk(results[2])
 
 
 def torchrun(root: Path, processes: int, *options: str) -> subprocess.CompletedProcess:
