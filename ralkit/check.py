@@ -21,7 +21,7 @@ from .sampling import sample
 from .training import device_name
 from .vqvae import make_vqvae, vqvae_loss
 
-PATIENCE = 1.0  # seconds: a step that takes longer is not tried with more images
+PATIENCE = 1.0  # seconds: a step that takes longer is not tried with more images; the first, which sets up, gets 4
 STATE = 16  # bytes of training for each parameter: the weight, its gradient, Adam's two averages
 CHUNK = 1024  # maps that are sampled together
 MIB, GIB = 2**20, 2**30
@@ -31,8 +31,9 @@ Activations are what the forward pass keeps for the backward one; the largest ba
 parameter (weight, gradient, Adam's two averages), over that; RAL trains critic and priors together, so their parameters
 add up. A prior's batch may be larger: `train --at-once` takes it in parts. Device-hours: seconds x batch / images timed
 x steps, for one VQ-VAE, one prior of each level by MLE and one RAL run; the control, evaluations and further seeds come
-on top. On 8 devices each takes an eighth of a batch; what they tell each other is not counted. A step of more than a
-second is timed once, the first; a CPU samples two rows of a map only, of which the first sees nothing above it."""
+on top. Where few images of a batch are timed this is too much, since a step has costs that do not grow with them; more
+so where the first step, which also sets up, was too slow to be repeated. A CPU samples two rows of a map only. On 8
+devices each takes an eighth of a batch; what they tell each other is not counted."""
 
 
 def experiments(preset: Preset) -> dict[str, tuple[int, LevelsConfig]]:
@@ -161,9 +162,9 @@ class Check:
             took = self.seconds(step, least)
         each, weights = sum(kept.values()) / least, count(*learning)
         fits = max(0, int((self.memory - STATE * (held or weights)) / each)) if each else batch
-        n, most = least, max(least, min(batch, fits))
-        while took < PATIENCE and n < most:
-            n = min(2 * n, most)
+        n, most, patience = least, max(least, min(batch, fits)), 4 * PATIENCE
+        while took < patience and n < most:
+            n, patience = min(2 * n, most), PATIENCE
             took = self.seconds(step, n)
         if took < PATIENCE:  # the first step of a size also sets it up
             took = self.seconds(step, n)
