@@ -80,24 +80,51 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
     print(f"Executed notebooks: {run}. Report: {write_report(experiment.figures, minutes)}")
 
 
-def train(preset: str, dataset: str, seed: int, method: str, generator: int, levels: int | None, features: str) -> None:
-    """Train one generator of the oracle experiment, or with `levels` the priors of images; continue or load it."""
+def train(
+    preset: str, dataset: str, seed: int, method: str, generator: int, levels: int | None, features: str,
+    at_once: int | None,
+) -> None:  # fmt: skip
+    """Train one generator of the oracle experiment, or with `levels` the priors of images; continue or load it.
+
+    Under torchrun all its processes train that one together.
+    """
     get_preset(preset)
+    if at_once is not None and at_once < 1:
+        raise RalkitError(f"--at-once is {at_once}; it must be 1 or more images")
+    from . import ranks
     from .experiment import Experiment
     from .images import ImageExperiment
 
     oracle = levels is None
-    run = (
-        Experiment(preset, dataset, seed)
-        if oracle
-        else ImageExperiment(preset, dataset, seed, levels=levels, features=features)
-    )
-    run.generator(method, generator)
+    with ranks.joined():
+        run = (
+            Experiment(preset, dataset, seed)
+            if oracle
+            else ImageExperiment(preset, dataset, seed, levels=levels, features=features)
+        )
+        run.at_once = at_once
+        run.generator(method, generator)
 
 
-def list_presets() -> None:
+def presets(check: str | None) -> None:
+    """List the presets and what they cost; or build one, run a step of every stage, and estimate its full run."""
+    if check is not None:
+        get_preset(check)
+    from . import check as checking
+    from .experiment import project_root
+
+    if check is not None:
+        return checking.check(get_preset(check))
     for preset in PRESETS.values():
-        print(f"{preset.name:8} {preset.about}")
+        print(f"{preset.name}: {preset.about}")
+        times = project_root() / "figures" / preset.name / "minutes.json"
+        if times.exists():
+            run = json.loads(times.read_text())
+            minutes = run["minutes"].values()
+            print(f"    measured: {len(minutes)} notebooks in {sum(minutes):.0f} minutes on {run['device']}")
+        for name, (_, cfg) in checking.experiments(preset).items():
+            sizes = checking.parameters(cfg).items()
+            print(f"    {name}, million parameters: " + ", ".join(f"{key} {n / 1e6:.3g}" for key, n in sizes))
 
 
 FEATURES = (
@@ -118,13 +145,15 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--generator", type=int, required=True, help="the generator's seed")
     one.add_argument("--levels", type=int, help="1 or 2: images with so many levels of codes (default: the oracle's)")
     one.add_argument("--features", default="faces", help=FEATURES)
+    one.add_argument("--at-once", type=int, help="images that a prior's step holds in memory at once (default: all)")
     for command in (run, one):
         command.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
         command.add_argument("--dataset", default="faces", help="faces, or a folder, zip or lmdb (default: faces)")
         command.add_argument("--seed", type=int, default=1, help="first of the seeds (default: 1; 0 chose settings)")
-    commands.add_parser("presets", help="list the presets")
+    costs = commands.add_parser("presets", help="list the presets and what they cost")
+    costs.add_argument("--check", metavar="NAME", help="run a step of every stage of one, estimate its full run")
     options = vars(parser.parse_args(arguments))
-    job = {"reproduce": reproduce, "train": train, "presets": list_presets}[options.pop("command")]
+    job = {"reproduce": reproduce, "train": train, "presets": presets}[options.pop("command")]
     try:
         job(**options)
     except RalkitError as error:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import __version__, store
+from . import __version__, ranks, store
 from .critic import PatchCritic, image_score
 from .data import ImageSet, load, to_float
 from .errors import RalkitError
@@ -33,8 +33,17 @@ from .presets import PRESETS, Preset, PriorConfig, RalConfig, get_preset
 from .prior import PixelCNN
 from .ral import assess, gradient_snr, make_critic, part_gradients
 from .sampling import sample
-from .training import History, seeded, train_critic, train_factors, train_mle, train_ral, train_vqvae
-from .vqvae import VQVAE
+from .training import (
+    History,
+    device_name,
+    seeded,
+    train_critic,
+    train_factors,
+    train_mle,
+    train_ral,
+    train_vqvae,
+)
+from .vqvae import VQVAE, make_vqvae
 
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
 
@@ -59,6 +68,8 @@ class Experiment:
     `seed` decides the world (faces, VQ-VAE, oracle) and the first of the generators; the others take the seeds after
     it. Raises RalkitError for an unknown preset, a data set that cannot be read, or a GPU preset without a GPU.
     """
+
+    at_once: int | None = None  # images that a prior's step differentiates together; None: its batch
 
     def __init__(self, preset: str | Preset = "quick", dataset: str = "faces", seed: int = 1, root: Path | None = None):
         self.preset = preset if isinstance(preset, Preset) else get_preset(preset)
@@ -98,9 +109,7 @@ class Experiment:
 
     @property
     def device_name(self) -> str:
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_name()
-        return f"a CPU, {torch.get_num_threads()} threads"
+        return device_name(self.device)
 
     def place(self, net: nn.Module) -> nn.Module:
         """A network of images on this run's device; channels last, which its convolutions are faster with."""
@@ -114,10 +123,13 @@ class Experiment:
         `make` gets the path of a checkpoint, which is removed when the artefact is whole.
         """
         path = self._path(name, of)
-        if not path.exists():
+        if not ranks.agreed(path.exists()):
             checkpoint = path.with_suffix(".checkpoint")
-            store.write(path, make(checkpoint))
-            checkpoint.unlink(missing_ok=True)
+            content = make(checkpoint)
+            with ranks.leader_first():
+                if ranks.rank() == 0:
+                    store.write(path, content)
+                    checkpoint.unlink(missing_ok=True)
         return store.read(path)
 
     def _path(self, name: str, of: tuple) -> Path:
@@ -145,11 +157,11 @@ class Experiment:
     @cached_property
     def images(self) -> ImageSet:
         p = self.preset
-        return load(self.dataset, p.size, p.n_train, p.n_test, seed=self.seed, cache=self.root / "runs" / "cache")
+        with ranks.leader_first():
+            return load(self.dataset, p.size, p.n_train, p.n_test, seed=self.seed, cache=self.root / "runs" / "cache")
 
     def _make_vqvae(self) -> VQVAE:
-        cfg = self.preset.vqvae
-        return VQVAE(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D)
+        return make_vqvae(self.preset.vqvae, 1)
 
     @cached_property
     def vqvae(self) -> VQVAE:
@@ -214,13 +226,18 @@ class Experiment:
     @cached_property
     def oracle(self) -> PixelCNN:
         """The prior of the real codes, which the oracle experiment takes for the true distribution."""
-        cfg, codes, n = self.preset.oracle, self.codes, self.preset.n_curve
+        cfg = self.preset.oracle
+        if cfg is None:
+            raise RalkitError(f"the preset {self.preset.name} has no oracle experiment, only images (--levels)")
+        codes, n = self.codes, self.preset.n_curve
         prior = self._prior(cfg, self.seed)
 
         def train(checkpoint: Path) -> History:
             watch = lambda: {"NLL_test": -map_log_prob(prior, codes["test"][:n]).mean().item()}  # noqa: E731
-            options = {"name": "oracle", "seed": self.seed, "points": self.preset.points}
-            return train_mle(prior, codes["train"], cfg, evaluate=watch, checkpoint=checkpoint, **options)
+            return train_mle(
+                prior, codes["train"], cfg, evaluate=watch, at_once=self.at_once,
+                name="oracle", seed=self.seed, checkpoint=checkpoint, points=self.preset.points,
+            )  # fmt: skip
 
         self._fit(
             "oracle",
@@ -291,6 +308,7 @@ class Experiment:
             decay = method == "MLE" or self.preset.ral.anneal
             return train_mle(
                 prior, self.oracle_codes["train"], cfg, decay=decay, evaluate=lambda: self._watch(prior),
+                at_once=self.at_once,
                 name=name, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 
@@ -306,7 +324,7 @@ class Experiment:
         def train(checkpoint: Path) -> History:
             return train_ral(
                 (prior,), critic, self.vqvae.decode, (self.oracle_codes["train"],), cfg,
-                evaluate=lambda: self._watch(prior, cfg, critic),
+                evaluate=lambda: self._watch(prior, cfg, critic), at_once=self.at_once,
                 name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 

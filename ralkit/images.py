@@ -24,7 +24,7 @@ from .prior import Prior, make_prior
 from .ral import Codes, assess, gradient_snr, learning_levels, make_critic, part_gradients
 from .sampling import complete, sample_levels
 from .training import History, seeded, train_mle, train_ral
-from .vqvae import VQVAE, VQVAE2, as_levels
+from .vqvae import VQVAE, VQVAE2, as_levels, make_vqvae
 
 LEVELS = ("top", "bottom")
 
@@ -48,7 +48,8 @@ class ImageExperiment(Experiment):
     `features` says which network the Frechet distance is taken on: "faces" (the classifier of the faces' factors, no
     download), "inception" (the paper's, downloaded), or a file with that one's weights; ":768" and the like after
     either chooses another tap than 2048. "auto" is the file in data/ where there is one and the images are not the
-    faces, else "faces". Raises RalkitError as `Experiment` does, and for unknown levels or features.
+    faces, else "faces". Raises RalkitError as `Experiment` does, for unknown features, and for levels that are unknown
+    or not in the preset.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class ImageExperiment(Experiment):
             features = f"{files[0]}:{largest_tap(files[0])}" if files else "faces"
         self.levels, self.source = levels, features
         cfg = self.preset.images
-        self.config = cfg.one if levels == 1 else cfg.two
+        self.config = cfg and (cfg.one if levels == 1 else cfg.two)
+        if self.config is None:
+            raise RalkitError(f"the preset {self.preset.name} has no images with {levels} level(s) of codes")
         shared = {
             key: getattr(cfg, key) for key in ("size", "n_train", "n_test", "factors", "n_eval", "n_curve", "points")
         }
@@ -79,14 +82,12 @@ class ImageExperiment(Experiment):
     # ---- The world ----
 
     def _make_vqvae(self) -> VQVAE | VQVAE2:
-        cfg = self.preset.vqvae
-        return (VQVAE if self.levels == 1 else VQVAE2)(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D)
+        return make_vqvae(self.preset.vqvae, self.levels)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """(H, W) of each level's code map."""
-        bottom = self.preset.size // 2**self.preset.vqvae.stages
-        return [(n, n) for n in ((bottom,) if self.levels == 1 else (bottom // 2, bottom))]
+        return self.config.shapes(self.preset.size)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of every level, (N, H, W) each, of uint8 images (N, 3, S, S)."""
@@ -200,7 +201,7 @@ class ImageExperiment(Experiment):
             decay = method == "MLE" or self.config.ral.anneal
             return train_mle(
                 prior, train[-1], cfg, above=train[0] if level else None, decay=decay,
-                evaluate=lambda: {"NLL_test": self._nll(prior, test[-1], *test[:-1])},
+                evaluate=lambda: {"NLL_test": self._nll(prior, test[-1], *test[:-1])}, at_once=self.at_once,
                 name=name, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 
@@ -228,7 +229,7 @@ class ImageExperiment(Experiment):
         def train(checkpoint: Path) -> History:
             return train_ral(
                 priors, critic, self.decode, self.codes["train"], cfg,
-                evaluate=lambda: self._watch_images(priors, cfg, critic),
+                evaluate=lambda: self._watch_images(priors, cfg, critic), at_once=self.at_once,
                 name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 

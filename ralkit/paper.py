@@ -131,3 +131,52 @@ S_TABLE_12 = [
     {"data": "CelebA 256", "codes": "32x32 + 64x64", "FID": "7.47"},
     {"data": "LSUN-bedroom 128", "codes": "16x16 + 32x32", "FID": "28.54"},
 ]
+
+# S-Tables 4 to 10, a line a network, its numbers in the order of the tables' lines.
+_PRIOR = (
+    "Input size", "Batch size", "Hidden units", "Residual units", "Layers", "Attention layers", "Conv Filter size",
+    "Dropout", "Output stack layers", "Training steps",
+)  # fmt: skip
+_BOTTOM = (*_PRIOR[:-2], "Conditioning Output stack layers", "Training steps")
+_VQVAE = (
+    "Input size", "Latent Layers", "β", "Batch size", "Hidden units", "Residual units", "Layers", "Codebook size",
+    "Codebook dimension", "Encoder filter size", "Decoder filter size", "Training steps",
+)  # fmt: skip
+
+
+def _line(names: tuple[str, ...], *numbers: str | float) -> dict[str, str | float]:
+    return dict(zip(names, numbers, strict=True))
+
+
+S_TABLE_4 = {
+    "Oracle Network": _line(_PRIOR, "8×8", 1024, 256, 256, 5, 0, 5, 0.1, 5, 90039),
+    "Generator Network": _line(_PRIOR, "8×8", 1024, 128, 128, 5, 0, 5, 0.1, 5, 19531),
+    "VQ-VAE": _line(_VQVAE, "64×64", "8×8", 0.25, 128, 128, 64, 3, 128, 64, 3, 4, 156250),
+}
+S_TABLE_5 = {
+    "Prior": _line(_PRIOR, "8×8", 1536, 512, 512, 20, 0, 5, 0.1, 5, 97656),
+    "VQ-VAE": _line(_VQVAE, "64×64", "8×8", 0.25, 128, 128, 64, 3, 512, 64, 3, 4, 234375),
+}
+S_TABLE_6 = {
+    "Prior": _line(_PRIOR, "16×16", 480, 512, 512, 20, 8, 5, 0.1, 20, 31250),
+    "VQ-VAE": _line(_VQVAE, "64×64", "16×16", 0.25, 128, 128, 64, 2, 512, 64, 3, 4, 234375),
+}
+S_TABLE_7 = {
+    "Prior": _line(_PRIOR, "16×16", 480, 512, 512, 20, 8, 5, 0.1, 20, 41666),
+    "VQ-VAE": _line(_VQVAE, "128×128", "16×16", 0.25, 128, 128, 64, 3, 512, 64, 3, 4, 156250),
+}
+S_TABLE_8 = {
+    "Top-Prior Network": _line(_PRIOR, "16×16", 480, 512, 512, 20, 8, 5, 0.1, 20, 166664),
+    "Bottom-Prior Network": _line(_BOTTOM, "32×32", 128, 512, 512, 20, 0, 5, 0.1, 20, 156250),
+    "VQ-VAE": _line(_VQVAE, "128×128", "16×16, 32×32", 0.25, 128, 128, 64, 2, 512, 64, 3, 4, 156250),
+}
+S_TABLE_9 = {
+    "Top-Prior Network": _line(_PRIOR, "32×32", 128, 512, 512, 20, 0, 5, 0.1, 20, 187500),
+    "Bottom-Prior Network": _line(_BOTTOM, "64×64", 128, 128, 128, 16, 0, 5, 0.1, 20, 125000),
+    "VQ-VAE": _line(_VQVAE, "256×256", "32×32, 64×64", 0.25, 128, 128, 64, 2, 512, 64, 3, 4, 156250),
+}
+S_TABLE_10 = {
+    "Top-Prior Network": _line(_PRIOR, "32×32", 128, 512, 512, 20, 0, 5, 0.1, 20, 20625),
+    "Bottom-Prior Network": _line(_BOTTOM, "64×64", 128, 128, 128, 16, 0, 5, 0.1, 20, 42187),
+    "VQ-VAE": _line(_VQVAE, "512×512", "32×32, 64×64", 0.25, 128, 128, 64, 3, 512, 64, 3, 4, 23437),
+}

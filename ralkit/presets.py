@@ -92,17 +92,22 @@ class LevelsConfig:
     )
     ral: RalConfig = RalConfig()
 
+    def shapes(self, size: int) -> list[tuple[int, int]]:
+        """(H, W) of each level's code map, of images of `size` x `size`."""
+        bottom, levels = size // 2**self.vqvae.stages, len(self.priors)
+        return [(bottom // 2**i,) * 2 for i in reversed(range(levels))]
+
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """RAL on images (section 5.3): one code map and two, on the same images."""
+    """RAL on images (section 5.3): one code map (None: not in the preset) and two; by default S-Tables 7 and 8."""
 
     size: int = 128
     n_train: int = 200_000
     n_test: int = 20_000
     factors: FactorConfig = FactorConfig()
-    one: LevelsConfig = LevelsConfig(VQVAEConfig(stages=3, K=512), (SnailConfig(steps=41_666),))
-    two: LevelsConfig = LevelsConfig()
+    one: LevelsConfig | None = LevelsConfig(VQVAEConfig(stages=3, K=512), (SnailConfig(steps=41_666),))
+    two: LevelsConfig | None = LevelsConfig()
     n_eval: int = 10_000
     n_curve: int = 1_000
     points: int = 10
@@ -120,7 +125,7 @@ class Preset:
     n_test: int = 20_000
     vqvae: VQVAEConfig = VQVAEConfig(stages=3)
     factors: FactorConfig = FactorConfig()
-    oracle: PriorConfig = PriorConfig(channels=256, steps=90_039)
+    oracle: PriorConfig | None = PriorConfig(channels=256, steps=90_039)  # None: no oracle experiment
     generator: PriorConfig = PriorConfig()
     n_oracle: int = 200_000  # codes sampled from the oracle: the generator's training data
     n_eval: int = 10_000  # samples behind every number of a table
@@ -128,7 +133,7 @@ class Preset:
     points: int = 20  # points of a curve
     seeds: int = 3  # generators trained, with all that follows from them
     ral: RalConfig = RalConfig()  # both rewards are run with it, `reward` replaced
-    images: ImageConfig = ImageConfig()
+    images: ImageConfig | None = ImageConfig()
     needs_cuda: bool = False
 
     @property
@@ -261,6 +266,77 @@ PRESETS = {
                     ),
                     replace(
                         QUICK_IMAGE_RAL, rollouts=1024, updates=200, gamma=0.98, critic_channels=32, critic_stages=4
+                    ),
+                ),
+            ),
+            needs_cuda=True,
+        ),
+        # The paper's own sizes. RAL is that of section 4.4; the number of its updates and of samples is ours.
+        Preset(
+            "paper-celeba-64",
+            "S-Table 4: CelebA at 64x64, the oracle experiment on 8x8 codes",
+            images=None,
+            needs_cuda=True,
+        ),
+        Preset(
+            "paper-lsun-64-8",
+            "S-Table 5: LSUN-bedroom at 64x64, 8x8 codes",
+            oracle=None,
+            images=ImageConfig(
+                size=64, n_train=3_000_000,
+                one=LevelsConfig(
+                    VQVAEConfig(stages=3, K=512, steps=234_375),
+                    (SnailConfig(output_layers=5, attention_layers=0, batch=1536, steps=97_656),),
+                ),
+                two=None,
+            ),
+            needs_cuda=True,
+        ),
+        Preset(
+            "paper-lsun-64-16",
+            "S-Table 6: LSUN-bedroom at 64x64, 16x16 codes",
+            oracle=None,
+            images=ImageConfig(
+                size=64, n_train=3_000_000,
+                one=LevelsConfig(VQVAEConfig(stages=2, K=512, steps=234_375), (SnailConfig(steps=31_250),)),
+                two=None,
+            ),
+            needs_cuda=True,
+        ),
+        Preset(
+            "paper-128",
+            "S-Tables 7 and 8: CelebA or LSUN-bedroom at 128x128, 16x16 codes and 16x16 + 32x32",
+            oracle=None,
+            images=ImageConfig(),
+            needs_cuda=True,
+        ),
+        Preset(
+            "paper-celeba-256",
+            "S-Table 9: CelebA at 256x256, 32x32 + 64x64 codes",
+            oracle=None,
+            images=ImageConfig(
+                size=256, one=None,
+                two=LevelsConfig(
+                    VQVAEConfig(stages=2, K=512),
+                    (
+                        SnailConfig(attention_layers=0, batch=128, steps=187_500),
+                        SnailConfig(128, 16, 5, 0, attention_layers=0, condition_layers=20, batch=128, steps=125_000),
+                    ),
+                ),
+            ),
+            needs_cuda=True,
+        ),
+        Preset(
+            "paper-celebahq-512",
+            "S-Table 10: CelebA-HQ at 512x512, 32x32 + 64x64 codes",
+            oracle=None,
+            images=ImageConfig(
+                size=512, n_train=27_000, n_test=3_000, one=None, n_eval=3_000,
+                two=LevelsConfig(
+                    VQVAEConfig(stages=3, K=512, steps=23_437),
+                    (
+                        SnailConfig(attention_layers=0, batch=128, steps=20_625),
+                        SnailConfig(128, 16, 5, 0, attention_layers=0, condition_layers=20, batch=128, steps=42_187),
                     ),
                 ),
             ),

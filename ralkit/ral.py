@@ -3,12 +3,13 @@
 One iteration is `ral_iteration`; everything above it is one equation each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import ranks
 from .critic import LOSSES, PatchCritic, image_score
 from .errors import RalkitError
 from .presets import RalConfig
@@ -93,11 +94,19 @@ def learning_levels(levels: int, cfg: RalConfig) -> range:
     return chosen[cfg.levels]
 
 
-def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
-    """One step of the optimiser down the loss."""
+def descend(loss: Tensor | Iterable[Tensor], optimiser: torch.optim.Optimizer) -> Tensor:
+    """One step of the optimiser down the loss, the mean of the ranks'; returns it, of this rank.
+
+    Of a loss in parts, which are its summands, each is differentiated before the next is made.
+    """
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    total = 0.0
+    for part in (loss,) if isinstance(loss, Tensor) else loss:
+        part.backward()
+        total = total + part.detach()
+    ranks.average_gradients(optimiser)
     optimiser.step()
+    return total
 
 
 def critic_update(critic: nn.Module, optimiser, real: Tensor, fake: Tensor, cfg: RalConfig) -> Tensor:
@@ -116,7 +125,7 @@ def choose_rows(H: int, partial: bool) -> tuple[int, int]:
     if not partial:
         return 0, H
     scratch, r = torch.rand(()) < 0.5, int(torch.randint(1, H, ()))
-    return (0, r) if scratch else (r, H)
+    return ranks.agreed((0, r) if scratch else (r, H))
 
 
 def some(real_codes: Codes, n: int, last: int) -> Codes:
@@ -146,14 +155,15 @@ def warm_up(priors, decode, critic, optimiser, real_codes: Codes, cfg: RalConfig
 
 
 def ral_iteration(
-    priors: Sequence[Prior], decode, critic, prior_optimiser, critic_optimiser, real_codes: Codes, cfg: RalConfig
-) -> dict[str, Tensor]:
+    priors: Sequence[Prior], decode, critic, prior_optimiser, critic_optimiser, real_codes: Codes, cfg: RalConfig,
+    at_once: int | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
     """Update the critic `critic_updates` times, then the priors once (section 4.4); returns what to log.
 
     Priors and codes are one for each level, the top one first. `decode` turns codes (B, H, W), ... into images;
     `real_codes` (N, H, W), ... are codes of real images, and the real images are their decodings, as in the paper.
     `prior_optimiser` holds the parameters of the levels that learn. The priors must be in eval mode: dropout
-    would sample from one network and differentiate another.
+    would sample from one network and differentiate another. They are differentiated on `at_once` roll-outs (all).
     """
     n = cfg.critic_updates * cfg.critic_batch
     first, last = choose_rows(real_codes[0].shape[1], cfg.partial)
@@ -164,18 +174,20 @@ def ral_iteration(
         batch = slice(k * cfg.critic_batch, (k + 1) * cfg.critic_batch)
         critic_loss = critic_update(critic, critic_optimiser, real[batch], fake[batch], cfg)
 
-    with torch.no_grad():
-        fake_map, real_map = critic(fake[n:]), critic(real[n:])
-    codes = [c[n:] for c in codes]
-    loss = 0.0
-    for level in learning_levels(len(priors), cfg):
-        c, above = codes[level], codes[:level][-1:]
-        H, W = c.shape[1:]
-        sampled = slice(first * H // last * W, None)  # the log-probabilities of given codes are not ours to change
-        A = assess(fake_map, real_map, (H, W), cfg)
-        log_prob = priors[level].log_prob(c, *above).flatten(1)
-        loss = loss + policy_gradient_loss(log_prob[:, sampled], A[:, sampled])
-    descend(loss, prior_optimiser)
+    with torch.no_grad():  # processes that train together normalise by the scores of all
+        fake_map, real_map = (ranks.everyones(critic(x[n:])) for x in (fake, real))
+
+    def losses() -> Iterator[Tensor]:
+        for level in learning_levels(len(priors), cfg):
+            H, W = codes[level].shape[1:]
+            A = ranks.mine(assess(fake_map, real_map, (H, W), cfg))
+            sampled = slice(first * H // last * W, None)  # the log-probabilities of given codes are not ours to change
+            c_and_above = (c[n:].split(at_once or len(A)) for c in codes[max(level - 1, 0) : level + 1][::-1])
+            for a, *c in zip(A.split(at_once or len(A)), *c_and_above, strict=True):
+                log_prob = priors[level].log_prob(*c).flatten(1)
+                yield policy_gradient_loss(log_prob[:, sampled], a[:, sampled]) * (len(a) / len(A))
+
+    descend(losses(), prior_optimiser)
     return {"critic_loss": critic_loss, "reward": image_score(fake_map).mean()}
 
 

@@ -1,12 +1,14 @@
 """The training loop that every stage uses, and the stages: VQ-VAE, factor network, prior (MLE), RAL.
 
 `fit` can be killed at any moment: its checkpoint holds the models, the optimisers, the step, the history and the
-random number generators' states, and a run continued from it ends, on a CPU, with the same bits.
+random number generators' states, and a run continued from it ends, on a CPU, with the same bits. Under torchrun each
+rank takes its share of every batch (`ranks`); the first one reports and saves.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from . import store
+from . import ranks, store
 from .critic import PatchCritic
 from .data import to_float
 from .errors import RalkitError
@@ -32,7 +34,7 @@ Decoder = Callable[..., Tensor]  # codes of every level -> images
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Random numbers inside start from `seed`; those outside go on as if nothing had been drawn."""
-    devices = range(torch.cuda.device_count())
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield
@@ -40,14 +42,13 @@ def seeded(seed: int) -> Iterator[None]:
 
 def _random_state() -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
-    return state | {f"cuda:{i}": torch.cuda.get_rng_state(i) for i in range(torch.cuda.device_count())}
+    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
 
 
 def _set_random_state(state: dict[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
-    for i in range(torch.cuda.device_count()):
-        if f"cuda:{i}" in state:
-            torch.cuda.set_rng_state(state[f"cuda:{i}"], i)
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 @contextmanager
@@ -78,22 +79,31 @@ def fit(
     `parts` are all objects that change, by name; `step` returns scalars to log. With a `checkpoint` path the run
     saves itself there every `save_seconds` and continues from what lies there. Returns the history: "step" and
     "seconds" lists beside one list for each logged mean and evaluated number. Raises RalkitError if a loss is
-    not finite.
+    not finite, and for a checkpoint of another number of processes.
     """
     evaluated = {round(i * steps / points) for i in range(points + 1)}
     history: History = {}
-    with seeded(seed):
+    leads = ranks.rank() == 0
+    with seeded(ranks.own_seed(seed)):
         start, spent = 0, 0.0
+        ranks.start_alike(*(part for part in parts.values() if isinstance(part, nn.Module)))
         if checkpoint is not None and checkpoint.exists():
             saved = store.read(checkpoint)
             for key, part in parts.items():
                 part.load_state_dict(saved["parts"][key])
             start, spent, history = saved["step"], saved["seconds"], saved["history"]
-            _set_random_state(saved["random"])
-            print(f"{name}: continues at step {start} of {steps}")
+            if len(saved["random"]) != ranks.world():
+                raise RalkitError(
+                    f"{checkpoint} is a run of {len(saved['random'])} processes, and now there are {ranks.world()}; "
+                    "use as many again, or delete it"
+                )
+            _set_random_state(saved["random"][ranks.rank()])
+            if leads:
+                print(f"{name}: continues at step {start} of {steps}")
         began = saved_at = time.monotonic()
         logs: dict[str, Tensor] = {}
-        for t in tqdm(range(start, steps + 1), desc=name, initial=start, total=steps, leave=False, mininterval=2):
+        counter = range(start, steps + 1)
+        for t in tqdm(counter, desc=name, initial=start, total=steps, leave=False, mininterval=2, disable=not leads):
             if t in evaluated and history.get("step", [-1])[-1] < t:
                 row = {key: value.item() for key, value in logs.items()}
                 if not all(abs(value) < float("inf") for value in row.values()):
@@ -107,22 +117,17 @@ def fit(
                 for key, value in ({"step": t, "seconds": seconds} | row).items():
                     history.setdefault(key, []).append(value)
                 shown = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
-                print(f"{name}  {t:>6}/{steps}  {seconds:6.1f} s  {shown}", flush=True)
+                if leads:
+                    print(f"{name}  {t:>6}/{steps}  {seconds:6.1f} s  {shown}", flush=True)
             if t == steps:
                 break
-            if checkpoint is not None and time.monotonic() - saved_at > save_seconds:
-                states = {key: part.state_dict() for key, part in parts.items()}
-                elapsed = spent + time.monotonic() - began
-                store.write(
-                    checkpoint,
-                    {
-                        "parts": states,
-                        "step": t,
-                        "seconds": elapsed,
-                        "history": history,
-                        "random": _random_state(),
-                    },
-                )
+            if checkpoint is not None and ranks.agreed(time.monotonic() - saved_at > save_seconds):
+                random = ranks.all_of(_random_state())
+                if leads:
+                    states = {key: part.state_dict() for key, part in parts.items()}
+                    elapsed = spent + time.monotonic() - began
+                    content = {"parts": states, "step": t, "seconds": elapsed, "history": history, "random": random}
+                    store.write(checkpoint, content)
                 saved_at = time.monotonic()
             logs = step(t)
     return history
@@ -139,6 +144,13 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def device_name(device: torch.device) -> str:
+    """What a number measured on the device is said to come from."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"a CPU, {torch.get_num_threads()} threads"
+
+
 def anneal(optimiser: torch.optim.Optimizer, lr: float, t: int, steps: int) -> None:
     """Learning rate `lr` for the first half of the steps, then linearly to 0."""
     for group in optimiser.param_groups:
@@ -152,7 +164,7 @@ def train_vqvae(model: VQVAE | VQVAE2, images: Tensor, test: Tensor, cfg: VQVAEC
 
     def step(t: int) -> dict[str, Tensor]:
         anneal(optimiser, cfg.lr, t, cfg.steps)
-        (x,) = draw(cfg.batch, images, device=device)
+        (x,) = draw(ranks.share(cfg.batch), images, device=device)
         loss, logs = vqvae_loss(model, x, cfg.beta)
         descend(loss, optimiser)
         return logs
@@ -174,7 +186,7 @@ def train_factors(net: FactorNet, images: Tensor, factors: Tensor, cfg: FactorCo
 
     def step(t: int) -> dict[str, Tensor]:
         anneal(optimiser, cfg.lr, t, cfg.steps)
-        x, truth = draw(cfg.batch, images, factors, device=device)
+        x, truth = draw(ranks.share(cfg.batch), images, factors, device=device)
         logits = net(x)
         loss = sum(F.cross_entropy(z, truth[:, i]) for i, z in enumerate(logits))
         descend(loss, optimiser)
@@ -192,32 +204,38 @@ def train_mle(
     above: Tensor | None = None,
     evaluate: Evaluation,
     decay: bool = True,
+    at_once: int | None = None,
     **options,
 ) -> History:
-    """Train a prior by maximum likelihood on codes (N, H, W), given those `above` (N, h, w); logs nats per image."""
+    """Train a prior by maximum likelihood on codes (N, H, W), given those `above` (N, h, w); logs nats per image.
+
+    A step differentiates `at_once` images together (default: the batch), which bounds the memory and changes nothing.
+    """
     optimiser = torch.optim.Adam(prior.parameters(), cfg.lr)
     data = (codes,) if above is None else (codes, above)
 
     def step(t: int) -> dict[str, Tensor]:
         if decay:
             anneal(optimiser, cfg.lr, t, cfg.steps)
-        batch = draw(cfg.batch, *data, device=codes.device)
-        nll = -prior.log_prob(*batch).sum((1, 2)).mean()
-        descend(nll, optimiser)
-        return {"NLL_train": nll.detach()}
+        n = ranks.share(cfg.batch)
+        parts = zip(*(x.split(at_once or n) for x in draw(n, *data, device=codes.device)), strict=True)
+        losses = (-prior.log_prob(*part).sum((1, 2)).mean() * (len(part[0]) / n) for part in parts)
+        return {"NLL_train": descend(losses, optimiser)}
 
     parts = {"prior": prior.train(), "optimiser": optimiser}
     return fit(parts=parts, step=step, steps=cfg.steps, evaluate=evaluate, **options)
 
 
 def train_ral(
-    priors: Sequence[Prior], critic: PatchCritic, decode: Decoder, codes: Codes, cfg: RalConfig, **options
-) -> History:
+    priors: Sequence[Prior], critic: PatchCritic, decode: Decoder, codes: Codes, cfg: RalConfig, *,
+    at_once: int | None = None, **options,
+) -> History:  # fmt: skip
     """Warm the critic up, then fine-tune the priors by RAL against real codes (N, H, W), ...; steps count updates.
 
-    Priors and codes are one for each level, the top one first.
+    Priors and codes are one for each level, the top one first; `at_once` as in `train_mle`.
     """
     betas = (0.5, 0.999)  # section 4.4
+    cfg = replace(cfg, rollouts=ranks.share(cfg.rollouts), critic_batch=ranks.share(cfg.critic_batch))
     learning = [p for level in learning_levels(len(priors), cfg) for p in priors[level].parameters()]
     prior_optimiser = torch.optim.Adam(learning, cfg.lr_prior, betas)
     critic_optimiser = torch.optim.Adam(critic.parameters(), cfg.lr_critic, betas)
@@ -225,13 +243,14 @@ def train_ral(
         prior.eval()
     checkpoint = options.get("checkpoint")
     if checkpoint is None or not checkpoint.exists():  # a checkpoint holds a critic that is warm
-        with seeded(options["seed"]):
+        ranks.start_alike(*priors, critic)
+        with seeded(ranks.own_seed(options["seed"])):
             warm_up(priors, decode, critic, critic_optimiser, codes, cfg)
 
     def step(t: int) -> dict[str, Tensor]:
         if cfg.anneal:
             anneal(prior_optimiser, cfg.lr_prior, t, cfg.updates)
-        return ral_iteration(priors, decode, critic, prior_optimiser, critic_optimiser, codes, cfg)
+        return ral_iteration(priors, decode, critic, prior_optimiser, critic_optimiser, codes, cfg, at_once)
 
     parts = {
         "priors": nn.ModuleList(priors),
@@ -247,11 +266,11 @@ def train_critic(
 ) -> History:
     """Train a critic alone against priors that stand still, for `updates` steps."""
     optimiser = torch.optim.Adam(critic.parameters(), cfg.lr_critic, (0.5, 0.999))
-    last = codes[0].shape[1]
+    last, n = codes[0].shape[1], ranks.share(cfg.critic_batch)
 
     def step(t: int) -> dict[str, Tensor]:
-        real = decode(*some(codes, cfg.critic_batch, last))
-        fake = decode(*roll_out(priors, codes, cfg.critic_batch, 0, last))
+        real = decode(*some(codes, n, last))
+        fake = decode(*roll_out(priors, codes, n, 0, last))
         return {"critic_loss": critic_update(critic, optimiser, real, fake, cfg)}
 
     return fit(parts={"critic": critic, "optimiser": optimiser}, step=step, steps=updates, **options)

@@ -12,12 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import ranks
+from .presets import VQVAEConfig
+
 
 class Codebook(nn.Module):
     """K vectors of D numbers, moved by exponential moving averages of the encoder outputs that choose them.
 
     The averages are those of VQ-VAE-2 (decay .99). The first training batch places the vectors; a vector
-    that fewer than `revive_below` outputs a batch choose on average is dead, and is put on an output again.
+    that fewer than `revive_below` outputs a batch choose on average is dead, and is put on an output again. A batch
+    is that of all ranks.
     """
 
     def __init__(self, size: int, dim: int, decay: float = 0.99, revive_below: float = 2.0):
@@ -51,7 +55,7 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def _place(self, z: Tensor) -> None:
         self.vectors.copy_(self._draw(z, len(self.vectors)))
-        self.counts.fill_(z[:, 0].numel() / len(self.counts))
+        self.counts.fill_(z[:, 0].numel() * ranks.world() / len(self.counts))
         self.sums.copy_(self.vectors * self.counts[:, None])
         self.placed.fill_(True)
 
@@ -60,11 +64,11 @@ class Codebook(nn.Module):
         flat, chosen = z.movedim(1, -1).flatten(0, -2), codes.flatten()
         n = torch.zeros_like(self.counts).index_add_(0, chosen, torch.ones_like(flat[:, 0]))
         m = torch.zeros_like(self.sums).index_add_(0, chosen, flat)
-        self.counts.lerp_(n, 1 - self.decay)
-        self.sums.lerp_(m, 1 - self.decay)
+        self.counts.lerp_(ranks.total(n), 1 - self.decay)
+        self.sums.lerp_(ranks.total(m), 1 - self.decay)
         dead = self.counts < self.revive_below
         # A revived vector starts with an average share, which gives it a few hundred steps to be chosen.
-        drawn, share = self._draw(z, len(dead)), len(flat) / len(dead)
+        drawn, share = self._draw(z, len(dead)), len(flat) * ranks.world() / len(dead)
         self.counts.copy_(torch.where(dead, share, self.counts))
         self.sums.copy_(torch.where(dead[:, None], drawn * share, self.sums))
         self.vectors.copy_(self.sums / self.counts[:, None])
@@ -72,7 +76,7 @@ class Codebook(nn.Module):
     @staticmethod
     def _draw(z: Tensor, n: int) -> Tensor:
         flat = z.movedim(1, -1).flatten(0, -2)
-        return flat[torch.randint(len(flat), (n,), device=z.device)]
+        return ranks.leaders(flat[torch.randint(len(flat), (n,), device=z.device)])
 
 
 def perplexity(codes: Tensor, size: int) -> Tensor:
@@ -194,6 +198,11 @@ class VQVAE2(nn.Module):
         """Images (B, 3, S, S) in [-1, 1] of top codes (B, H, W) and bottom codes (B, 2H, 2W)."""
         vectors = [self.enlarge(self.top_codebook.lookup(top)), self.bottom_codebook.lookup(bottom)]
         return self.decoder(torch.cat(vectors, 1)).clamp(-1, 1)
+
+
+def make_vqvae(cfg: VQVAEConfig, levels: int) -> VQVAE | VQVAE2:
+    """A fresh VQ-VAE of 1 or 2 levels as `cfg` asks for it."""
+    return (VQVAE if levels == 1 else VQVAE2)(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D)
 
 
 def as_levels(codes: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ralkit import __main__ as cli
+from ralkit.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,14 +60,14 @@ def project(tmp_path):
 def test_presets_are_listed(ralkit):
     status, out, _ = ralkit("presets")
     assert status == 0
-    assert re.findall(r"^(\w+)", out, re.M) == ["smoke", "quick", "gpu"]
+    assert re.findall(r"^(\S+):", out, re.M) == list(PRESETS)
 
 
 def test_unknown_preset_as_a_user_sees_it():
     command = [sys.executable, "-m", "ralkit", "reproduce", "--preset", "big"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 2
-    assert result.stderr == "ralkit: unknown preset 'big'; there are: smoke, quick, gpu\n"
+    assert result.stderr == f"ralkit: unknown preset 'big'; there are: {', '.join(PRESETS)}\n"
 
 
 def test_unknown_notebook(ralkit):
@@ -82,6 +83,11 @@ def test_unknown_option_or_command(ralkit, arguments):
 def test_unknown_method(ralkit):
     said = sentence(ralkit("train", "--preset", "smoke", "--method", "GAN", "--generator", "1"))
     assert said == "ralkit: unknown method 'GAN'; there are: MLE, MLE continued, RAL single, RAL intermediate"
+
+
+def test_no_images_at_once(ralkit):
+    said = sentence(ralkit("train", "--preset", "smoke", "--method", "MLE", "--generator", "1", "--at-once", "0"))
+    assert said == "ralkit: --at-once is 0; it must be 1 or more images"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")

@@ -1,5 +1,6 @@
 """RAL against its equations: unbiased REINFORCE by enumeration, Eq. 3 by a double loop, the baseline's invariance."""
 
+import copy
 import itertools
 from dataclasses import replace
 
@@ -267,6 +268,21 @@ def test_the_critic_sees_equal_crops_and_given_codes_get_no_gradient(levels, mon
     assert set(critic.seen) == {(8 * last, 32)}
     assert [p.shape[1] for p, _ in losses] == [(last - first) * 4, 4 * (last - first) * 4]
     assert all(p.shape == A.shape for p, A in losses)
+
+
+def test_a_batch_in_parts_gives_the_same_step(levels):
+    priors, real, decode = levels
+    cfg, start, ends = small_ral(rollouts=16), copy.deepcopy(priors), []
+    for at_once in (None, 5):
+        torch.manual_seed(3)
+        critic = make_critic(cfg)
+        learning = copy.deepcopy(torch.nn.ModuleList(start)).eval()
+        optimisers = torch.optim.SGD(learning.parameters(), 0.1), torch.optim.SGD(critic.parameters(), 0.1)
+        ral_iteration(list(learning), decode, critic, *optimisers, real, cfg, at_once)
+        ends.append(learning.state_dict())
+    assert any((v != ends[0][k]).any() for k, v in torch.nn.ModuleList(start).state_dict().items())
+    for key, value in ends[0].items():
+        torch.testing.assert_close(ends[1][key], value, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

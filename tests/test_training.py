@@ -87,6 +87,17 @@ def test_resume_is_exact(run, at, tmp_path, monkeypatch):
     assert history == history_2
 
 
+def test_a_batch_in_parts_gives_the_same_run():
+    a, b = {}, {}
+    for state, at_once in ((a, None), (b, 3)):
+        prior = make_prior()
+        options = {"evaluate": dict, "name": "p", "seed": 3, "points": 1, "at_once": at_once}
+        history = train_mle(prior, CODES, PriorConfig(batch=8, steps=3), **options)
+        state |= prior.state_dict() | {"NLL": torch.tensor(history["NLL_train"])}
+    for key, value in a.items():
+        torch.testing.assert_close(b[key], value, atol=1e-5, rtol=1e-5)
+
+
 CHILD = """
 import sys, time, torch
 sys.path.insert(0, {tests!r})
@@ -95,7 +106,7 @@ import test_training
 step_time = float(sys.argv[2])
 import ralkit.training as training
 original = training.descend
-training.descend = lambda *a: (time.sleep(step_time), original(*a))
+training.descend = lambda *a: (time.sleep(step_time), original(*a))[1]
 state, _ = test_training.run_mle(Path(sys.argv[1]), save_seconds=0.0)
 torch.save(state, sys.argv[1] + ".end")
 """
