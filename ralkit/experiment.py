@@ -3,6 +3,7 @@
 An artefact's file name carries a hash of the configuration that made it and of the hashes of what it was made from.
 """
 
+import copy
 import csv
 import inspect
 import io
@@ -31,7 +32,7 @@ from .faces import FactorNet, faces
 from .metrics import auc, frechet_distance, map_log_prob, oracle_metrics
 from .presets import PRESETS, Preset, PriorConfig, RalConfig, get_preset
 from .prior import PixelCNN
-from .ral import assess, gradient_snr, make_critic, part_gradients
+from .ral import anchor, assess, gradient_snr, make_critic, part_gradients
 from .sampling import sample
 from .training import (
     History,
@@ -46,6 +47,33 @@ from .training import (
 from .vqvae import VQVAE, make_vqvae
 
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
+
+# What a run changes in the preset's RalConfig: values, or functions of it.
+RUNS: dict[str, dict[str, Any]] = {
+    "RAL single": {"reward": "single"},
+    "RAL intermediate": {"reward": "intermediate"},
+    # A critic of the MLE model, trained for long and then left alone: its logit estimates log p_data / G_MLE, and with
+    # the KL divergence to G_MLE the reward is log p_data / G (notebook 08).
+    "RAL anchored": {
+        "reward": "single", "normalise": "none", "gamma": 1.0, "kl": 1.0, "penalty": 1.0, "critic_updates": 0,
+        "warmup": lambda c: 4 * c.warmup, "lr_prior": lambda c: 3 * c.lr_prior,
+    },
+    # The oracle in the critic's place: what the policy gradient could do if the critic knew everything.
+    "RAL, true reward": {
+        "kl": 1.0, "gamma": 1.0, "critic_updates": 0, "warmup": 0, "lr_prior": lambda c: 3 * c.lr_prior
+    },
+    "RAL without baseline": {"baseline": "none"},
+    "RAL gamma .99": {"gamma": 0.99},
+    "RAL, a quarter of the roll-outs": {"rollouts": lambda c: c.rollouts // 4},
+    "RAL without layer norm": {"critic_norm": "none"},
+    "RAL WGAN-GP": {"critic_loss": "wgan-gp"},
+    "RAL, three times the learning rate": {"lr_prior": lambda c: 3 * c.lr_prior},
+}  # fmt: skip
+
+
+def changed(cfg: RalConfig, changes: dict[str, Any]) -> RalConfig:
+    """The configuration with what one of RUNS changes."""
+    return replace(cfg, **{key: value(cfg) if callable(value) else value for key, value in changes.items()})
 
 
 def project_root() -> Path:
@@ -276,7 +304,11 @@ class Experiment:
         return codes, map_log_prob(self.oracle, codes), in_batches(self.vqvae.decode, codes)
 
     def _watch(
-        self, prior: PixelCNN, cfg: RalConfig | None = None, critic: PatchCritic | None = None
+        self,
+        prior: PixelCNN,
+        cfg: RalConfig | None = None,
+        critic: PatchCritic | None = None,
+        reference: PixelCNN | None = None,
     ) -> dict[str, float]:
         """What a curve of the oracle experiment shows at one point; with a critic, how well that one sees."""
         codes, log_prob, images = self._held_out
@@ -289,16 +321,17 @@ class Experiment:
             row["AUC"] = auc(image_score(real), image_score(fake))
             row["gap"] = (image_score(real).mean() - image_score(fake).mean()).item()
             m = cfg.rollouts
-            A = assess(fake[:m], real[:m], codes.shape[1:], cfg)
+            more = cfg.kl * anchor(prior, reference, sampled[:m]) if cfg.kl else 0.0
+            A = assess(fake[:m], real[:m], codes.shape[1:], cfg, more)
             row["SNR"] = gradient_snr(part_gradients(prior, sampled[:m], A))
         return row
 
     def generator(self, method: str, seed: int) -> PixelCNN:
-        """The generator of `seed` as `method` (one of METHODS) left it; its history is in `histories`."""
-        if method not in METHODS:
-            raise RalkitError(f"unknown method {method!r}; there are: {', '.join(METHODS)}")
-        if method.startswith("RAL"):
+        """The generator of `seed` as `method` ("MLE", "MLE continued" or one of RUNS) left it, with its history."""
+        if method in RUNS:
             return self.ral(method, seed, self._recipe(method))[0]
+        if method not in ("MLE", "MLE continued"):
+            raise RalkitError(f"unknown method {method!r}; there are: MLE, MLE continued, {', '.join(RUNS)}")
         prior = self._prior(self.preset.generator, seed)
         if method == "MLE continued":
             prior.load_state_dict(self.generator("MLE", seed).state_dict())
@@ -320,11 +353,16 @@ class Experiment:
         prior, key = self.generator("MLE", seed), f"{name} {seed}"
         with seeded(seed):
             critic = self.place(make_critic(cfg))
+        reference = copy.deepcopy(prior) if cfg.kl else None
+        if name == "RAL, true reward":  # the divergence to the oracle is all of the reward
+            reference = self.oracle
+            nn.init.zeros_(critic.head.weight), nn.init.zeros_(critic.head.bias)
 
         def train(checkpoint: Path) -> History:
             return train_ral(
                 (prior,), critic, self.vqvae.decode, (self.oracle_codes["train"],), cfg,
-                evaluate=lambda: self._watch(prior, cfg, critic), at_once=self.at_once,
+                evaluate=lambda: self._watch(prior, cfg, critic, reference), at_once=self.at_once,
+                reference=(reference,),
                 name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 
@@ -337,7 +375,7 @@ class Experiment:
             return p.generator
         if method == "MLE continued":  # as many updates as RAL's, of its batch and learning rate, on data and by MLE
             return replace(p.generator, batch=p.ral.rollouts, steps=p.ral.updates, lr=p.ral.lr_prior, dropout=0.0)
-        return replace(p.ral, reward=method.removeprefix("RAL "))
+        return changed(p.ral, RUNS[method])
 
     def _of(self, seed: int, cfg: PriorConfig | RalConfig) -> tuple:
         """What a generator is made of: the oracle's codes, how it was pre-trained, and `cfg`."""
@@ -383,9 +421,11 @@ class Experiment:
             last = (complaints.result().strip().splitlines() or ["no message"])[-1]
             raise RalkitError(f"training {method} {seed} failed: {last.removeprefix('ralkit: ')}")
 
-    def critic_alone(self, name: str, seed: int, cfg: RalConfig, updates: int) -> tuple[PatchCritic, History]:
-        """A critic trained for `updates` against the MLE generator, which stands still: what can it see?"""
-        G = self.generator("MLE", seed)
+    def critic_alone(
+        self, name: str, seed: int, cfg: RalConfig, updates: int, method: str = "MLE"
+    ) -> tuple[PatchCritic, History]:
+        """A critic trained for `updates` against the generator of a method, which stands still: what can it see?"""
+        G, of = self.generator(method, seed), self.keys[f"{method} {seed}"]
         with seeded(seed):
             critic = self.place(make_critic(cfg))
         codes, (_, _, images), n = self.oracle_codes["train"], self._held_out, self.preset.n_curve
@@ -396,10 +436,10 @@ class Experiment:
             real, fake = (in_batches(lambda x: image_score(critic(x)), x) for x in (images, fakes))
             return {"AUC": auc(real, fake), "gap": (real.mean() - fake.mean()).item()}
 
-        key = f"critic {name} {seed}"
+        key = f"critic {name} {method} {seed}"
         self._fit(
             key,
-            (self.keys[f"MLE {seed}"], cfg, updates, seed, n, self.preset.points),
+            (of, cfg, updates, seed, n, self.preset.points),
             {"critic": critic},
             lambda checkpoint: train_critic(
                 critic, (G,), self.vqvae.decode, (codes,), cfg, updates, evaluate=watch,

@@ -3,6 +3,7 @@
 It asks for artefacts as `Experiment` does. Runs have names: RUNS says what each changes in the preset's RalConfig.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -16,29 +17,25 @@ from torch import Tensor
 from .critic import image_score
 from .data import to_float, to_uint8
 from .errors import RalkitError
-from .experiment import Experiment, in_batches
+from .experiment import RUNS as OF_ANY
+from .experiment import Experiment, changed, in_batches
 from .inception import largest_tap, load_inception
 from .metrics import auc, fidelity, frechet_distance
 from .presets import Preset, PriorConfig, RalConfig, SnailConfig
 from .prior import Prior, make_prior
-from .ral import Codes, assess, gradient_snr, learning_levels, make_critic, part_gradients
+from .ral import Codes, anchor, assess, gradient_snr, learning_levels, make_critic, part_gradients
 from .sampling import complete, sample_levels
 from .training import History, seeded, train_mle, train_ral
 from .vqvae import VQVAE, VQVAE2, as_levels, make_vqvae
 
 LEVELS = ("top", "bottom")
 
-RUNS: dict[str, dict[str, Any]] = {
-    "RAL single": {"reward": "single"},
-    "RAL intermediate": {"reward": "intermediate"},
-    "RAL partial": {"partial": True},
+RUNS: dict[str, dict[str, Any]] = {run: c for run, c in OF_ANY.items() if run != "RAL, true reward"} | {
+    # Half of the codes in an update: as much time for twice as many updates.
+    "RAL partial": {"partial": True, "updates": lambda c: 2 * c.updates},
     "RAL top": {"levels": "top"},
     "RAL bottom": {"levels": "bottom"},
     **{f"RAL {r} {n}x{n}": {"reward": r, "map": n} for r in ("single", "intermediate") for n in (8, 4, 2)},
-    "RAL without baseline": {"baseline": "none"},
-    "RAL gamma .99": {"gamma": 0.99},
-    "RAL without layer norm": {"critic_norm": "none"},
-    "RAL WGAN-GP": {"critic_loss": "wgan-gp"},
 }
 
 
@@ -176,9 +173,7 @@ class ImageExperiment(Experiment):
         changes = dict(RUNS[method])
         if "map" in changes:  # the score map's side is the image's over 2^stages
             changes["critic_stages"] = int(log2(self.preset.size / changes.pop("map")))
-        if changes.get("partial"):  # which halves the codes of an update: as much time for twice as many updates
-            changes["updates"] = 2 * ral.updates
-        return replace(ral, **changes)
+        return changed(ral, changes)
 
     def _of(self, seed: int, *cfg: PriorConfig | SnailConfig | RalConfig) -> tuple:
         _ = self.codes, self.reference("reconstructed")  # their keys are known once they are there
@@ -226,10 +221,13 @@ class ImageExperiment(Experiment):
         with seeded(seed):
             critic = self.place(make_critic(cfg))
 
+        reference = copy.deepcopy(priors) if cfg.kl else None
+
         def train(checkpoint: Path) -> History:
             return train_ral(
                 priors, critic, self.decode, self.codes["train"], cfg,
-                evaluate=lambda: self._watch_images(priors, cfg, critic), at_once=self.at_once,
+                evaluate=lambda: self._watch_images(priors, cfg, critic, reference), at_once=self.at_once,
+                reference=reference,
                 name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
             )  # fmt: skip
 
@@ -252,7 +250,7 @@ class ImageExperiment(Experiment):
         with seeded(seed):
             return sample_levels(priors, n, self.shapes, **options)
 
-    def _watch_images(self, priors: Sequence[Prior], cfg: RalConfig, critic) -> dict[str, float]:
+    def _watch_images(self, priors: Sequence[Prior], cfg: RalConfig, critic, reference=None) -> dict[str, float]:
         """What a curve of RAL on images shows at one point."""
         n = self.preset.n_curve
         test = tuple(c[:n] for c in self.codes["test"])
@@ -264,7 +262,9 @@ class ImageExperiment(Experiment):
             fake, real = in_batches(critic, images), in_batches(critic, self.decode(*test))
         row["AUC"] = auc(image_score(real), image_score(fake))
         for level in learning_levels(self.levels, cfg):
-            A = assess(fake, real, self.shapes[level], cfg)
+            own = (codes[level], *codes[:level][-1:])
+            more = cfg.kl * anchor(priors[level], reference[level], *own) if cfg.kl else 0.0
+            A = assess(fake, real, self.shapes[level], cfg, more)
             g = part_gradients(priors[level], codes[level], A, *codes[:level][-1:])
             row[f"SNR {LEVELS[level - self.levels]}"] = gradient_snr(g)
         return row

@@ -77,6 +77,7 @@ class RalConfig:
     normalise: str = "max"  # scores over the largest |score| of this step; or "min-max", "none"
     baseline: str = "none"  # or "leave-one-out"
     upsample: str = "bilinear"  # score map to code map; or "nearest"
+    kl: float = 0.0  # nats taken from the reward for each nat of KL(G || G_MLE); not in the paper: notebook 08
     partial: bool = False  # partial generation (section 4.3)
     levels: str = "joint"  # with two levels: both priors learn, or only the "top" or the "bottom" one
 

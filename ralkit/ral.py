@@ -75,9 +75,20 @@ def policy_gradient_loss(log_prob: Tensor, A: Tensor) -> Tensor:
     return -(log_prob * A.detach()).sum(1).mean()
 
 
-def assess(fake_map: Tensor, real_map: Tensor, shape: tuple[int, int], cfg: RalConfig) -> Tensor:
-    """Score maps of roll-outs and of real images -> what each sampled code is weighted with, (B, T)."""
-    r = rewards(normalise(fake_map, real_map, cfg.normalise), shape, cfg.reward, cfg.upsample)
+def anchor(prior: Prior, reference: Prior, codes: Tensor, *above: Tensor) -> Tensor:
+    """log G_reference - log G of each code of codes (B, H, W): rewards (B, T) that add up to -KL(G||reference)."""
+    with torch.no_grad():
+        return (reference.log_prob(codes, *above) - prior.log_prob(codes, *above)).flatten(1)
+
+
+def assess(
+    fake_map: Tensor, real_map: Tensor, shape: tuple[int, int], cfg: RalConfig, more: Tensor | float = 0.0
+) -> Tensor:
+    """Score maps of roll-outs and of real images -> what each sampled code is weighted with, (B, T).
+
+    `more` (B, T) are rewards beside the critic's.
+    """
+    r = rewards(normalise(fake_map, real_map, cfg.normalise), shape, cfg.reward, cfg.upsample) + more
     return advantages(returns(r, cfg.gamma), cfg.baseline)
 
 
@@ -156,7 +167,7 @@ def warm_up(priors, decode, critic, optimiser, real_codes: Codes, cfg: RalConfig
 
 def ral_iteration(
     priors: Sequence[Prior], decode, critic, prior_optimiser, critic_optimiser, real_codes: Codes, cfg: RalConfig,
-    at_once: int | None = None,
+    at_once: int | None = None, reference: Sequence[Prior] | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Update the critic `critic_updates` times, then the priors once (section 4.4); returns what to log.
 
@@ -164,15 +175,17 @@ def ral_iteration(
     `real_codes` (N, H, W), ... are codes of real images, and the real images are their decodings, as in the paper.
     `prior_optimiser` holds the parameters of the levels that learn. The priors must be in eval mode: dropout
     would sample from one network and differentiate another. They are differentiated on `at_once` roll-outs (all).
+    `reference` are the priors that `cfg.kl` holds them near.
     """
     n = cfg.critic_updates * cfg.critic_batch
     first, last = choose_rows(real_codes[0].shape[1], cfg.partial)
     # The priors stand still until the end of the iteration: one call samples for all updates of it.
     codes = roll_out(priors, real_codes, n + cfg.rollouts, first, last)
     fake, real = decode(*codes), decode(*some(real_codes, n + cfg.critic_batch, last))
+    logs = {}
     for k in range(cfg.critic_updates):
         batch = slice(k * cfg.critic_batch, (k + 1) * cfg.critic_batch)
-        critic_loss = critic_update(critic, critic_optimiser, real[batch], fake[batch], cfg)
+        logs["critic_loss"] = critic_update(critic, critic_optimiser, real[batch], fake[batch], cfg)
 
     with torch.no_grad():  # processes that train together normalise by the scores of all
         fake_map, real_map = (ranks.everyones(critic(x[n:])) for x in (fake, real))
@@ -180,15 +193,20 @@ def ral_iteration(
     def losses() -> Iterator[Tensor]:
         for level in learning_levels(len(priors), cfg):
             H, W = codes[level].shape[1:]
-            A = ranks.mine(assess(fake_map, real_map, (H, W), cfg))
+            size = at_once or cfg.rollouts
+            parts = list(zip(*(c[n:].split(size) for c in codes[max(level - 1, 0) : level + 1][::-1]), strict=True))
+            more = 0.0
+            if cfg.kl:
+                more = cfg.kl * torch.cat([anchor(priors[level], reference[level], *part) for part in parts])
+                more = ranks.everyones(more)
+            A = ranks.mine(assess(fake_map, real_map, (H, W), cfg, more))
             sampled = slice(first * H // last * W, None)  # the log-probabilities of given codes are not ours to change
-            c_and_above = (c[n:].split(at_once or len(A)) for c in codes[max(level - 1, 0) : level + 1][::-1])
-            for a, *c in zip(A.split(at_once or len(A)), *c_and_above, strict=True):
-                log_prob = priors[level].log_prob(*c).flatten(1)
+            for a, part in zip(A.split(size), parts, strict=True):
+                log_prob = priors[level].log_prob(*part).flatten(1)
                 yield policy_gradient_loss(log_prob[:, sampled], a[:, sampled]) * (len(a) / len(A))
 
     descend(losses(), prior_optimiser)
-    return {"critic_loss": critic_loss, "reward": image_score(fake_map).mean()}
+    return logs | {"reward": image_score(fake_map).mean()}
 
 
 def part_gradients(prior: Prior, codes: Tensor, A: Tensor, *above: Tensor, parts: int = 8) -> Tensor:

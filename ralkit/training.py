@@ -228,11 +228,12 @@ def train_mle(
 
 def train_ral(
     priors: Sequence[Prior], critic: PatchCritic, decode: Decoder, codes: Codes, cfg: RalConfig, *,
-    at_once: int | None = None, **options,
+    at_once: int | None = None, reference: Sequence[Prior] | None = None, **options,
 ) -> History:  # fmt: skip
     """Warm the critic up, then fine-tune the priors by RAL against real codes (N, H, W), ...; steps count updates.
 
-    Priors and codes are one for each level, the top one first; `at_once` as in `train_mle`.
+    Priors and codes are one for each level, the top one first; `at_once` as in `train_mle`, `reference` as in
+    `ral_iteration`.
     """
     betas = (0.5, 0.999)  # section 4.4
     cfg = replace(cfg, rollouts=ranks.share(cfg.rollouts), critic_batch=ranks.share(cfg.critic_batch))
@@ -250,7 +251,7 @@ def train_ral(
     def step(t: int) -> dict[str, Tensor]:
         if cfg.anneal:
             anneal(prior_optimiser, cfg.lr_prior, t, cfg.updates)
-        return ral_iteration(priors, decode, critic, prior_optimiser, critic_optimiser, codes, cfg, at_once)
+        return ral_iteration(priors, decode, critic, prior_optimiser, critic_optimiser, codes, cfg, at_once, reference)
 
     parts = {
         "priors": nn.ModuleList(priors),
