@@ -286,7 +286,7 @@ class Experiment:
             row["gap"] = (image_score(real).mean() - image_score(fake).mean()).item()
             m = cfg.rollouts
             A = assess(fake[:m], real[:m], codes.shape[1:], cfg)
-            row["SNR"] = gradient_snr(part_gradients(prior, sampled[:m], A))
+            row["SNR"] = gradient_snr(part_gradients(prior, sampled[:m], A, at_once=self.at_once))
         return row
 
     def generator(self, method: str, seed: int) -> PixelCNN:

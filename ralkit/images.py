@@ -265,7 +265,7 @@ class ImageExperiment(Experiment):
         row["AUC"] = auc(image_score(real), image_score(fake))
         for level in learning_levels(self.levels, cfg):
             A = assess(fake, real, self.shapes[level], cfg)
-            g = part_gradients(priors[level], codes[level], A, *codes[:level][-1:])
+            g = part_gradients(priors[level], codes[level], A, *codes[:level][-1:], at_once=self.at_once)
             row[f"SNR {LEVELS[level - self.levels]}"] = gradient_snr(g)
         return row
 
