@@ -265,7 +265,7 @@ class ImageExperiment(Experiment):
             own = (codes[level], *codes[:level][-1:])
             more = cfg.kl * anchor(priors[level], reference[level], *own) if cfg.kl else 0.0
             A = assess(fake, real, self.shapes[level], cfg, more)
-            g = part_gradients(priors[level], codes[level], A, *codes[:level][-1:])
+            g = part_gradients(priors[level], codes[level], A, *codes[:level][-1:], at_once=self.at_once)
             row[f"SNR {LEVELS[level - self.levels]}"] = gradient_snr(g)
         return row
 

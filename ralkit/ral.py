@@ -209,13 +209,21 @@ def ral_iteration(
     return logs | {"reward": image_score(fake_map).mean()}
 
 
-def part_gradients(prior: Prior, codes: Tensor, A: Tensor, *above: Tensor, parts: int = 8) -> Tensor:
-    """The policy gradient of each of `parts` shares of the roll-outs, codes (B, H, W) and A (B, T): (parts, P)."""
+def part_gradients(
+    prior: Prior, codes: Tensor, A: Tensor, *above: Tensor, parts: int = 8, at_once: int | None = None
+) -> Tensor:
+    """The policy gradient of each of `parts` shares of the roll-outs, codes (B, H, W) and A (B, T): (parts, P).
+
+    Each share is differentiated `at_once` roll-outs at a time (default: whole).
+    """
     parameters = [p for p in prior.parameters() if p.requires_grad]
     rows = []
-    for a, *c in zip(*(x.chunk(parts) for x in (A, codes, *above)), strict=True):
-        loss = policy_gradient_loss(prior.log_prob(*c).flatten(1), a)
-        rows.append(torch.cat([-d.flatten() for d in torch.autograd.grad(loss, parameters)]))
+    for share in zip(*(x.chunk(parts) for x in (A, codes, *above)), strict=True):
+        n, row = len(share[0]), 0.0
+        for a, *c in zip(*(x.split(at_once or n) for x in share), strict=True):
+            loss = policy_gradient_loss(prior.log_prob(*c).flatten(1), a) * (len(a) / n)
+            row = row + torch.cat([-d.flatten() for d in torch.autograd.grad(loss, parameters)])
+        rows.append(row)
     return torch.stack(rows)
 
 

@@ -357,6 +357,14 @@ def test_snr_tells_signal_from_noise(tiny):
     assert 0.5 < gradient_snr(part_gradients(tiny, codes, noise)) < 1.7
 
 
+def test_a_share_in_parts_has_the_same_gradient(levels):
+    (_, bottom), (top_codes, codes), _ = levels
+    A = torch.randn(40, 64)
+    whole = part_gradients(bottom, codes, A, top_codes, parts=4)
+    in_parts = part_gradients(bottom, codes, A, top_codes, parts=4, at_once=3)
+    torch.testing.assert_close(in_parts, whole, atol=1e-5, rtol=1e-4)
+
+
 def test_cosine_of_expected_gradients(tiny):
     """Noise added to a gradient makes its mean's direction uncertain, but its expectation's no less alike."""
     codes = sample(tiny, 4000, (2, 2))
