@@ -55,8 +55,8 @@ RUNS: dict[str, dict[str, Any]] = {
     # A critic of the MLE model, trained for long and then left alone: its logit estimates log p_data / G_MLE, and with
     # the KL divergence to G_MLE the reward is log p_data / G (notebook 08).
     "RAL anchored": {
-        "reward": "single", "normalise": "none", "gamma": 1.0, "kl": 1.0, "penalty": 1.0, "critic_updates": 0,
-        "warmup": lambda c: 4 * c.warmup, "lr_prior": lambda c: 3 * c.lr_prior,
+        "reward": "single", "normalise": "none", "gamma": 1.0, "kl": 1.0, "penalty": 0.1, "critic_updates": 0,
+        "warmup": lambda c: 5 * c.warmup, "lr_prior": lambda c: 3 * c.lr_prior,
     },
     # The oracle in the critic's place: what the policy gradient could do if the critic knew everything.
     "RAL, true reward": {
