@@ -54,9 +54,8 @@ def run_notebook(source: Path, target: Path, parameters: dict) -> None:
 def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: bool) -> None:
     """Run the notebooks headless and write figures, tables and REPORT.md; finished artefacts are not made again."""
     get_preset(preset)  # before the slow imports, so that a slip is answered at once
-    from . import store
+    from . import report, store
     from .experiment import Experiment
-    from .report import write_report
 
     experiment = Experiment(preset, dataset, seed)
     chosen = notebooks(experiment.root, only)
@@ -77,7 +76,16 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
         took = {"device": experiment.device_name, "minutes": minutes}
         store.write_bytes(times, json.dumps(took, indent=1, sort_keys=True).encode())
         print(f"[{i}/{len(chosen)}] {source.stem}: {spent:.1f} minutes", flush=True)
-    print(f"Executed notebooks: {run}. Report: {write_report(experiment.figures, minutes)}")
+    print(f"Executed notebooks: {run}. Report: {report.write_report(experiment.figures, minutes)}")
+    readme = experiment.root / "README.md"
+    if experiment.figures == experiment.root / "figures" / "quick" and readme.exists():
+        text = report.update_readme(readme, report.readme_parts(experiment.figures, "figures/quick/"))
+        store.write_bytes(readme, text.encode())
+    here = {source.stem for source in chosen}
+    gone = [item for item in report.missing(experiment.figures) if item.notebook in here]
+    if gone:
+        items = ", ".join(f"{item.name} ({item.notebook})" for item in gone)
+        raise RalkitError(f"notebooks ran to their end and left out: {items}; that is a defect of theirs")
 
 
 def train(

@@ -96,11 +96,13 @@ def write_report(folder: Path, minutes: dict[str, float]) -> Path:
 
 def readme_parts(folder: Path, link: str) -> dict[str, str]:
     """The README's generated parts by name, from the run in `folder`, which is `link` from the README."""
-    took = json.loads((folder / "minutes.json").read_text())
+    took, items = json.loads((folder / "minutes.json").read_text()), saved(folder)
     total = sum(took["minutes"].values())
+    notes = [items[name]["note"] for name in ("table-1", "08-verdict", "08-7-win") if name in items]
     return {
+        "results": "\n".join(notes),
         "claims": markdown_table(claims(folder)),
-        "time": f"On {took['device']}, `make reproduce` took {total:.0f} minutes.",
+        "time": f"On {took['device']}, the {len(took['minutes'])} notebooks took {total:.0f} minutes.",
         "items": markdown_table(index(folder, link)),
     }
 

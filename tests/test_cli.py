@@ -82,7 +82,7 @@ def test_unknown_option_or_command(ralkit, arguments):
 
 def test_unknown_method(ralkit):
     said = sentence(ralkit("train", "--preset", "smoke", "--method", "GAN", "--generator", "1"))
-    assert said == "ralkit: unknown method 'GAN'; there are: MLE, MLE continued, RAL single, RAL intermediate"
+    assert said.startswith("ralkit: unknown method 'GAN'; there are: MLE, MLE continued, RAL single, RAL intermediate,")
 
 
 def test_no_images_at_once(ralkit):

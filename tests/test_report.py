@@ -1,0 +1,51 @@
+"""The report: claims are judged by their noise, nothing is lost silently, the README says what the last run said."""
+
+from pathlib import Path
+
+import pytest
+
+from ralkit import paper, report
+from ralkit.errors import RalkitError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "noise", "holds"),
+    [(-2.0, 1.0, "yes"), (2.0, 1.0, "no"), (-0.5, 1.0, "not decided"), (-5.0, float("inf"), "not decided")],
+)
+def test_a_claim_is_judged_by_its_noise(change, noise, holds):
+    assert report.claim("lower", "1", "2", change, noise)["holds here"].startswith(holds)
+
+
+def test_what_is_missing_is_named_with_its_notebook(tmp_path):
+    assert report.missing(tmp_path) == list(paper.ITEMS)
+    rows = report.index(tmp_path)
+    assert [row["the paper's"] for row in rows] == [item.name for item in paper.ITEMS]
+    assert all(row["ours"] == f"missing: run notebook {row['notebook'][:2]}" for row in rows)
+
+
+def test_every_item_has_a_notebook_and_a_function():
+    for item in paper.ITEMS:
+        assert (ROOT / f"notebooks/{item.notebook}.ipynb").exists()
+        module, *names = item.function.split(".")
+        found = __import__(f"ralkit.{module}", fromlist=[names[0]])
+        for name in names:
+            found = getattr(found, name)
+
+
+def test_the_readme_says_what_the_committed_run_says():
+    parts = report.readme_parts(ROOT / "figures/quick", "figures/quick/")
+    assert report.update_readme(ROOT / "README.md", parts) == (ROOT / "README.md").read_text()
+
+
+def test_no_item_of_the_paper_is_missing_from_the_committed_run():
+    assert report.missing(ROOT / "figures/quick") == []
+
+
+def test_a_readme_without_its_place(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("nothing")
+    with pytest.raises(RalkitError, match="no place <!-- time -->"):
+        report.update_readme(readme, {"time": "x"})
+    assert readme.read_text() == "nothing"
