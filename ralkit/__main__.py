@@ -28,9 +28,11 @@ def notebooks(root: Path, only: str | None) -> list[Path]:
 
 
 def run_notebook(source: Path, target: Path, parameters: dict) -> None:
-    """Execute one notebook by papermill; the file at `target` is the last run that came to its end."""
+    """Execute one notebook by papermill; `target`, and its .html, are of the last run that came to its end."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
+
+    from .html import write_html
 
     known = papermill.inspect_notebook(source)
     unknown = [name for name in parameters if name not in known]
@@ -49,6 +51,7 @@ def run_notebook(source: Path, target: Path, parameters: dict) -> None:
             f"(the notebook as far as it came: {failed})"
         ) from error
     os.replace(failed, target)
+    write_html(target, target.with_suffix(".html"))
 
 
 def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: bool) -> None:

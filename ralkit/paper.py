@@ -32,6 +32,13 @@ ITEMS = (
     Item("s-table-1", "S-Table 1", "CelebA with one code map", "05_images", _images + "measure"),
     Item("s-table-2", "S-Table 2", "LSUN with one code map", "05_images", _images + "measure"),
     Item("s-table-3", "S-Table 3", "CelebA-HQ with two code maps", "05_images", _images + "measure"),
+    Item("s-table-4", "S-Table 4", "architecture: CelebA 64, oracle and generator", "09_report", "presets.PRESETS"),
+    Item("s-table-5", "S-Table 5", "architecture: LSUN 64, codes 8x8", "09_report", "presets.PRESETS"),
+    Item("s-table-6", "S-Table 6", "architecture: LSUN 64, codes 16x16", "09_report", "presets.PRESETS"),
+    Item("s-table-7", "S-Table 7", "architecture: 128, one code map", "09_report", "presets.PRESETS"),
+    Item("s-table-8", "S-Table 8", "architecture: 128, two code maps", "09_report", "presets.PRESETS"),
+    Item("s-table-9", "S-Table 9", "architecture: CelebA 256", "09_report", "presets.PRESETS"),
+    Item("s-table-10", "S-Table 10", "architecture: CelebA-HQ 512", "09_report", "presets.PRESETS"),
     Item("s-table-11", "S-Table 11", "sampling time, full and partial", "06_partial", "sampling.sample_levels"),
     Item("s-table-12", "S-Table 12", "reconstructions against real images", "05_images", _images + "floors"),
 )
@@ -179,4 +186,15 @@ S_TABLE_10 = {
     "Top-Prior Network": _line(_PRIOR, "32×32", 128, 512, 512, 20, 0, 5, 0.1, 20, 20625),
     "Bottom-Prior Network": _line(_BOTTOM, "64×64", 128, 128, 128, 16, 0, 5, 0.1, 20, 42187),
     "VQ-VAE": _line(_VQVAE, "512×512", "32×32, 64×64", 0.25, 128, 128, 64, 3, 512, 64, 3, 4, 23437),
+}
+
+# The tables of architectures by number, each with our preset of it and which of that preset's experiments it is.
+ARCHITECTURES = {
+    4: (S_TABLE_4, "paper-celeba-64", "oracle experiment"),
+    5: (S_TABLE_5, "paper-lsun-64-8", "one code map"),
+    6: (S_TABLE_6, "paper-lsun-64-16", "one code map"),
+    7: (S_TABLE_7, "paper-128", "one code map"),
+    8: (S_TABLE_8, "paper-128", "two code maps"),
+    9: (S_TABLE_9, "paper-celeba-256", "two code maps"),
+    10: (S_TABLE_10, "paper-celebahq-512", "two code maps"),
 }

@@ -29,6 +29,7 @@ from .vqvae import VQVAE, VQVAE2, as_levels, perplexities, vqvae_loss
 History = dict[str, list[float]]
 Evaluation = Callable[[], dict[str, float]]
 Decoder = Callable[..., Tensor]  # codes of every level -> images
+WATCHERS: list[Callable[[str, History], None]] = []  # are told a stage's name and history at each of its points
 
 
 @contextmanager
@@ -116,6 +117,8 @@ def fit(
                 seconds = spent + time.monotonic() - began
                 for key, value in ({"step": t, "seconds": seconds} | row).items():
                     history.setdefault(key, []).append(value)
+                for watcher in WATCHERS:
+                    watcher(name, history)
                 shown = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
                 if leads:
                     print(f"{name}  {t:>6}/{steps}  {seconds:6.1f} s  {shown}", flush=True)

@@ -1,11 +1,18 @@
-"""Explorers for notebooks: controls above a picture, which is drawn again when one of them moves."""
+"""Explorers for notebooks: controls above a picture, drawn again when one moves; curves while a stage trains."""
 
 import inspect
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import ipywidgets
+import torch
+from IPython.display import display
 from matplotlib.figure import Figure
+from torch import Tensor
+
+from . import plots, training
+from .training import History
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:
@@ -13,6 +20,42 @@ def png(figure: Figure, dpi: int = 100) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
     return buffer.getvalue()
+
+
+class Mask(ipywidgets.GridBox, ipywidgets.ValueWidget):
+    """A control of H x W buttons, one for each place of a map; `value` is where they are up, a bool map (H, W)."""
+
+    def __init__(self, start: Tensor):
+        (H, W), side = start.shape, "24px"
+        layout = ipywidgets.Layout(width=side, height=side, margin="0")
+        buttons = [ipywidgets.ToggleButton(not up, layout=layout) for up in start.flatten().tolist()]
+        grid = ipywidgets.Layout(grid_template_columns=f"repeat({W}, {side})")
+        super().__init__(buttons, layout=grid, value=start)
+
+        def pressed(_) -> None:
+            self.value = torch.tensor([not b.value for b in buttons]).view(H, W)
+
+        for button in buttons:
+            button.observe(pressed, "value")
+
+
+@contextmanager
+def live(xlabel: str = "steps") -> Iterator[None]:
+    """Inside, each stage that is trained in this process draws its curves again at every one of its points."""
+    pictures: dict[str, ipywidgets.Image] = {}
+
+    def draw(name: str, history: History) -> None:
+        keys = [key for key in history if key not in ("step", "seconds")][:6]
+        if name not in pictures:
+            pictures[name] = ipywidgets.Image(format="png")
+            display(pictures[name])
+        pictures[name].value = png(plots.curves({name: [history]}, keys, xlabel), dpi=70)
+
+    training.WATCHERS.append(draw)
+    try:
+        yield
+    finally:
+        training.WATCHERS.remove(draw)
 
 
 def explore(draw: Callable[..., Figure], **controls) -> ipywidgets.VBox:
@@ -28,8 +71,9 @@ def explore(draw: Callable[..., Figure], **controls) -> ipywidgets.VBox:
     knobs = {}
     for name, control in controls.items():
         knobs[name] = knob = ipywidgets.interactive.widget_from_abbrev(control, start[name].default)
-        knob.description = knob.description or name
-        knob.style.description_width = "initial"
+        if hasattr(knob, "description"):
+            knob.description = knob.description or name
+            knob.style.description_width = "initial"
         if hasattr(knob, "continuous_update"):
             knob.continuous_update = False  # drawing takes longer than a slider's next step
     picture, trouble = ipywidgets.Image(format="png"), ipywidgets.HTML()

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ralkit.errors import RalkitError
-from ralkit.experiment import METHODS, Experiment, markdown_table
+from ralkit.experiment import METHODS, RUNS, Experiment, changed, markdown_table
 from ralkit.plots import new_figure
+from ralkit.presets import get_preset
 from ralkit.report import write_report
 
 
@@ -40,6 +41,15 @@ def test_two_runs_give_the_same_numbers(tiny, tmp_path):
         curves = {k: v for h in exp.histories.values() for k, v in h.items() if k != "seconds"}
         numbers.append((row, exp.floors, curves))
     assert numbers[0] == numbers[1]
+
+
+@pytest.mark.parametrize("name", ["quick", "gpu"])
+def test_every_run_is_a_recipe_of_its_own(name):
+    cfg = get_preset(name).ral
+    recipes = {run: changed(cfg, changes) for run, changes in RUNS.items()}
+    assert all(r.rollouts >= 2 and r.updates == cfg.updates for r in recipes.values())
+    different = [run for run, r in recipes.items() if r == cfg]
+    assert different == [f"RAL {cfg.reward}"]  # only the preset's own
 
 
 def test_what_is_there_is_loaded_and_what_changed_is_made_again(tiny, tmp_path, capsys):

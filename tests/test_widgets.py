@@ -1,8 +1,9 @@
 """Explorers: the first picture at once, another when a control moves, a callback's error where the reader sees it."""
 
 import pytest
+import torch
 
-from ralkit import plots, widgets
+from ralkit import plots, training, widgets
 
 
 def draw(height=2, colour="red"):
@@ -41,3 +42,34 @@ def test_an_error_in_a_callback_is_shown_and_the_next_picture_clears_it():
 def test_an_error_in_the_first_picture_is_the_cell_s():
     with pytest.raises(ValueError, match="nothing to draw"):
         widgets.explore(lambda height: draw(height), height=(0, 0))
+
+
+def test_a_mask_is_drawn_with_buttons():
+    def draw(keep):
+        return plots.labelled_rows({"keep": keep.float().expand(1, 3, 2, 3) * 2 - 1})
+
+    start = torch.tensor([[True, True, False], [True, False, False]])
+    box = widgets.explore(lambda keep=start: draw(keep), keep=widgets.Mask(start))
+    mask, _, picture = box.children
+    assert [b.value for b in mask.children] == [False, False, True, False, True, True]  # pressed: hidden
+    before = picture.value
+    mask.children[0].value = True
+    assert mask.value.tolist() == [[False, True, False], [True, False, False]]
+    assert picture.value == widgets.png(draw(mask.value)) != before
+
+
+def test_curves_are_drawn_while_a_stage_trains(monkeypatch):
+    shown = []
+    monkeypatch.setattr(widgets, "display", shown.append)
+    values = iter(range(10))
+    net = torch.nn.Linear(1, 1)
+    seen = []
+    with widgets.live():
+        training.fit(
+            "stage", {"net": net}, lambda t: {}, 4, seed=0, points=2,
+            evaluate=lambda: seen.append([p.value for p in shown]) or {"loss": float(next(values))},
+        )  # fmt: skip
+    (picture,) = shown
+    assert bytes(picture.value[:4]) == b"\x89PNG"
+    assert seen[0] == [] and seen[1] != seen[2] != [picture.value]
+    assert training.WATCHERS == []

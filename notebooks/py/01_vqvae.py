@@ -396,7 +396,8 @@ fig
 # from disk.
 
 # %%
-model = exp.vqvae
+with widgets.live():  # its curves, while it trains; nothing if it is read from disk
+    model = exp.vqvae
 history = exp.histories["vqvae"]
 fig = plots.curves({"VQ-VAE": [history]}, ["mse", "test_mse", "commitment", "perplexity", "test_perplexity"])
 exp.save_figure("01-07-training", fig, title="Training the VQ-VAE", data=history)

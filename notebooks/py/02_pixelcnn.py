@@ -273,7 +273,8 @@ print(inspect.getsource(PixelCNN.forward))
 # PixelCNN saves below that is what it knows about *relations* between codes.
 
 # %%
-oracle = exp.oracle  # trained now, or read from disk
+with widgets.live():
+    oracle = exp.oracle  # trained now, its curves drawn meanwhile, or read from disk
 counts = torch.stack([torch.bincount(column, minlength=K) for column in train.flatten(1).T]) + 1.0  # (T, K)
 log_p = (counts / counts.sum(1, keepdim=True)).log()
 independent = -log_p[torch.arange(T, device=log_p.device), test.flatten(1)]  # (M, T), nats

@@ -703,6 +703,28 @@ widgets.explore(
 )
 
 # %% [markdown]
+# Draw a mask yourself: a pressed button hides its place of the top map. Each completion is the best of a few tries,
+# drawn with the weights of section 3.1.
+
+
+# %%
+def explore_mask(keep=keeps["block"], image=0, tries=8):
+    """Six completions of one test image where the mask hides it."""
+    given = tuple(c[image : image + 1].expand(6, -1, -1) for c in real)
+    with seeded(seed):
+        codes = complete(priors["RAL intermediate"], given, keep, tries=tries)
+    picture = decode(*(c[:1] for c in given))
+    row = torch.cat([picture, hide(picture, keep), decode(*codes)])
+    return plots.image_grid(row, columns=8, title=f"image, what is given, 6 completions of {tries} tries each")
+
+
+explore_mask()
+
+# %%
+mask = widgets.Mask(keeps["block"])
+widgets.explore(explore_mask, keep=mask, image=(0, min(31, len(real[0]) - 1)), tries=[1, 8, 32])
+
+# %% [markdown]
 # ## Readings and deviations
 #
 # 1. "zeroing out their corresponding locations in latent maps": the image is encoded whole, its codes are hidden.

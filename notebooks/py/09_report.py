@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 09 · The report: the paper's tables and figures, and ours
 #
-# Nothing is trained here. This notebook reads what the others left in `figures/<preset>/`, puts it in the paper's
+# Nothing is trained here. This notebook builds the paper's architectures, and reads what the others left in `figures/<preset>/`, puts it in the paper's
 # order beside the paper's own numbers, and says what holds, what does not, and what cannot be decided.
 #
 # After this notebook you can
@@ -33,9 +33,37 @@ import numpy as np
 from IPython.display import Image, Markdown, display
 
 from ralkit import paper, report
+from ralkit.check import experiments, parameters
 from ralkit.experiment import Experiment, markdown_table
+from ralkit.presets import PRESETS
 
 exp = Experiment(preset, dataset, seed)
+
+# %% [markdown]
+# ## 0 · The architectures
+#
+# S-Tables 4 to 10 are not results but recipes. Each is a preset here, compared with the table field by field in
+# `tests/test_presets.py`; `python -m ralkit presets --check paper-128` runs a step of every stage of one. Below: how many
+# parameters the networks have that are built from them (without taking memory for any).
+
+
+# %%
+def architecture(number):
+    """Our networks of an S-Table, in millions of parameters, and the paper's lines filled up to the same columns."""
+    table, name, experiment = paper.ARCHITECTURES[number]
+    cfg = experiments(PRESETS[name])[experiment][1]
+    ours = [{"preset": name, "network": net, "million parameters": n / 1e6} for net, n in parameters(cfg).items()]
+    columns = dict.fromkeys(key for line in table.values() for key in line)
+    theirs = [{"network": net} | {key: line.get(key, "") for key in columns} for net, line in table.items()]
+    return ours, theirs
+
+
+for number, (_, name, _) in paper.ARCHITECTURES.items():
+    ours, theirs = architecture(number)
+    exp.save_table(f"s-table-{number}", ours, f"S-Table {number}: the preset {name}", paper=theirs)
+Markdown(markdown_table([row for number in paper.ARCHITECTURES for row in architecture(number)[0]]))
+
+# %%
 folder, items = exp.figures, report.saved(exp.figures)
 gone = ", ".join(f"{item.name} ({item.notebook})" for item in report.missing(folder))
 print(
