@@ -67,6 +67,7 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
     run = experiment.artefacts.parent
     if force and experiment.artefacts.exists():
         shutil.rmtree(experiment.artefacts)
+    from_nothing = not any(experiment.artefacts.glob("*.pt"))
     times = experiment.figures / "minutes.json"
     minutes = json.loads(times.read_text())["minutes"] if times.exists() else {}
     for i, source in enumerate(chosen, 1):
@@ -74,8 +75,8 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
         began = time.monotonic()
         run_notebook(source, run / source.name, {"preset": preset, "dataset": experiment.dataset, "seed": seed})
         spent = (time.monotonic() - began) / 60
-        # A run that only loads what is there says nothing of what making it takes.
-        minutes[source.stem] = spent if force else max(spent, minutes.get(source.stem, 0.0))
+        # A run that loads what is there says little of what making it takes.
+        minutes[source.stem] = spent if from_nothing else max(spent, minutes.get(source.stem, 0.0))
         took = {"device": experiment.device_name, "minutes": minutes}
         store.write_bytes(times, json.dumps(took, indent=1, sort_keys=True).encode())
         print(f"[{i}/{len(chosen)}] {source.stem}: {spent:.1f} minutes", flush=True)
