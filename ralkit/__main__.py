@@ -67,6 +67,7 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
     run = experiment.artefacts.parent
     if force and experiment.artefacts.exists():
         shutil.rmtree(experiment.artefacts)
+    started = time.time()
     from_nothing = not any(experiment.artefacts.glob("*.pt"))
     times = experiment.figures / "minutes.json"
     minutes = json.loads(times.read_text())["minutes"] if times.exists() else {}
@@ -80,6 +81,8 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
         took = {"device": experiment.device_name, "minutes": minutes}
         store.write_bytes(times, json.dumps(took, indent=1, sort_keys=True).encode())
         print(f"[{i}/{len(chosen)}] {source.stem}: {spent:.1f} minutes", flush=True)
+    if only is None:
+        report.forget(experiment.figures, started)
     print(f"Executed notebooks: {run}. Report: {report.write_report(experiment.figures, minutes)}")
     readme = experiment.root / "README.md"
     if experiment.figures == experiment.root / "figures" / "quick" and readme.exists():

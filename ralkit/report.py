@@ -20,6 +20,14 @@ def saved(folder: Path) -> Saved:
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
 
 
+def forget(folder: Path, before: float) -> None:
+    """Remove the figures and tables last written before a time: after a whole run the folder holds that run's only."""
+    for about in folder.glob("*.json"):
+        if about.stat().st_mtime < before and about.stem != "minutes":
+            for suffix in (".png", ".csv", ".md", ".json"):
+                about.with_suffix(suffix).unlink(missing_ok=True)
+
+
 def missing(folder: Path) -> list[paper.Item]:
     """The paper's tables and figures that no run has left in `folder`."""
     return [item for item in paper.ITEMS if not (folder / f"{item.file}.json").exists()]

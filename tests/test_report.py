@@ -1,5 +1,6 @@
 """The report: claims are judged by their noise, nothing is lost silently, the README says what the last run said."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ def test_what_is_missing_is_named_with_its_notebook(tmp_path):
     rows = report.index(tmp_path)
     assert [row["the paper's"] for row in rows] == [item.name for item in paper.ITEMS]
     assert all(row["ours"] == f"missing: run notebook {row['notebook'][:2]}" for row in rows)
+
+
+def test_a_whole_run_leaves_only_its_own(tmp_path):
+    for name in ("old.json", "old.png", "new.json", "new.md", "minutes.json"):
+        (tmp_path / name).write_text("{}")
+    for name in ("old.json", "minutes.json"):
+        os.utime(tmp_path / name, (1000, 1000))
+    report.forget(tmp_path, 2000)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["minutes.json", "new.json", "new.md"]
 
 
 def test_every_item_has_a_notebook_and_a_function():
