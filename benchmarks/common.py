@@ -23,6 +23,7 @@ def options(about: str, **more: tuple[type, object, str]) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     for name, (kind, default, text) in more.items():
         parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default: {default})")
+    torch.backends.cudnn.allow_tf32 = False  # as matrix products are by default: one rate for all
     return parser.parse_args()
 
 
@@ -64,14 +65,19 @@ def multiplications(prior: Prior, shape: tuple[int, int]) -> float:
 
 
 def floor(prior: Prior, n: int, shape: tuple[int, int], rate: float, memory: float) -> dict[str, float]:
-    """Seconds that sampling n maps of `shape` takes at least: by arithmetic, and by reading the weights each step."""
+    """Seconds that sampling n maps of `shape` takes at least: by arithmetic, and by reading the weights.
+
+    A step reads the weights of the horizontal stream and the head, a row those of the vertical one.
+    """
     codes = shape[0] * shape[1]
-    size = sum(p.numel() * p.element_size() for p in prior.parameters())
+    parts = {name: p.numel() * p.element_size() for name, p in prior.named_parameters() if "embedding" not in name}
+    rows = sum(size for name, size in parts.items() if "vertical" in name or "link" in name)
+    steps = sum(parts.values()) - rows
     attention = sum(2 * m.width for m in prior.layers if isinstance(m, Attention))
     kept = 4 * n * attention * codes / 2  # bytes of keys and values that an average step looks at
     return {
         "arithmetic floor, s": 2 * multiplications(prior, shape) * n * codes / rate,
-        "memory floor, s": (size + kept) * codes / memory,
+        "memory floor, s": ((steps + kept) * codes + rows * shape[0]) / memory,
     }
 
 

@@ -60,7 +60,7 @@ def split(
 
 def main() -> None:
     """Time the three kinds of RAL that the preset has, write the table."""
-    chosen = common.options(__doc__, preset=(str, "quick", "preset"))
+    chosen = common.options(__doc__, preset=(str, "quick", "smoke, quick or gpu"))
     preset, rows = get_preset(chosen.preset), []
     oracle = LevelsConfig(preset.vqvae, (preset.generator,), preset.ral)
     kinds = {"oracle experiment": (oracle, preset.size)}

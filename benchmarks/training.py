@@ -34,7 +34,7 @@ def stages(levels: LevelsConfig, size: int, device: str) -> dict[str, tuple]:
 
 def main() -> None:
     """Time every kind of step of the preset, write the table."""
-    chosen = common.options(__doc__, preset=(str, "quick", "preset"))
+    chosen = common.options(__doc__, preset=(str, "quick", "smoke, quick or gpu"))
     preset, rate, rows = get_preset(chosen.preset), common.matrix_rate(chosen.device), []
     oracle = LevelsConfig(preset.vqvae, (preset.oracle,))
     for name, levels, size in (

@@ -1,7 +1,7 @@
 """The cached PixelCNN beside what a user would pick instead: a decoder-only transformer with its key-value cache.
 
-Needs `pip install x-transformers`, which nothing else of the project does. Both have the same number of parameters
-and sample the same maps in the same process, in turns.
+Needs `pip install x-transformers`, which nothing else of the project does. Both have about the same number of
+parameters, and sample maps of the same size in the same process, in turns.
 """
 
 import statistics

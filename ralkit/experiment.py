@@ -349,7 +349,10 @@ class Experiment:
         return prior
 
     def ral(self, name: str, seed: int, cfg: RalConfig) -> tuple[PixelCNN, PatchCritic]:
-        """The MLE generator of `seed` after RAL as `cfg` says, and its critic; `name` names the run."""
+        """The MLE generator of `seed` after RAL as `cfg` says, and its critic; `name` names the run.
+
+        "RAL, true reward" is known by its name: the oracle is its reference, and its critic scores everything 0.
+        """
         prior, key = self.generator("MLE", seed), f"{name} {seed}"
         with seeded(seed):
             critic = self.place(make_critic(cfg))
@@ -451,7 +454,7 @@ class Experiment:
     # ---- Measuring ----
 
     def measure(self, name: str, seed: int, temperature: float = 1.0) -> dict[str, float]:
-        """Table 1's numbers of one generator, `n_eval` samples at `temperature`; its run must be in METHODS."""
+        """Table 1's numbers of one generator, `n_eval` samples at `temperature`; `name` as `generator` takes it."""
         G, _ = self.generator(name, seed), self.factor_net  # their keys are known once they are there
         n, test = self.preset.n_eval, self.oracle_codes["test"]
         of = (self.keys[f"{name} {seed}"], self.keys["factor net"], n, temperature)
@@ -498,8 +501,8 @@ class Experiment:
             return subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False).stdout.strip()
 
         # Figures are written by the run itself; what counts is whether the code is the commit's.
-        changed = git("status", "--porcelain", "--", "ralkit", "notebooks", "environment.yml")
-        commit = (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("-dirty" if changed else "")
+        edited = git("status", "--porcelain", "--", "ralkit", "notebooks", "environment.yml")
+        commit = (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("-dirty" if edited else "")
         return {
             "preset": self.preset.name,
             "configuration": asdict(self.preset),

@@ -322,7 +322,9 @@ class ImageExperiment(Experiment):
     def _of_run(self, method: str, seed: int) -> tuple:
         """What a number of one run is made of: the run's artefacts, the features to compare with, and their number."""
         _ = self.generator(method, seed), self.reference("real")
-        runs = [key for key in self.keys if key.startswith(f"{method} ") and key.endswith(f" {self.levels} {seed}")]
+        runs = [f"{method} {self.levels} {seed}"]
+        if method not in RUNS:
+            runs = [self._name_and_of(method, level, seed)[0] for level in range(self.levels)]
         of = *sorted(runs), f"features {self.metric} real", f"features {self.metric} reconstructed"
         return (*(self.keys[key] for key in of), self.preset.n_eval)
 

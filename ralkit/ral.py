@@ -76,7 +76,7 @@ def policy_gradient_loss(log_prob: Tensor, A: Tensor) -> Tensor:
 
 
 def anchor(prior: Prior, reference: Prior, codes: Tensor, *above: Tensor) -> Tensor:
-    """log G_reference - log G of each code of codes (B, H, W): rewards (B, T) that add up to -KL(G||reference)."""
+    """log G_reference - log G of each code of codes (B, H, W): rewards (B, T), of mean sum -KL(G||reference)."""
     with torch.no_grad():
         return (reference.log_prob(codes, *above) - prior.log_prob(codes, *above)).flatten(1)
 
@@ -175,7 +175,7 @@ def ral_iteration(
     `real_codes` (N, H, W), ... are codes of real images, and the real images are their decodings, as in the paper.
     `prior_optimiser` holds the parameters of the levels that learn. The priors must be in eval mode: dropout
     would sample from one network and differentiate another. They are differentiated on `at_once` roll-outs (all).
-    `reference` are the priors that `cfg.kl` holds them near.
+    `reference` are the priors that `cfg.kl` holds them near, each level by its own divergence alone.
     """
     n = cfg.critic_updates * cfg.critic_batch
     first, last = choose_rows(real_codes[0].shape[1], cfg.partial)

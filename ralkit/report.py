@@ -2,8 +2,12 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
 
 from . import paper, store
 from .errors import RalkitError
@@ -33,9 +37,16 @@ def missing(folder: Path) -> list[paper.Item]:
     return [item for item in paper.ITEMS if not (folder / f"{item.file}.json").exists()]
 
 
+def noise_over_seeds(changes: Sequence[float]) -> float:
+    """How far the mean of changes, one a seed, may be from 0 by chance: 95 %, Student's t; infinite for one seed."""
+    n = len(changes)
+    return student.ppf(0.975, n - 1) * np.std(changes, ddof=1) / n**0.5 if n > 1 else np.inf
+
+
 def claim(says: str, theirs: str, ours: str, change: float, noise: float) -> dict[str, str]:
     """A row for a table of claims, each of which wants a `change` below 0; within `noise` of 0 it is not decided."""
-    holds = "not decided: within the noise" if abs(change) <= noise else "yes" if change < 0 else "no"
+    undecided = "not decided: one run" if noise == np.inf else "not decided: within the noise"
+    holds = undecided if abs(change) <= noise else "yes" if change < 0 else "no"
     return {"the paper says": says, "the paper's": theirs, "ours": ours, "holds here": holds}
 
 
@@ -109,7 +120,7 @@ def readme_parts(folder: Path, link: str) -> dict[str, str]:
     notes = [items[name]["note"] for name in ("table-1", "08-verdict", "08-7-win") if name in items]
     return {
         "results": "\n".join(notes),
-        "claims": markdown_table(claims(folder)),
+        "claims": markdown_table(rows) if (rows := claims(folder)) else "No claim has been checked yet.",
         "time": f"On {took['device']}, the {len(took['minutes'])} notebooks took {total:.0f} minutes.",
         "items": markdown_table(index(folder, link)),
     }
