@@ -12,6 +12,7 @@ from torch import nn
 
 from ralkit.experiment import markdown_table
 from ralkit.prior import Attention, PixelCNN, PixelSNAIL, Prior
+from ralkit.training import device_name
 
 RESULTS = Path(__file__).parent / "results"
 K = 128
@@ -90,10 +91,8 @@ def models(device: str) -> dict[str, Prior]:
 
 def report(name: str, rows: list[dict], device: str, about: str) -> None:
     """Print rows as a table, and write them as benchmarks/results/<name>-<device>.csv with what they were timed on."""
-    machine = (
-        torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    )
-    on = f"{device}: {machine}; torch {torch.__version__}, Python {platform.python_version()}"
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    on = f"{device_name(torch.device(device))}, {platform.machine()}; {versions}"
     print(f"{about}\n{on}\n\n{markdown_table(rows)}")
     RESULTS.mkdir(exist_ok=True)
     with open(RESULTS / f"{name}-{device}.csv", "w", newline="") as file:

@@ -5,29 +5,27 @@ The presets' sizes with untrained networks: what takes time does not depend on t
 
 import torch
 
-from ralkit.presets import LevelsConfig, PriorConfig, RalConfig, SnailConfig, VQVAEConfig, get_preset
+from ralkit.check import experiments
+from ralkit.experiment import in_batches
+from ralkit.presets import LevelsConfig, get_preset
 from ralkit.prior import make_prior
 from ralkit.ral import assess, critic_update, descend, make_critic, policy_gradient_loss, roll_out, some
-from ralkit.vqvae import VQVAE, VQVAE2
+from ralkit.vqvae import make_vqvae
 
 from . import common
 
 
-def split(
-    vqvae: VQVAEConfig, priors: tuple[PriorConfig | SnailConfig, ...], cfg: RalConfig, size: int, device: str
-) -> dict[str, float]:
+def split(levels: LevelsConfig, size: int, device: str) -> dict[str, float]:
     """Seconds of each part of an iteration, the best of three."""
     torch.manual_seed(0)
-    bottom, K = size // 2**vqvae.stages, vqvae.K
-    shapes = [(bottom, bottom)] if len(priors) == 1 else [(bottom // 2, bottom // 2), (bottom, bottom)]
-    coder = (VQVAE if len(priors) == 1 else VQVAE2)(vqvae.stages, vqvae.hidden, vqvae.residual, K, vqvae.D)
-    coder = coder.to(device, memory_format=torch.channels_last).eval()
+    priors, cfg, K, shapes = levels.priors, levels.ral, levels.vqvae.K, levels.shapes(size)
+    coder = make_vqvae(levels.vqvae, len(priors)).to(device, memory_format=torch.channels_last).eval()
     models = [make_prior(c, K, K if level else None).to(device).eval() for level, c in enumerate(priors)]
     critic = make_critic(cfg).to(device, memory_format=torch.channels_last)
     optimisers = [torch.optim.Adam(torch.nn.ModuleList(m).parameters(), 0.0) for m in ([critic], models)]
     data = tuple(torch.randint(K, (2000, *shape), device=device) for shape in shapes)
     H, n, batch = shapes[0][0], cfg.critic_updates * cfg.critic_batch, cfg.critic_batch
-    decode = lambda codes: torch.cat([coder.decode(*c) for c in zip(*(x.split(500) for x in codes), strict=True)])  # noqa: E731
+    decode = lambda codes: in_batches(coder.decode, *codes)  # noqa: E731
 
     codes = roll_out(models, data, n + cfg.rollouts, 0, H)
     fake, real = decode(codes), decode(some(data, n + batch, H))
@@ -59,16 +57,11 @@ def split(
 
 
 def main() -> None:
-    """Time the three kinds of RAL that the preset has, write the table."""
-    chosen = common.options(__doc__, preset=(str, "quick", "smoke, quick or gpu"))
+    """Time every kind of RAL that the preset has, write the table."""
+    chosen = common.options(__doc__, preset=(str, "quick", "preset"))
     preset, rows = get_preset(chosen.preset), []
-    oracle = LevelsConfig(preset.vqvae, (preset.generator,), preset.ral)
-    kinds = {"oracle experiment": (oracle, preset.size)}
-    kinds |= {
-        f"images, {n} level(s)": (c, preset.images.size) for n, c in ((1, preset.images.one), (2, preset.images.two))
-    }
-    for name, (c, size) in kinds.items():
-        took = split(c.vqvae, c.priors, c.ral, size, chosen.device)
+    for name, (size, levels) in experiments(preset).items():
+        took = split(levels, size, chosen.device)
         whole = sum(took.values())
         shares = {f"{part}, s": t for part, t in took.items()}
         rows.append({"RAL on": name, **shares, "all, s": whole, "share of sampling": took["sampling"] / whole})

@@ -6,29 +6,30 @@ from torch.utils.flop_counter import FlopCounterMode
 from ralkit.presets import LevelsConfig, get_preset
 from ralkit.prior import make_prior
 from ralkit.ral import descend
-from ralkit.vqvae import VQVAE, VQVAE2, vqvae_loss
+from ralkit.vqvae import make_vqvae, vqvae_loss
 
 from . import common
 
 
 def stages(levels: LevelsConfig, size: int, device: str) -> dict[str, tuple]:
     """By name: how many images a step takes, and the step."""
-    v, K, steps = levels.vqvae, levels.vqvae.K, {}
-    two, side = len(levels.priors) == 2, size // 2**levels.vqvae.stages
-    model = (VQVAE2 if two else VQVAE)(v.stages, v.hidden, v.residual, K, v.D)
-    model = model.to(device, memory_format=torch.channels_last)
+    v, K, steps, shapes = levels.vqvae, levels.vqvae.K, {}, levels.shapes(size)
+    model = make_vqvae(v, len(shapes)).to(device, memory_format=torch.channels_last)
     optimiser, x = torch.optim.Adam(model.parameters()), torch.rand(v.batch, 3, size, size, device=device)
-    steps["VQ-VAE-2" if two else "VQ-VAE"] = v.batch, lambda: descend(vqvae_loss(model, x, v.beta)[0], optimiser)
+    steps["VQ-VAE-2" if len(shapes) == 2 else "VQ-VAE"] = (
+        v.batch,
+        lambda: descend(vqvae_loss(model, x, v.beta)[0], optimiser),
+    )
     for level, cfg in enumerate(levels.priors):
         prior = make_prior(cfg, K, K if level else None).to(device)
-        sides = (side // 2, side) if two else (side,)
-        codes = [torch.randint(K, (cfg.batch, s, s), device=device) for s in sides[max(level - 1, 0) : level + 1]]
+        own_and_above = shapes[max(level - 1, 0) : level + 1]
+        codes = [torch.randint(K, (cfg.batch, *shape), device=device) for shape in own_and_above]
         own = torch.optim.Adam(prior.parameters())
 
         def step(prior=prior, own=own, codes=codes) -> None:
             descend(-prior.log_prob(codes[-1], *codes[:-1]).sum((1, 2)).mean(), own)
 
-        steps[f"prior, {sides[level]}x{sides[level]} codes"] = cfg.batch, step
+        steps["prior, {}x{} codes".format(*shapes[level])] = cfg.batch, step
     return steps
 
 

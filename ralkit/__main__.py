@@ -123,13 +123,12 @@ def train(
 
 def presets(check: str | None) -> None:
     """List the presets and what they cost; or build one, run a step of every stage, and estimate its full run."""
-    if check is not None:
-        get_preset(check)
+    chosen = None if check is None else get_preset(check)  # before the slow imports
     from . import check as checking
     from .experiment import project_root
 
-    if check is not None:
-        return checking.check(get_preset(check))
+    if chosen:
+        return checking.check(chosen)
     for preset in PRESETS.values():
         print(f"{preset.name}: {preset.about}")
         times = project_root() / "figures" / preset.name / "minutes.json"

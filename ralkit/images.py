@@ -262,10 +262,10 @@ class ImageExperiment(Experiment):
             fake, real = in_batches(critic, images), in_batches(critic, self.decode(*test))
         row["AUC"] = auc(image_score(real), image_score(fake))
         for level in learning_levels(self.levels, cfg):
-            own = (codes[level], *codes[:level][-1:])
-            more = cfg.kl * anchor(priors[level], reference[level], *own) if cfg.kl else 0.0
+            c, *above = codes[level], *codes[:level][-1:]
+            more = cfg.kl * anchor(priors[level], reference[level], c, *above) if cfg.kl else 0.0
             A = assess(fake, real, self.shapes[level], cfg, more)
-            g = part_gradients(priors[level], codes[level], A, *codes[:level][-1:], at_once=self.at_once)
+            g = part_gradients(priors[level], c, A, *above, at_once=self.at_once)
             row[f"SNR {LEVELS[level - self.levels]}"] = gradient_snr(g)
         return row
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ralkit import paper
+from ralkit.check import experiments
 from ralkit.errors import RalkitError
 from ralkit.experiment import Experiment
 from ralkit.images import ImageExperiment
@@ -12,21 +13,16 @@ from ralkit.presets import PRESETS, PriorConfig, RalConfig, SnailConfig, VQVAECo
 from ralkit.prior import Attention, GatedLayer, OutputLayer, SnailBlock, make_prior
 from ralkit.vqvae import Residual, make_vqvae
 
-S4, IMAGES = PRESETS["paper-celeba-64"], {name: p.images for name, p in PRESETS.items() if p.images}
-TABLES = [  # table, size, VQ-VAE, priors
-    (paper.S_TABLE_4, 64, S4.vqvae, (S4.oracle, S4.generator)),
-    *(
-        (table, IMAGES[name].size, getattr(IMAGES[name], levels).vqvae, getattr(IMAGES[name], levels).priors)
-        for table, name, levels in [
-            (paper.S_TABLE_5, "paper-lsun-64-8", "one"),
-            (paper.S_TABLE_6, "paper-lsun-64-16", "one"),
-            (paper.S_TABLE_7, "paper-128", "one"),
-            (paper.S_TABLE_8, "paper-128", "two"),
-            (paper.S_TABLE_9, "paper-celeba-256", "two"),
-            (paper.S_TABLE_10, "paper-celebahq-512", "two"),
-        ]
-    ),
-]
+
+def described(number):
+    """An S-Table, and the size, the VQ-VAE and the priors of our preset of it."""
+    table, name, experiment = paper.ARCHITECTURES[number]
+    size, levels = experiments(PRESETS[name])[experiment]
+    oracle = (PRESETS[name].oracle,) if experiment == "oracle experiment" else ()
+    return table, size, levels.vqvae, (*oracle, *levels.priors)
+
+
+TABLES = [described(number) for number in paper.ARCHITECTURES]
 
 
 def prior_line(cfg: PriorConfig | SnailConfig, side: int, K: int, conditional: bool) -> dict:
