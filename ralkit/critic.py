@@ -56,11 +56,12 @@ def wgan_gp(critic: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0)
 
 
 def logistic_r1(critic: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
-    """-log s(S(real)) - log s(-S(fake)) of each patch, plus weight / 2 * |dD/dx|^2 on the real images.
+    """-log s(S(real)) - log s(-S(fake)) of each patch, plus weight / 2 * |dD/dx|^2 on real images (R1).
 
-    With this loss a score estimates the log odds of real against fake for its patch, log p_d / p_G.
+    With this loss a score estimates the log odds of real against fake for its patch, log p_d / p_G. The penalty's mean
+    is estimated on every fourth real image: its second derivatives are most of an update's cost.
     """
-    penalty = squared_gradient(critic, real).mean()
+    penalty = squared_gradient(critic, real[::4]).mean()
     return F.softplus(critic(fake)).mean() + F.softplus(-critic(real)).mean() + weight / 2 * penalty
 
 

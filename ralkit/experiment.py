@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -68,6 +68,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "RAL without layer norm": {"critic_norm": "none"},
     "RAL WGAN-GP": {"critic_loss": "wgan-gp"},
     "RAL, three times the learning rate": {"lr_prior": lambda c: 3 * c.lr_prior},
+    # The paper's setting, section 4.4, for as many updates and with as large a critic, on which it is silent.
+    "RAL literal": {
+        key: value
+        for key, value in asdict(RalConfig()).items()
+        if key not in ("critic_channels", "critic_stages", "updates")
+    },
 }  # fmt: skip
 
 
@@ -179,6 +185,14 @@ class Experiment:
 
     def _tensor(self, name: str, of: tuple, make: Callable[[], Tensor]) -> Tensor:
         return self.artefact(name, of, lambda _: {"x": make().cpu()})["x"].to(self.device)
+
+    def _rows(self, name: str, of: tuple, parts: Iterable[Tensor], width: int) -> Tensor:
+        """Codes (N, width), read from the disk as they are used; made of `parts` (n, width) where there are none."""
+        path = self._path(name, of).with_suffix(".int16")
+        with ranks.leader_first():
+            if ranks.rank() == 0 and not path.exists():
+                store.write_rows(path, parts)
+        return store.read_rows(path, width)
 
     # ---- The world: images, VQ-VAE, oracle ----
 
@@ -461,10 +475,15 @@ class Experiment:
 
         def make(_: Path) -> dict[str, Any]:
             codes = self.draw(G, n, 7, temperature=temperature)
-            row = oracle_metrics(G, self.oracle, codes, test[:n], temperature)
+            row = oracle_metrics(G, self.oracle, codes, test[:n], temperature, self._truth)
             return row | self.frechet(in_batches(self.vqvae.decode, codes))
 
         return self.artefact(f"measured {name} {seed} {temperature:g}", of, make)
+
+    @cached_property
+    def _truth(self) -> Tensor:
+        """log oracle(c) of the oracle's test codes that numbers are measured with."""
+        return map_log_prob(self.oracle, self.oracle_codes["test"][: self.preset.n_eval])
 
     def frechet(self, images: Tensor) -> dict[str, float]:
         """FD-faces of images (N, 3, S, S) to the oracle's decoded samples and to the real test images."""

@@ -4,7 +4,7 @@ It asks for artefacts as `Experiment` does. Runs have names: RUNS says what each
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import log2
@@ -88,8 +88,11 @@ class ImageExperiment(Experiment):
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of every level, (N, H, W) each, of uint8 images (N, 3, S, S)."""
-        parts = [as_levels(self.vqvae.encode(to_float(x.to(self.device)))) for x in images.split(500)]
-        return tuple(torch.cat(level) for level in zip(*parts, strict=True))
+        return tuple(torch.cat(level) for level in zip(*self._encoded(images), strict=True))
+
+    def _encoded(self, images: Tensor, batch: int = 500) -> Iterator[Codes]:
+        for x in images.split(batch):
+            yield as_levels(self.vqvae.encode(to_float(x.to(self.device))))
 
     def decode(self, *codes: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [-1, 1] of the codes of every level."""
@@ -97,13 +100,14 @@ class ImageExperiment(Experiment):
 
     @cached_property
     def codes(self) -> dict[str, Codes]:
-        """Codes of the real images, "train" and "test": of every level, (N, H, W) each."""
-        _, codes = self.vqvae, {}
+        """Codes of the real images, of every level, (N, H, W) each: "train" (int16; on a CPU, on disk) and "test"."""
+        _, codes, sizes = self.vqvae, {}, [H * W for H, W in self.shapes]
         for split, images in {"train": self.images.train, "test": self.images.test}.items():
-            make = lambda _, x=images: {"levels": [c.cpu() for c in self.encode(x)]}  # noqa: E731
-            content = self.artefact(f"codes {split}", (self.keys["vqvae"],), make)
-            codes[split] = tuple(c.to(self.device) for c in content["levels"])
-        return codes
+            parts = (torch.cat([c.flatten(1) for c in levels], 1) for levels in self._encoded(images))
+            rows = self._rows(f"codes {split}", (self.keys["vqvae"],), parts, sum(sizes))
+            levels = zip(rows.split(sizes, 1), self.shapes, strict=True)
+            codes[split] = tuple(c.unflatten(1, shape).to(self.device) for c, shape in levels)
+        return codes | {"test": tuple(c.long() for c in codes["test"])}
 
     # ---- Features ----
 

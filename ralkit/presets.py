@@ -150,7 +150,7 @@ SMOKE_RAL = RalConfig(
 )  # fmt: skip
 
 QUICK_IMAGE_RAL = RalConfig(
-    rollouts=512, critic_batch=64, warmup=300, updates=40, lr_prior=1e-4, anneal=True, lr_critic=5e-4, gamma=1.0,
+    rollouts=512, critic_batch=64, warmup=200, updates=40, lr_prior=1e-4, anneal=True, lr_critic=5e-4, gamma=1.0,
     critic_loss="logistic-r1", critic_norm="layer", critic_channels=16, critic_stages=4, baseline="leave-one-out",
 )  # fmt: skip
 

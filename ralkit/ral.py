@@ -140,9 +140,9 @@ def choose_rows(H: int, partial: bool) -> tuple[int, int]:
 
 
 def some(real_codes: Codes, n: int, last: int) -> Codes:
-    """n code maps of each level, the same ones, drawn with replacement, cut after the top level's row `last`."""
+    """n code maps (n, h, W) of each level, int64, drawn with replacement and cut after the top level's row `last`."""
     rows = torch.randint(len(real_codes[0]), (n,), device=real_codes[0].device)
-    return tuple(c[rows, : last * c.shape[1] // real_codes[0].shape[1]] for c in real_codes)
+    return tuple(c[rows, : last * c.shape[1] // real_codes[0].shape[1]].long() for c in real_codes)
 
 
 def roll_out(priors: Sequence[Prior], real_codes: Codes, n: int, first: int, last: int) -> Codes:

@@ -80,7 +80,7 @@ def fit(
     `parts` are all objects that change, by name; `step` returns scalars to log. With a `checkpoint` path the run
     saves itself there every `save_seconds` and continues from what lies there. Returns the history: "step" and
     "seconds" lists beside one list for each logged mean and evaluated number. Raises RalkitError if a loss is
-    not finite, and for a checkpoint of another number of processes.
+    not finite.
     """
     evaluated = {round(i * steps / points) for i in range(points + 1)}
     history: History = {}
@@ -93,12 +93,10 @@ def fit(
             for key, part in parts.items():
                 part.load_state_dict(saved["parts"][key])
             start, spent, history = saved["step"], saved["seconds"], saved["history"]
-            if len(saved["random"]) != ranks.world():
-                raise RalkitError(
-                    f"{checkpoint} is a run of {len(saved['random'])} processes, and now there are {ranks.world()}; "
-                    "use as many again, or delete it"
-                )
-            _set_random_state(saved["random"][ranks.rank()])
+            if len(saved["random"]) == ranks.world():
+                _set_random_state(saved["random"][ranks.rank()])
+            else:  # processes joined or left: random numbers that none of them has drawn before
+                torch.manual_seed(ranks.own_seed(seed) + 7919 * start)
             if leads:
                 print(f"{name}: continues at step {start} of {steps}")
         began = saved_at = time.monotonic()
@@ -140,7 +138,7 @@ def draw(n: int, *arrays: Tensor, device: torch.device) -> tuple[Tensor, ...]:
     """The same n rows of each array, drawn with replacement, on `device`; uint8 images become floats in [-1, 1]."""
     rows = torch.randint(len(arrays[0]), (n,), device=arrays[0].device)
     batches = (x[rows].to(device) for x in arrays)
-    return tuple(to_float(x) if x.dtype == torch.uint8 else x for x in batches)
+    return tuple(to_float(x) if x.dtype == torch.uint8 else x.long() for x in batches)
 
 
 def device_of(model: nn.Module) -> torch.device:

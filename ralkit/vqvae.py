@@ -49,8 +49,8 @@ class Codebook(nn.Module):
         return z + (e - z).detach(), codes, commitment
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Codebook vectors (B, D, H, W) of codes (B, H, W)."""
-        return self.vectors[codes].movedim(-1, 1)
+        """Codebook vectors (B, D, H, W) of codes (B, H, W), whole numbers of any type."""
+        return self.vectors[codes.long()].movedim(-1, 1)
 
     @torch.no_grad()
     def _place(self, z: Tensor) -> None:

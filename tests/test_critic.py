@@ -52,6 +52,16 @@ def test_interpolates_between_real_and_fake(monkeypatch):
     assert epsilon.max() > 0.8
 
 
+def test_r1_is_that_of_every_fourth_real_image(monkeypatch):
+    seen = []
+    monkeypatch.setattr("ralkit.critic.squared_gradient", lambda c, x: seen.append(x) or torch.ones(len(x)))
+    real = torch.randn(8, 3, 4, 4)
+    critic = LinearCritic((3, 4, 4))
+    loss = logistic_r1(critic, real, real, 10.0)
+    assert torch.equal(seen[0], real[[0, 4]])
+    torch.testing.assert_close(loss, F.softplus(critic(real)).mean() + F.softplus(-critic(real)).mean() + 5)
+
+
 @pytest.mark.parametrize(("stages", "size", "side"), [(3, 32, 4), (5, 128, 4), (2, 24, 6)])
 def test_score_map_size(stages, size, side):
     assert PatchCritic(stages, 4)(torch.zeros(2, 3, size, size)).shape == (2, side, side)

@@ -27,6 +27,10 @@ def test_codes_and_images(exp):
     assert [tuple(c.shape[1:]) for c in codes] == exp.shapes == ([(8, 8)] if exp.levels == 1 else [(8, 8), (16, 16)])
     assert isinstance(exp.vqvae, VQVAE2) == (exp.levels == 2)
     assert exp.decode(*codes).shape == images.shape
+    train = exp.codes["train"]
+    assert all(c.dtype == torch.int16 for c in train)
+    for c, encoded in zip(train, exp.encode(exp.images.train), strict=True):
+        assert torch.equal(c.long(), encoded)
 
 
 @pytest.mark.parametrize("method", ["MLE", "MLE continued", "RAL intermediate", "RAL partial"])

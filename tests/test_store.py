@@ -31,6 +31,39 @@ def test_a_damaged_file_is_named_and_not_loaded(tmp_path, damage):
         store.read(path)
 
 
+def test_rows_are_read_from_the_disk(tmp_path):
+    path, parts = tmp_path / "codes.int16", [torch.randint(512, (n, 5)) for n in (3, 4)]
+    store.write_rows(path, iter(parts))
+    rows = store.read_rows(path, 5)
+    assert rows.dtype == torch.int16
+    assert torch.equal(rows.long(), torch.cat(parts))
+    assert path.stat().st_size == 7 * 5 * 2 + store.DIGEST
+    rows[0] = 0  # of this process alone
+    assert torch.equal(store.read_rows(path, 5).long(), torch.cat(parts))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "a changed byte", "empty", "another width"])
+def test_damaged_rows_are_named_and_not_loaded(tmp_path, damage):
+    path = tmp_path / "codes.int16"
+    store.write_rows(path, [torch.arange(200).view(40, 5)])
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    changed = {"truncated": data[:-10], "a changed byte": data, "empty": b"", "another width": path.read_bytes()}
+    path.write_bytes(bytes(changed[damage]))
+    with pytest.raises(RalkitError, match=r"codes\.int16 is damaged .* delete it"):
+        store.read_rows(path, 7 if damage == "another width" else 5)
+
+
+def test_rows_that_stop_coming_leave_no_file(tmp_path):
+    def parts():
+        yield torch.zeros(2, 3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.write_rows(tmp_path / "codes.int16", parts())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     path = tmp_path / "a.pt"
     store.write(path, {"x": 1})

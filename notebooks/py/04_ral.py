@@ -40,8 +40,7 @@ from IPython.display import Markdown
 
 from ralkit import plots, ral, widgets
 from ralkit.critic import LOSSES, image_score
-from ralkit.experiment import Experiment, in_batches
-from ralkit.presets import RalConfig
+from ralkit.experiment import RUNS, Experiment, changed, in_batches
 from ralkit.prior import PixelCNN
 from ralkit.sampling import cached_logits, sample
 
@@ -220,9 +219,10 @@ print(f"norm per pixel {per_pixel.mean():.4f}: penalty {((per_pixel - 1) ** 2).m
 
 # %% [markdown]
 # The other loss that `ralkit` offers, `logistic-r1`, is a classifier's: patch by patch
-# $-\log\sigma(S(x)) - \log\sigma(-S(\tilde x))$, with $\frac{\lambda}{2}\|\nabla_x D(x)\|^2$ on real images (R1). Its
-# score estimates a quantity with a meaning, the log odds $\log p_d / p_G$ of the patch. A generator that maximises
-# the expected $\log p_d(x) / p_G(x)$ minimises $KL(G \| p_d)$, which is what the oracle experiment measures.
+# $-\log\sigma(S(x)) - \log\sigma(-S(\tilde x))$, with $\frac{\lambda}{2}\|\nabla_x D(x)\|^2$ on real images (R1;
+# on every fourth of them, because second derivatives would else be most of an update's cost). Its score estimates a
+# quantity with a meaning, the log odds $\log p_d / p_G$ of the patch. A generator that maximises the expected
+# $\log p_d(x) / p_G(x)$ minimises $KL(G \| p_d)$, which is what the oracle experiment measures.
 #
 # ### 2.3 Can the critic see anything?
 #
@@ -805,7 +805,7 @@ fig
 # `RalConfig()` holds what section 4.4 says. The presets change some of it; nothing here is typed by hand:
 
 # %%
-literal = RalConfig(critic_stages=ours.critic_stages, critic_channels=ours.critic_channels, updates=ours.updates)
+literal = changed(ours, RUNS["RAL literal"])
 rows = [
     {"setting": key, "paper, literally": value, f"preset {exp.preset.name}": asdict(ours)[key]}
     for key, value in asdict(literal).items()
@@ -815,7 +815,7 @@ note = "The paper gives neither the number of updates nor the critic's width: bo
 Markdown(exp.save_table("04-17-settings", rows, title="Where the preset departs from section 4.4", note=note))
 
 # %%
-literal_prior, _ = exp.ral("RAL literal", first, literal)
+literal_prior = exp.generator("RAL literal", first)
 shown = {name: [exp.histories[f"{name} {first}"]] for name in ("RAL intermediate", "RAL literal")}
 fig = plots.curves(shown, ("NLL_oracle", "KL(G||oracle)", "AUC"))
 data = {name: {key: h[key] for key in ("step", *keys)} for name, (h,) in shown.items()}

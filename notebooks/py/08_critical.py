@@ -47,7 +47,10 @@ print(exp.about("08_critical"))
 
 # %%
 RAL = ("RAL single", "RAL intermediate", "RAL anchored", "RAL, true reward")
-ABLATIONS = ("RAL, a quarter of the roll-outs", "RAL, three times the learning rate")
+ABLATIONS = (
+    "RAL without baseline", "RAL gamma .99", "RAL, a quarter of the roll-outs", "RAL, three times the learning rate",
+    "RAL without layer norm", "RAL WGAN-GP", "RAL literal",
+)  # fmt: skip
 exp.train(("MLE", "MLE continued", *RAL, *ABLATIONS), exp.seeds)  # side by side on a CPU's cores, or loaded
 
 # %% [markdown]
@@ -394,8 +397,9 @@ Markdown(exp.save_table("08-10-free-knob", rows, "RAL against the free knob, 95 
 #
 # ## 6 · What makes it work
 #
-# Each run changes one setting of the preset's own RAL; all seeds. SNR is the signal to noise of the policy gradient, mean
-# over the run; 1 is noise alone.
+# Each run changes one setting of the preset's own RAL, *RAL literal* all that section 4.4 of the paper gives (notebook 04,
+# section 10, lists them); all seeds. AUC is what the run's critic can tell, SNR the signal to noise of the policy gradient,
+# each a mean over the run; at an AUC of .5 the critic sees nothing, at an SNR of 1 the gradient is noise alone.
 
 # %%
 rows = []
@@ -412,9 +416,8 @@ text = exp.save_table("08-8-ablations", rows, f"Ablations of {default} in the or
 Markdown(f"{text}\n\n{note}")
 
 # %% [markdown]
-# Baseline and gamma: what they do to the gradient is in notebook 04, sections 4, 5 and 7; what to the result on images, in
-# notebook 06, section 5. Critic losses and normalisation: notebook 04, sections 2 and 10 (with the paper's literal
-# setting), and 06.
+# Why each does what it does to the gradient is in notebook 04: baseline and gamma in sections 4, 5 and 7, critic losses and
+# normalisation in section 2, the paper's literal setting in section 10. What they do on images: notebook 06, section 5.
 #
 # ## 7 · On images
 #

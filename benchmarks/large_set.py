@@ -1,0 +1,92 @@
+"""Memory that a set as large as LSUN's bedrooms takes: decoding it into the cache, its codes, training on both.
+
+The set is an lmdb of `count` entries, all the same 16x16 picture: what grows with a set is its index and its codes. The
+pictures themselves and the codes lie on the disk and are mapped: pages of a file that the system takes back when it
+needs them are not counted.
+"""
+
+import io
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import lmdb
+from PIL import Image
+
+from ralkit.images import ImageExperiment
+from ralkit.presets import ImageConfig, LevelsConfig, get_preset
+
+from . import common
+
+SIZE = 16
+
+
+def write_lmdb(folder: Path, count: int) -> None:
+    """An lmdb like LSUN's: keys of 40 characters, values the bytes of a picture."""
+    picture = io.BytesIO()
+    Image.effect_noise((SIZE, SIZE), 64).convert("RGB").save(picture, "bmp")
+    with lmdb.open(str(folder), map_size=2**36) as env, env.begin(write=True) as transaction:
+        for i in range(count):
+            transaction.put(f"{i:040x}".encode(), picture.getvalue(), append=True)
+
+
+def own_memory() -> float:
+    """Megabytes of memory that are this process's alone (Linux: RssAnon)."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["RssAnon"].split()[0]) / 1024
+
+
+@contextmanager
+def watched(rows: list[dict], stage: str) -> Iterator[None]:
+    """Adds a row: how long what is inside took, and the most memory it held."""
+    most, over = [own_memory()], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            most.append(own_memory())
+
+    thread, began = threading.Thread(target=watch), time.perf_counter()
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    rows.append({"stage": stage, "seconds": time.perf_counter() - began, "memory at most, MiB": max(most)})
+
+
+def main() -> None:
+    """Go through the stages, write the table."""
+    chosen = common.options(__doc__, count=(int, 3_033_042, "images; LSUN's bedrooms by default"))
+    smoke = get_preset("smoke")
+    two: LevelsConfig = replace(smoke.images.two, ral=replace(smoke.images.two.ral, critic_stages=2))
+    held_out = min(20_000, chosen.count // 20)
+    images: ImageConfig = replace(smoke.images, size=SIZE, n_train=chosen.count, n_test=held_out, two=two)
+    rows: list[dict] = []
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "lmdb"
+        write_lmdb(source, chosen.count)
+        exp = ImageExperiment(replace(smoke, images=images), str(source), root=Path(folder), levels=2)
+        with watched(rows, "decoding into the cache"):
+            n = len(exp.images.train)
+        with watched(rows, "VQ-VAE-2"):
+            _ = exp.vqvae
+        with watched(rows, "codes of all images"):
+            (top, bottom) = exp.codes["train"]
+        with watched(rows, "both priors, RAL"):
+            exp.generator("RAL intermediate", 1)
+        on_disk = sum(file.stat().st_size for file in exp.artefacts.glob("*.int16")) / 2**20
+    per_image = top[0].numel() + bottom[0].numel()
+    about = (
+        f"{n:,} training images of {SIZE}x{SIZE}, {per_image} codes each ({on_disk:.0f} MiB on the disk). "
+        "Memory: that of the process itself, without the mapped files' pages."
+    )
+    common.report("large_set", rows, chosen.device, about)
+
+
+if __name__ == "__main__":
+    main()
