@@ -6,6 +6,7 @@ needs them are not counted.
 """
 
 import io
+import multiprocessing
 import tempfile
 import threading
 import time
@@ -69,7 +70,9 @@ def main() -> None:
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "lmdb"
-        write_lmdb(source, chosen.count)
+        writer = multiprocessing.get_context("spawn").Process(target=write_lmdb, args=(source, chosen.count))
+        writer.start()  # a process of its own: what it holds is not counted
+        writer.join()
         exp = ImageExperiment(replace(smoke, images=images), str(source), root=Path(folder), levels=2)
         with watched(rows, "decoding into the cache"):
             n = len(exp.images.train)

@@ -97,7 +97,7 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
 
 def train(
     preset: str, dataset: str, seed: int, method: str, generator: int, levels: int | None, features: str,
-    at_once: int | None,
+    at_once: int | None, recompute: bool, bf16: bool,
 ) -> None:  # fmt: skip
     """Train one generator of the oracle experiment, or with `levels` the priors of images; continue or load it.
 
@@ -117,7 +117,7 @@ def train(
             if oracle
             else ImageExperiment(preset, dataset, seed, levels=levels, features=features)
         )
-        run.at_once = at_once
+        run.at_once, run.recompute, run.bf16 = at_once, recompute, bf16
         run.generator(method, generator)
 
 
@@ -160,6 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--levels", type=int, help="1 or 2: images with so many levels of codes (default: the oracle's)")
     one.add_argument("--features", default="faces", help=FEATURES)
     one.add_argument("--at-once", type=int, help="images that a prior's step holds in memory at once (default: all)")
+    one.add_argument("--recompute", action="store_true", help="priors keep fewer activations and compute them again")
+    one.add_argument("--bf16", action="store_true", help="training steps in bfloat16 where that is safe (autocast)")
     for command in (run, one):
         command.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
         command.add_argument("--dataset", default="faces", help="faces, or a folder, zip or lmdb (default: faces)")

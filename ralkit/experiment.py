@@ -30,8 +30,8 @@ from .data import ImageSet, load, to_float
 from .errors import RalkitError
 from .faces import FactorNet, faces
 from .metrics import auc, frechet_distance, map_log_prob, oracle_metrics
-from .presets import PRESETS, Preset, PriorConfig, RalConfig, get_preset
-from .prior import PixelCNN
+from .presets import PRESETS, Preset, PriorConfig, RalConfig, SnailConfig, get_preset
+from .prior import PixelCNN, Prior, make_prior
 from .ral import anchor, assess, gradient_snr, make_critic, part_gradients
 from .sampling import sample
 from .training import (
@@ -103,7 +103,10 @@ class Experiment:
     it. Raises RalkitError for an unknown preset, a data set that cannot be read, or a GPU preset without a GPU.
     """
 
+    # How training is fitted to a device; no result changes by it but by rounding.
     at_once: int | None = None  # images that a prior's step differentiates together; None: its batch
+    recompute: bool = False  # priors compute activations again in the backward pass, to keep fewer
+    bf16: bool = False  # training steps under autocast to bfloat16
 
     def __init__(self, preset: str | Preset = "quick", dataset: str = "faces", seed: int = 1, root: Path | None = None):
         self.preset = preset if isinstance(preset, Preset) else get_preset(preset)
@@ -183,6 +186,10 @@ class Experiment:
             module.eval()
         self.histories[name] = content["history"]
 
+    def _fitting(self, seed: int, checkpoint: Path) -> dict[str, Any]:
+        """What every training takes."""
+        return {"seed": seed, "checkpoint": checkpoint, "points": self.preset.points, "bf16": self.bf16}
+
     def _tensor(self, name: str, of: tuple, make: Callable[[], Tensor]) -> Tensor:
         return self.artefact(name, of, lambda _: {"x": make().cpu()})["x"].to(self.device)
 
@@ -215,15 +222,7 @@ class Experiment:
             "vqvae",
             (cfg, type(model).__name__, self.images.key, self.seed, self.preset.points),
             {"model": model},
-            lambda checkpoint: train_vqvae(
-                model,
-                self.images.train,
-                test,
-                cfg,
-                seed=self.seed,
-                checkpoint=checkpoint,
-                points=self.preset.points,
-            ),
+            lambda checkpoint: train_vqvae(model, self.images.train, test, cfg, **self._fitting(self.seed, checkpoint)),
         )
         return model
 
@@ -236,7 +235,7 @@ class Experiment:
 
         def train(checkpoint: Path) -> History:
             images, factors = faces(p.n_train, p.size, seed=self.seed)
-            return train_factors(net, images, factors, cfg, seed=self.seed, checkpoint=checkpoint, points=p.points)
+            return train_factors(net, images, factors, cfg, **self._fitting(self.seed, checkpoint))
 
         drawn_by = Path(inspect.getfile(faces)).read_text(encoding="utf-8")  # other drawing code, another network
         self._fit("factor net", (cfg, drawn_by, p.size, p.n_train, self.seed, p.points), {"net": net}, train)
@@ -260,10 +259,11 @@ class Experiment:
         of, images = (self.keys["vqvae"],), {"train": self.images.train, "test": self.images.test}
         return {k: self._tensor(f"codes {k}", of, lambda x=x: self.encode(x)) for k, x in images.items()}
 
-    def _prior(self, cfg: PriorConfig, seed: int) -> PixelCNN:
+    def _fresh_prior(self, cfg: PriorConfig | SnailConfig, seed: int, K_above: int | None = None) -> Prior:
         with seeded(seed):
-            prior = PixelCNN(self.preset.vqvae.K, cfg.channels, cfg.layers, cfg.k, cfg.output_layers, cfg.dropout)
-        return prior.to(self.device)
+            prior = make_prior(cfg, self.preset.vqvae.K, K_above).to(self.device)
+        prior.recompute = self.recompute
+        return prior
 
     @cached_property
     def oracle(self) -> PixelCNN:
@@ -272,13 +272,13 @@ class Experiment:
         if cfg is None:
             raise RalkitError(f"the preset {self.preset.name} has no oracle experiment, only images (--levels)")
         codes, n = self.codes, self.preset.n_curve
-        prior = self._prior(cfg, self.seed)
+        prior = self._fresh_prior(cfg, self.seed)
 
         def train(checkpoint: Path) -> History:
             watch = lambda: {"NLL_test": -map_log_prob(prior, codes["test"][:n]).mean().item()}  # noqa: E731
             return train_mle(
                 prior, codes["train"], cfg, evaluate=watch, at_once=self.at_once,
-                name="oracle", seed=self.seed, checkpoint=checkpoint, points=self.preset.points,
+                name="oracle", **self._fitting(self.seed, checkpoint),
             )  # fmt: skip
 
         self._fit(
@@ -346,7 +346,7 @@ class Experiment:
             return self.ral(method, seed, self._recipe(method))[0]
         if method not in ("MLE", "MLE continued"):
             raise RalkitError(f"unknown method {method!r}; there are: MLE, MLE continued, {', '.join(RUNS)}")
-        prior = self._prior(self.preset.generator, seed)
+        prior = self._fresh_prior(self.preset.generator, seed)
         if method == "MLE continued":
             prior.load_state_dict(self.generator("MLE", seed).state_dict())
         cfg, name = self._recipe(method), f"{method} {seed}"
@@ -356,7 +356,7 @@ class Experiment:
             return train_mle(
                 prior, self.oracle_codes["train"], cfg, decay=decay, evaluate=lambda: self._watch(prior),
                 at_once=self.at_once,
-                name=name, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+                name=name, **self._fitting(seed, checkpoint),
             )  # fmt: skip
 
         self._fit(name, self._of(seed, cfg), {"prior": prior}, train)
@@ -380,7 +380,7 @@ class Experiment:
                 (prior,), critic, self.vqvae.decode, (self.oracle_codes["train"],), cfg,
                 evaluate=lambda: self._watch(prior, cfg, critic, reference), at_once=self.at_once,
                 reference=(reference,),
-                name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+                name=key, **self._fitting(seed, checkpoint),
             )  # fmt: skip
 
         self._fit(key, self._of(seed, cfg), {"prior": prior, "critic": critic}, train)
@@ -460,7 +460,7 @@ class Experiment:
             {"critic": critic},
             lambda checkpoint: train_critic(
                 critic, (G,), self.vqvae.decode, (codes,), cfg, updates, evaluate=watch,
-                name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+                name=key, **self._fitting(seed, checkpoint),
             ),
         )  # fmt: skip
         return critic, self.histories[key]

@@ -22,7 +22,7 @@ from .experiment import Experiment, changed, in_batches
 from .inception import largest_tap, load_inception
 from .metrics import auc, fidelity, frechet_distance
 from .presets import Preset, PriorConfig, RalConfig, SnailConfig
-from .prior import Prior, make_prior
+from .prior import Prior
 from .ral import Codes, anchor, assess, gradient_snr, learning_levels, make_critic, part_gradients
 from .sampling import complete, sample_levels
 from .training import History, seeded, train_mle, train_ral
@@ -186,9 +186,8 @@ class ImageExperiment(Experiment):
         return (*of, *self.config.priors, *cfg)
 
     def _trained(self, method: str, level: int, seed: int) -> Prior:
-        K, cfg = self.preset.vqvae.K, self._recipe(method, level)
-        with seeded(seed):
-            prior = make_prior(cfg, K, K if level else None).to(self.device)
+        cfg = self._recipe(method, level)
+        prior = self._fresh_prior(cfg, seed, self.preset.vqvae.K if level else None)
         if method == "MLE continued":
             prior.load_state_dict(self._trained("MLE", level, seed).state_dict())
         # The level itself comes last, the one above it first.
@@ -201,7 +200,7 @@ class ImageExperiment(Experiment):
             return train_mle(
                 prior, train[-1], cfg, above=train[0] if level else None, decay=decay,
                 evaluate=lambda: {"NLL_test": self._nll(prior, test[-1], *test[:-1])}, at_once=self.at_once,
-                name=name, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+                name=name, **self._fitting(seed, checkpoint),
             )  # fmt: skip
 
         self._fit(name, of, {"prior": prior}, fit)
@@ -232,7 +231,7 @@ class ImageExperiment(Experiment):
                 priors, critic, self.decode, self.codes["train"], cfg,
                 evaluate=lambda: self._watch_images(priors, cfg, critic, reference), at_once=self.at_once,
                 reference=reference,
-                name=key, seed=seed, checkpoint=checkpoint, points=self.preset.points,
+                name=key, **self._fitting(seed, checkpoint),
             )  # fmt: skip
 
         modules = {f"prior {i}": prior for i, prior in enumerate(priors)} | {"critic": critic}

@@ -8,10 +8,12 @@ after that a layer may look at its own position. So no tap is ever masked: each 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .errors import RalkitError
 from .presets import PriorConfig, SnailConfig
@@ -153,7 +155,12 @@ class Attention(nn.Module):
 
 
 class Prior(nn.Module):
-    """What the two priors share: embedding, shift, layers, head; of maps of K symbols, given a map above or not."""
+    """What the two priors share: embedding, shift, layers, head; of maps of K symbols, given a map above or not.
+
+    With `recompute` only what goes from layer to layer is kept for the backward pass, which computes the rest again.
+    """
+
+    recompute = False
 
     def __init__(self, K: int, channels: int, layers: Iterable[nn.Module], output_layers: int, dropout: float):
         super().__init__()
@@ -175,16 +182,18 @@ class Prior(nn.Module):
         v = F.pad(e, (0, 0, 1, -1))  # the row above
         h = start = F.pad(e, (1, -1))  # the code to the left
         condition = self.condition(above)
+        run = partial(checkpoint, use_reentrant=False) if self.recompute else lambda layer, *x: layer(*x)
         for layer in self.layers:
             if isinstance(layer, Attention):
-                h = start = layer(h, start)
+                h = start = run(layer, h, start)
             else:
-                v, h = layer(v, h, condition)
+                v, h = run(layer, v, h, condition)
         return self.head(h.movedim(1, -1))
 
     def log_prob(self, codes: Tensor, above: Tensor | None = None, *, temperature: float = 1.0) -> Tensor:
         """log G(c_t | c_0 .. c_{t-1}, above) in nats, (B, H, W), of the softmax at `temperature`."""
-        return -F.cross_entropy(self(codes, above).movedim(-1, 1) / temperature, codes, reduction="none")
+        logits = self(codes, above).float().movedim(-1, 1)
+        return -F.cross_entropy(logits / temperature, codes, reduction="none")
 
 
 class PixelCNN(Prior):

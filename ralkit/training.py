@@ -74,17 +74,19 @@ def fit(
     evaluate: Evaluation | None = None,
     points: int = 20,
     save_seconds: float = 20.0,
+    bf16: bool = False,
 ) -> History:
     """Call step(0) .. step(steps - 1), evaluating before the first and `points` times from then to the end, evenly.
 
     `parts` are all objects that change, by name; `step` returns scalars to log. With a `checkpoint` path the run
     saves itself there every `save_seconds` and continues from what lies there. Returns the history: "step" and
-    "seconds" lists beside one list for each logged mean and evaluated number. Raises RalkitError if a loss is
-    not finite.
+    "seconds" lists beside one list for each logged mean and evaluated number. With `bf16` steps, not evaluations,
+    run under autocast. Raises RalkitError if a loss is not finite.
     """
     evaluated = {round(i * steps / points) for i in range(points + 1)}
     history: History = {}
     leads = ranks.rank() == 0
+    device = device_of(next(part for part in parts.values() if isinstance(part, nn.Module)))
     with seeded(ranks.own_seed(seed)):
         start, spent = 0, 0.0
         ranks.start_alike(*(part for part in parts.values() if isinstance(part, nn.Module)))
@@ -130,7 +132,8 @@ def fit(
                     content = {"parts": states, "step": t, "seconds": elapsed, "history": history, "random": random}
                     store.write(checkpoint, content)
                 saved_at = time.monotonic()
-            logs = step(t)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                logs = step(t)
     return history
 
 

@@ -39,14 +39,16 @@ class Codebook(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z (B, D, H, W) -> quantised z with the straight-through gradient, codes (B, H, W), commitment loss."""
-        if self.training and not self.placed:
-            self._place(z)
-        codes = self.nearest(z)
-        if self.training:
-            self._update(z, codes)
-        e = self.lookup(codes)
-        commitment = F.mse_loss(z, e)
-        return z + (e - z).detach(), codes, commitment
+        with torch.autocast(z.device.type, enabled=False):  # distances and averages are float32 in any case
+            z = z.float()
+            if self.training and not self.placed:
+                self._place(z)
+            codes = self.nearest(z)
+            if self.training:
+                self._update(z, codes)
+            e = self.lookup(codes)
+            commitment = F.mse_loss(z, e)
+            return z + (e - z).detach(), codes, commitment
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codebook vectors (B, D, H, W) of codes (B, H, W), whole numbers of any type."""

@@ -6,10 +6,12 @@ import pytest
 import torch
 from conftest import make_prior, make_snail
 
+from ralkit.check import kept_for_backward
 from ralkit.errors import RalkitError
 from ralkit.presets import PriorConfig, SnailConfig
 from ralkit.prior import Attention, PixelCNN, PixelSNAIL
 from ralkit.prior import make_prior as from_config
+from ralkit.sampling import cached_logits
 
 VARIANTS = {
     "one layer": lambda: make_prior(layers=1, k=3, channels=32, scale=1),
@@ -118,3 +120,38 @@ def test_a_prior_is_what_its_configuration_says():
 def test_bad_arguments(make, message):
     with pytest.raises(RalkitError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", ["PixelCNN", "two attentions", "bottom"])
+def test_recomputing_gives_the_same_gradients_from_fewer_activations(name):
+    gradients, kept = [], []
+    for recompute in (False, True):
+        prior = VARIANTS[name]().train()
+        for module in prior.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.3  # what is computed again must drop the same
+        prior.recompute = recompute
+        torch.manual_seed(0)
+        codes = torch.randint(5, (4, 4, 6))
+        above = codes_above(prior, (4, 6), 4)
+        with kept_for_backward(prior) as storages:
+            loss = -prior.log_prob(codes, *above).sum()
+        loss.backward()
+        gradients.append([p.grad for p in prior.parameters()])
+        kept.append(sum(storages.values()))
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+    assert kept[1] < 0.7 * kept[0]
+
+
+@pytest.mark.parametrize("name", ["PixelCNN", "two attentions", "bottom"])
+def test_bfloat16_is_near(name):
+    prior = VARIANTS[name]()
+    codes = torch.randint(5, (4, 4, 6))
+    above = codes_above(prior, (4, 6), 4)
+    exact, cached = prior.log_prob(codes, *above), cached_logits(prior, codes, *above)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, rough_cached = prior.log_prob(codes, *above), cached_logits(prior, codes, *above)
+    assert rough.dtype == torch.float32
+    assert 0 < (rough - exact).abs().mean() < 0.03
+    assert 0 < (rough_cached.float() - cached).abs().mean() < 0.03

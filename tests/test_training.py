@@ -156,3 +156,32 @@ def test_a_corrupt_checkpoint_is_named(tmp_path):
     (tmp_path / "c").write_bytes(b"not a checkpoint, but long enough to have a digest at its end")
     with pytest.raises(RalkitError, match="c is damaged"):
         run_mle(tmp_path / "c")
+
+
+@pytest.mark.parametrize("run", [run_vqvae, run_mle])
+def test_bfloat16_steps_end_near(run):
+    """The same random numbers, rounded steps: other bits, nearly the same weights, which are float32."""
+    (plain, _), (rough, _) = run(None), run(None, bf16=True)
+    assert all(v.dtype == plain[k].dtype for k, v in rough.items())
+    floats = [k for k, v in plain.items() if v.is_floating_point() and "weight" in k]
+    assert any(not torch.equal(plain[k], rough[k]) for k in floats)
+    for k in floats:
+        assert (plain[k] - rough[k]).norm() <= 0.2 * plain[k].norm(), k
+
+
+def test_bfloat16_ral_learns():
+    """Rounding changes what is sampled, so only this: it runs, ends finite, and moves the prior."""
+    (rough, history), start = run_ral(None, bf16=True), make_prior().state_dict()
+    assert all(v.isfinite().all() for v in rough.values())
+    assert all(not torch.equal(v, rough[k]) for k, v in start.items())
+    assert all(abs(x) < float("inf") for values in history.values() for x in values)
+
+
+def test_bfloat16_is_for_steps_only():
+    seen, model = {}, nn.Linear(4, 4)
+    x = torch.randn(2, 4)
+    fit(
+        "x", {"model": model}, lambda t: seen.update(step=model(x).dtype) or {}, 1, seed=0, points=1, bf16=True,
+        evaluate=lambda: seen.update(evaluation=model(x).dtype) or {},
+    )  # fmt: skip
+    assert seen == {"step": torch.bfloat16, "evaluation": torch.float32}

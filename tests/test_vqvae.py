@@ -1,5 +1,7 @@
 """The EMA codebook against a slow numpy version; dead codes; straight-through gradient; shapes."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +133,16 @@ def test_both_levels_matter_and_both_learn():
     # The bottom codes are chosen knowing the top ones: another top embedding, other bottom codes.
     model.top_codebook.vectors.neg_()
     assert (model.encode(x)[1] != bottom).any()
+
+
+def test_codes_are_chosen_in_float32():
+    """Under autocast the encoder is rough, but which vector is nearest is not."""
+    book, z = VQVAE(1, 8, 4, 64, 4).codebook.train(), torch.randn(8, 4, 8, 8)
+    other = copy.deepcopy(book)
+    torch.manual_seed(1)
+    plain = book(z)
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = other(z)
+    assert all(torch.equal(a, b) for a, b in zip(plain, rough, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(book.buffers(), other.buffers(), strict=True))
