@@ -63,6 +63,20 @@ def evaluating(parts: dict[str, nn.Module | torch.optim.Optimizer]) -> Iterator[
         module.train()
 
 
+@contextmanager
+def _enough_memory(what: str, device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch has a class of its own for GPUs only
+        full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+        if not full:
+            raise
+        raise RalkitError(
+            f"{what} does not fit the memory of {device_name(device)}; make room there, or run `train` with --at-once "
+            "or --recompute; what was saved stays, and the same command goes on from it"
+        ) from error
+
+
 def fit(
     name: str,
     parts: dict[str, nn.Module | torch.optim.Optimizer],
@@ -81,7 +95,7 @@ def fit(
     `parts` are all objects that change, by name; `step` returns scalars to log. With a `checkpoint` path the run
     saves itself there every `save_seconds` and continues from what lies there. Returns the history: "step" and
     "seconds" lists beside one list for each logged mean and evaluated number. With `bf16` steps, not evaluations,
-    run under autocast. Raises RalkitError if a loss is not finite.
+    run under autocast. Raises RalkitError if a loss is not finite, and if a step does not fit the memory.
     """
     evaluated = {round(i * steps / points) for i in range(points + 1)}
     history: History = {}
@@ -132,7 +146,7 @@ def fit(
                     content = {"parts": states, "step": t, "seconds": elapsed, "history": history, "random": random}
                     store.write(checkpoint, content)
                 saved_at = time.monotonic()
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16), _enough_memory(f"{name}: step {t}", device):
                 logs = step(t)
     return history
 

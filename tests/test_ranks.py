@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,7 +95,11 @@ class Killed(Exception):
     pass
 
 
-def walk(checkpoint: Path | None, dies_at: int = -1) -> dict[str, torch.Tensor]:
+def killed() -> None:
+    raise Killed
+
+
+def walk(checkpoint: Path | None, dies_at: int = -1, dies: Callable[[], None] = killed) -> dict[str, torch.Tensor]:
     """Six steps on random numbers; every step is saved."""
     with seeded(1):
         model = nn.Linear(3, 1)
@@ -102,7 +107,7 @@ def walk(checkpoint: Path | None, dies_at: int = -1) -> dict[str, torch.Tensor]:
 
     def step(t: int) -> dict:
         if t == dies_at:
-            raise Killed
+            dies()
         descend(model(torch.randn(4, 3)).square().mean(), optimiser)
         return {}
 
@@ -177,6 +182,42 @@ def test_one_process_goes_on_with_what_two_began(results):
     change = (alone[key] - saved["parts"]["model"]["weight"]).abs().max()
     assert 0 < change <= 3 * 0.1 * 1.5  # three steps of Adam from there, each about 0.1 at most
     assert not torch.equal(alone[key], results[0]["whole"][key])
+
+
+LOST = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+from test_ranks import walk
+from ralkit import ranks
+
+def lost():
+    if ranks.rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+folder, dies_at = Path(sys.argv[1]), int(sys.argv[2])
+with ranks.joined():
+    torch.save(walk(folder / "checkpoint", dies_at, lost), folder / "end")
+"""
+
+
+def test_a_lost_rank_ends_the_run_and_the_same_command_goes_on(tmp_path, results):
+    """One of two processes is killed by the system; torchrun ends the other, and both start again where they were."""
+    script = tmp_path / "script.py"
+    script.write_text(LOST.format(tests=str(Path(__file__).parent)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", str(script)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    options = {"env": environment, "capture_output": True, "text": True, "timeout": 120, "check": False}
+    run = lambda dies_at: subprocess.run([*command, str(tmp_path), str(dies_at)], **options)  # noqa: E731
+    assert run(3).returncode != 0
+    assert not (tmp_path / "end").exists()
+    assert store.read(tmp_path / "checkpoint")["step"] == 3
+    done = run(-1)
+    assert done.returncode == 0, done.stderr
+    assert "walk: continues at step 3 of 6" in done.stdout
+    end = torch.load(tmp_path / "end", weights_only=True)
+    assert all(torch.equal(end[k], results[0]["whole"][k]) for k in end)
 
 
 def torchrun(root: Path, processes: int, *options: str) -> subprocess.CompletedProcess:

@@ -185,3 +185,34 @@ def test_bfloat16_is_for_steps_only():
         evaluate=lambda: seen.update(evaluation=model(x).dtype) or {},
     )  # fmt: skip
     assert seen == {"step": torch.bfloat16, "evaluation": torch.float32}
+
+
+def test_a_full_memory_is_said_and_loses_nothing(tmp_path):
+    """A real allocation that fails; then there is room, and the run ends as one that was never stopped."""
+
+    def run(checkpoint, full_at=-1):
+        torch.manual_seed(0)
+        model = nn.Linear(2, 1)
+
+        def step(t):
+            if t == full_at:
+                torch.empty(2**55)
+            with torch.no_grad():
+                model.weight += torch.randn(1, 2)
+            return {}
+
+        fit("walk", {"model": model}, step, 6, seed=0, checkpoint=checkpoint, points=1, save_seconds=-1.0)
+        return model.weight
+
+    with pytest.raises(RalkitError, match=r"^walk: step 4 does not fit the memory of a CPU, .* goes on from it$"):
+        run(tmp_path / "c", full_at=4)
+    assert store.read(tmp_path / "c")["step"] == 4
+    assert torch.equal(run(tmp_path / "c"), run(None))
+
+
+def test_other_errors_of_a_step_are_not_taken_for_a_full_memory():
+    def step(t):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
+        fit("x", {"model": nn.Linear(1, 1)}, step, 1, seed=0, points=1)
