@@ -31,7 +31,7 @@ def gate(x: Tensor, dim: int = 1) -> Tensor:
 class TwoStreams(nn.Module):
     """A layer of both streams: `down` runs the vertical one, a map or a row at a time, `right` the horizontal one.
 
-    `reach` is how far a convolution looks up, left, and (in the rows above) right; `windows` counts those of a stream.
+    What `down` has `seen` enters `right` by `link`, a 1x1 convolution. `reach` is how far a convolution looks up, left, and (in the rows above) right; `windows` counts those of a stream.
     """
 
     reach: int
@@ -39,8 +39,8 @@ class TwoStreams(nn.Module):
 
     def forward(self, v: Tensor, h: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         p = self.reach
-        v, aside = self.down(v, condition, *[lambda x: F.pad(x, (p, p, p, 0))] * self.windows)
-        return v, self.right(h, *aside)
+        v, seen = self.down(v, *[lambda x: F.pad(x, (p, p, p, 0))] * self.windows)
+        return v, self.right(h, seen, condition)
 
 
 class GatedLayer(TwoStreams):
@@ -57,12 +57,12 @@ class GatedLayer(TwoStreams):
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Conv2d(channels, channels, 1)
 
-    def down(self, v: Tensor, condition: None, above: Window) -> tuple[Tensor, tuple[Tensor]]:
+    def down(self, v: Tensor, above: Window) -> tuple[Tensor, Tensor]:
         v = self.vertical(above(v))
-        return gate(v), (self.link(v),)
+        return gate(v), v
 
-    def right(self, h: Tensor, link: Tensor) -> Tensor:
-        update = gate(self.horizontal(F.pad(h, (self.reach, 0))) + link)
+    def right(self, h: Tensor, seen: Tensor, condition: None) -> Tensor:
+        update = gate(self.horizontal(F.pad(h, (self.reach, 0))) + self.link(seen))
         return h + self.out(self.dropout(update))
 
 
@@ -83,16 +83,15 @@ class SnailBlock(TwoStreams):
         self.condition = nn.Conv2d(C, 2 * C, 1) if conditional else None
         self.dropout = nn.Dropout(dropout)
 
-    def down(
-        self, v: Tensor, condition: Tensor | None, above: Window, above2: Window
-    ) -> tuple[Tensor, tuple[Tensor, Tensor | float]]:
+    def down(self, v: Tensor, above: Window, above2: Window) -> tuple[Tensor, Tensor]:
         x = self.vertical[0](above(F.elu(v)))
         v = v + F.glu(self.vertical[1](above2(self.dropout(F.elu(x)))), 1)
-        return v, (self.link(F.elu(v)), 0.0 if self.condition is None else self.condition(condition))
+        return v, F.elu(v)
 
-    def right(self, h: Tensor, link: Tensor, condition: Tensor | float) -> Tensor:
-        x = self.horizontal[0](F.pad(F.elu(h), (self.reach, 0))) + link
-        return h + F.glu(self.horizontal[1](F.pad(self.dropout(F.elu(x)), (self.reach, 0))) + condition, 1)
+    def right(self, h: Tensor, seen: Tensor, condition: Tensor | None) -> Tensor:
+        x = self.horizontal[0](F.pad(F.elu(h), (self.reach, 0))) + self.link(seen)
+        x = self.horizontal[1](F.pad(self.dropout(F.elu(x)), (self.reach, 0)))
+        return h + F.glu(x if condition is None else x + self.condition(condition), 1)
 
 
 class OutputLayer(nn.Module):

@@ -33,52 +33,64 @@ class Rows:
 
 
 class Left:
-    """A horizontal convolution, a code at a time: a matrix product with the last columns of the row, (n, width C)."""
+    """A horizontal convolution, a code at a time: a matrix product with the last columns of the row, (n, width C).
 
-    def __init__(self, conv: nn.Conv2d, n: int, W: int):
-        self.C, self.width, self.bias = conv.in_channels, conv.kernel_size[1], conv.bias
-        self.columns = conv.weight.new_zeros(n, (self.width - 1 + W) * self.C)
+    At each place it adds a 1x1 convolution `beside` of what stands there already, computed once a row.
+    """
+
+    def __init__(self, conv: nn.Conv2d, beside: nn.Conv2d | None, n: int, W: int):
+        C, width = conv.in_channels, conv.kernel_size[1]
+        self.beside, self.bias, self.W = beside, conv.bias, W
         self.matrix = conv.weight[:, :, 0].movedim(0, 2).movedim(0, 1).flatten(0, 1)
+        columns = conv.weight.new_zeros(n, (width - 1 + W) * C)
+        # All views of it are made here: in the loop over the codes they would take as long as the products.
+        self.newest = columns[:, (width - 1) * C :].split(C, 1)
+        self.windows = [columns[:, j * C : (j + width) * C] for j in range(W)]
 
-    def start_row(self, aside: Tensor | float, W: int) -> None:
-        """`aside` (n, C', 1, W) is added to the row's outputs; with the bias it lies ready as (W, n, C')."""
-        if isinstance(aside, float):
-            self.aside = (self.bias + aside).expand(W, 1, -1)
+    def start_row(self, x: Tensor | None) -> None:
+        """`x` (n, C', 1, W) goes into `beside`, if there is one."""
+        if self.beside is None:
+            self.aside = [self.bias] * self.W
         else:
-            self.aside = (aside[:, :, 0] + self.bias[:, None]).permute(2, 0, 1).contiguous()
+            weight, bias = self.beside.weight[:, :, 0, 0], self.beside.bias + self.bias
+            self.aside = F.linear(x[:, :, 0].permute(2, 0, 1), weight, bias).unbind()
 
     def __call__(self, x: Tensor, j: int) -> Tensor:
-        """Output (n, C') at column j, whose input is x (n, C)."""
-        C, end = self.C, (self.width + j) * self.C
-        self.columns[:, end - C : end] = x
-        return torch.addmm(self.aside[j], self.columns[:, j * C : end], self.matrix)
+        """Output (n, C'') at column j, whose input is x (n, C)."""
+        self.newest[j].copy_(x)
+        return torch.addmm(self.aside[j], self.windows[j], self.matrix)
 
 
 class LayerCache:
     """The running state of one layer of both streams: the rows above, the columns to the left."""
 
     def __init__(self, layer: GatedLayer | SnailBlock, n: int, W: int):
-        self.layer, self.W = layer, W
-        several = isinstance(layer, SnailBlock)
-        self.rows = [Rows(conv, n, W) for conv in (layer.vertical if several else [layer.vertical])]
-        self.left = [Left(conv, n, W) for conv in (layer.horizontal if several else [layer.horizontal])]
-        if not several:
+        self.layer = layer
+        if isinstance(layer, SnailBlock):
+            vertical, horizontal = layer.vertical, zip(layer.horizontal, (layer.link, layer.condition), strict=True)
+        else:
+            vertical, horizontal = [layer.vertical], [(layer.horizontal, layer.link)]
             self.out = (layer.out.bias, layer.out.weight[:, :, 0, 0].T.contiguous())
+        self.rows = [Rows(conv, n, W) for conv in vertical]
+        self.left = [Left(conv, beside, n, W) for conv, beside in horizontal]
 
     def start_row(self, v: Tensor, condition: Tensor | None) -> Tensor:
         """The vertical stream over the next row, (n, C, 1, W) -> (n, C, 1, W)."""
-        v, self.aside = self.layer.down(v, condition, *self.rows)
-        for left, aside in zip(self.left, self.aside, strict=True):
-            left.start_row(aside, self.W)
+        v, seen = self.layer.down(v, *self.rows)
+        self.aside = seen, condition
+        for left, x in zip(self.left, self.aside, strict=False):
+            left.start_row(x)
         return v
 
     def step(self, h: Tensor, j: int) -> Tensor:
         """The horizontal stream at column j, (n, C) -> (n, C): the layer's `right`."""
         if isinstance(self.layer, GatedLayer):
+            x = self.left[0](h, j)
+            x.narrow(1, 0, h.shape[1]).tanh_()
             bias, matrix = self.out
-            return h + torch.addmm(bias, gate(self.left[0](h, j)), matrix)
+            return torch.addmm(bias, F.glu(x, 1), matrix).add_(h)  # glu: the gate's other half, and their product
         first, second = self.left
-        return h + F.glu(second(F.elu(first(F.elu(h), j)), j))
+        return F.glu(second(F.elu(first(F.elu(h), j)), j), 1).add_(h)
 
     def whole_row(self, h: Tensor) -> Tensor:
         """The horizontal stream over a row that is given, (n, C, 1, W) -> (n, C, 1, W)."""
@@ -164,7 +176,7 @@ def choose(logits: Tensor, u: Tensor) -> Tensor:
     """Codes (n,) drawn from softmax(logits (n, K)) by inverting its distribution function at u (n,) in [0, 1)."""
     cdf = logits.float().softmax(-1).cumsum(-1)
     # Scaling by the last entry keeps a u close to 1 inside when the sum rounds to less than 1.
-    return (cdf <= u[:, None] * cdf[:, -1:]).sum(-1).clamp_(max=logits.shape[-1] - 1)
+    return torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
 
 
 def _start(prior, n, shape, temperature, given, given_rows, keep, generator) -> tuple[Tensor, Tensor]:
@@ -192,7 +204,6 @@ def _evaluating(prior: nn.Module) -> Iterator[None]:
     prior.train(training)
 
 
-@torch.no_grad()
 def sample(
     prior: Prior,
     n: int,
@@ -215,7 +226,7 @@ def sample(
     codes, u = _start(prior, n, shape, temperature, given, given_rows, keep, generator)
     H, W = shape
     kept = [[False] * W] * H if keep is None else keep.tolist()
-    with _evaluating(prior):
+    with torch.inference_mode(), _evaluating(prior):  # the codes are made outside: a loss may be taken on them
         for part in torch.arange(n).split(chunk):
             rows = slice(part[0], part[-1] + 1)
             c, x = codes[rows], u[rows]
@@ -225,9 +236,11 @@ def sample(
                 if i < given_rows:
                     cache.skip_row(c[:, i])
                     continue
+                left = None
                 for j in range(W):
-                    logits = cache.logits(j, c[:, i, j - 1] if j else None)
-                    c[:, i, j] = given[rows, i, j] if kept[i][j] else choose(logits / temperature, x[:, i, j])
+                    logits = cache.logits(j, left)
+                    left = given[rows, i, j] if kept[i][j] else choose(logits / temperature, x[:, i, j])
+                    c[:, i, j] = left
     return codes
 
 
