@@ -31,7 +31,8 @@ def gate(x: Tensor, dim: int = 1) -> Tensor:
 class TwoStreams(nn.Module):
     """A layer of both streams: `down` runs the vertical one, a map or a row at a time, `right` the horizontal one.
 
-    What `down` has `seen` enters `right` by `link`, a 1x1 convolution. `reach` is how far a convolution looks up, left, and (in the rows above) right; `windows` counts those of a stream.
+    What `down` has `seen` enters `right` by `link`, a 1x1 convolution. `reach` is how far a convolution looks up, left,
+    and (in the rows above) right; `windows` counts those of a stream.
     """
 
     reach: int

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import RalkitError
-from .prior import Attention, GatedLayer, Prior, SnailBlock, gate
+from .prior import Attention, GatedLayer, Prior, SnailBlock
 
 
 class Rows:
