@@ -192,7 +192,8 @@ class Prior(nn.Module):
 
     def log_prob(self, codes: Tensor, above: Tensor | None = None, *, temperature: float = 1.0) -> Tensor:
         """log G(c_t | c_0 .. c_{t-1}, above) in nats, (B, H, W), of the softmax at `temperature`."""
-        logits = self(codes, above).float().movedim(-1, 1)
+        logits = self(codes, above).movedim(-1, 1)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bfloat16 is too coarse for a loss
         return -F.cross_entropy(logits / temperature, codes, reduction="none")
 
 

@@ -88,9 +88,9 @@ class LayerCache:
             x = self.left[0](h, j)
             x.narrow(1, 0, h.shape[1]).tanh_()
             bias, matrix = self.out
-            return torch.addmm(bias, F.glu(x, 1), matrix).add_(h)  # glu: the gate's other half, and their product
+            return h + torch.addmm(bias, F.glu(x, 1), matrix)  # glu: the gate's other half, and their product
         first, second = self.left
-        return F.glu(second(F.elu(first(F.elu(h), j)), j), 1).add_(h)
+        return h + F.glu(second(F.elu(first(F.elu(h), j)), j), 1)
 
     def whole_row(self, h: Tensor) -> Tensor:
         """The horizontal stream over a row that is given, (n, C, 1, W) -> (n, C, 1, W)."""
@@ -239,7 +239,7 @@ def sample(
                 left = None
                 for j in range(W):
                     logits = cache.logits(j, left)
-                    left = given[rows, i, j] if kept[i][j] else choose(logits / temperature, x[:, i, j])
+                    left = given[rows, i, j].to(codes) if kept[i][j] else choose(logits / temperature, x[:, i, j])
                     c[:, i, j] = left
     return codes
 

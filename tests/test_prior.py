@@ -93,6 +93,7 @@ def test_shapes():
     codes = torch.randint(7, (2, 3, 5))
     assert prior(codes).shape == (2, 3, 5, 7)
     assert prior.log_prob(codes).shape == (2, 3, 5)
+    assert prior.double().log_prob(codes).dtype == torch.float64
 
 
 def test_a_prior_is_what_its_configuration_says():

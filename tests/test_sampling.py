@@ -52,7 +52,7 @@ def test_the_same_numbers_give_the_same_codes(variant, given_rows):
 @pytest.mark.parametrize("variant", ["PixelCNN", "two attentions"])
 def test_places_are_kept_wherever_they_are(variant):
     prior, given, keep = VARIANTS[variant](), torch.randint(7, (7, 6, 4)), torch.rand(6, 4) < 0.4
-    options = dict(given=given, keep=keep, given_rows=1)
+    options = dict(given=given.to(torch.int16), keep=keep, given_rows=1)  # as codes lie on the disk
     fast = sample(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), chunk=4, **options)
     slow = sample_naive(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), **options)
     assert (fast == slow).all()
