@@ -43,6 +43,11 @@ def noise_over_seeds(changes: Sequence[float]) -> float:
     return student.ppf(0.975, n - 1) * np.std(changes, ddof=1) / n**0.5 if n > 1 else np.inf
 
 
+def noise_of_difference(draws: Sequence[float]) -> float:
+    """How far two numbers may differ by chance, from several draws of one of them: 95 %, Student's t."""
+    return student.ppf(0.975, len(draws) - 1) * 2**0.5 * np.std(draws, ddof=1)
+
+
 def claim(says: str, theirs: str, ours: str, change: float, noise: float) -> dict[str, str]:
     """A row for a table of claims, each of which wants a `change` below 0; within `noise` of 0 it is not decided."""
     undecided = "not decided: one run" if noise == np.inf else "not decided: within the noise"

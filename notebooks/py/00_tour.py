@@ -28,6 +28,11 @@
 # | [02_pixelcnn](02_pixelcnn.ipynb) | the prior: likelihood, exact sampling | 3, stage 2 | `prior`, `sampling` |
 # | [03_oracle](03_oracle.ipynb) | does RAL work? Table 1, Fig. 4, controls | 5.2 | `metrics`, `training` |
 # | [04_ral](04_ral.ipynb) | RAL step by step: critic, rewards, returns, policy gradient | 4 | `critic`, `ral` |
+# | [05_images](05_images.ipynb) | RAL on images, with one level of codes or two | 5.3 | `images`, `vqvae`, `prior` |
+# | [06_partial](06_partial.ipynb) | partial generation, ablations | 4.3, 5.4 | `ral`, `sampling` |
+# | [07_completion](07_completion.ipynb) | completing images | 5.5 | `sampling` |
+# | [08_critical](08_critical.ipynb) | what RAL really bought | not in it | `metrics` |
+# | [09_report](09_report.ipynb) | everything beside the paper's numbers | all | `report`, `paper` |
 
 # %% tags=["parameters"]
 preset = "quick"  # smoke, quick or gpu
@@ -111,9 +116,9 @@ fig
 # %% [markdown]
 # ## Critic, rewards, returns
 # The critic's **score map** says of each region how real it looks (blue: real). Up-sampled to the code map, the
-# scores are the rewards $r_t$ of the codes; a code's return is what comes after it,
-# $Q(s_t, a_t) = \sum_k \gamma^{k-t-1} r_k$. The next cell runs RAL (and two
-# controls, for later), then looks through its critic.
+# scores are the rewards $r_t$ of the codes; a code's return adds up its own reward and the later ones,
+# $Q(s_t, a_t) = \sum_{k=t+1}^{T} \gamma^{k-t-1} r_k$. The next cell runs RAL with intermediate rewards (and, for later, RAL
+# with a single one and a control), then looks through its critic.
 
 # %%
 methods = ("MLE continued", "RAL single", "RAL intermediate")
@@ -141,8 +146,9 @@ fig
 # %% [markdown]
 # ## Policy gradient
 # The update makes a code likelier by as much as its return is above that of the other samples:
-# $\nabla_\theta J \propto \mathbf{E}[\nabla_\theta \log G(a_t | s_t)\, Q(s_t, a_t)]$. After many updates, from the
-# same random numbers:
+# $\nabla_\theta J \propto \mathbf{E}[\nabla_\theta \log G(a_t | s_t)\, A_t]$. $\theta$ are the prior's parameters, the
+# state $s_t$ is the codes so far, the action $a_t$ the code drawn, and the advantage $A_t$ its return less what the other
+# samples got there (the paper has the return itself). After many updates, from the same random numbers:
 
 # %%
 ral_codes = exp.draw(prior, 10, seed)
@@ -293,7 +299,8 @@ plots.labelled_rows({"whole": decode(codes[:2]), "2. top halves swapped": decode
 # %% [markdown]
 # ## How to go on
 # In order: [01_vqvae](01_vqvae.ipynb) → [02_pixelcnn](02_pixelcnn.ipynb) → [03_oracle](03_oracle.ipynb) →
-# [04_ral](04_ral.ipynb). In a hurry: 04, which explains what was new in the paper. To run everything without opening
+# [04_ral](04_ral.ipynb) → [05_images](05_images.ipynb) → [06_partial](06_partial.ipynb) →
+# [07_completion](07_completion.ipynb) → [08_critical](08_critical.ipynb) → [09_report](09_report.ipynb). In a hurry: 04, which explains what was new in the paper. To run everything without opening
 # a browser: `python -m ralkit reproduce`.
 #
 # ## References

@@ -16,7 +16,7 @@
 # * say what a code map keeps of an image, and how many bits it takes;
 # * write the quantisation, its straight-through gradient and the codebook's moving averages in a few lines each;
 # * read the numbers that a VQ-VAE logs, and spot a codebook that has died;
-# * state the *reconstruction floor*: the distance that even a perfect prior cannot go below.
+# * state the *reconstruction floor*: the distance at which a perfect prior would stand.
 #
 # **The paper**: section 3 (stage 1), section 5.1, S-Tables 4 and 12.
 #
@@ -297,7 +297,7 @@ for name in ("encoder", "decoder", "codebook"):
 # ## The codebook follows the encoder: moving averages
 #
 # The best place for $e_i$ is the mean of the outputs that choose it (that is k-means). We keep moving averages of how
-# many choose it, $N_i$, and of their sum, $m_i$. If $n_i$ outputs of this batch, $z_{i,1} \dots z_{i,n_i}$, choose $i$:
+# many choose it, $N_i$, and of their sum, $m_i$. With the decay $\lambda$ = .99: if $n_i$ outputs of this batch, $z_{i,1} \dots z_{i,n_i}$, choose $i$:
 #
 # $$N_i \leftarrow \lambda N_i + (1-\lambda)\, n_i, \qquad
 #   m_i \leftarrow \lambda m_i + (1-\lambda) \sum_{j=1}^{n_i} z_{i,j}, \qquad e_i = \frac{m_i}{N_i} .$$
@@ -355,12 +355,12 @@ def watch_codebook(place, revive, steps=(0, 20, 300)):
     """Positions of 8 vectors after some updates on the points of the plane."""
     torch.manual_seed(seed)
     codebook = Codebook(8, 2, decay=0.9, revive_below=2.0 if revive else 0.0)
-    if not place:  # leave them in one corner, as if placed already
-        codebook.vectors.copy_(0.2 * torch.randn(8, 2) + 2.5)
-        codebook.counts.fill_(len(points) / 8)
-        codebook.sums.copy_(codebook.vectors * codebook.counts[:, None])
-        codebook.placed.fill_(True)
-    seen = [codebook.vectors.clone()] if not place else [points[torch.randint(len(points), (8,))]]
+    start = points[torch.randint(len(points), (8,))] if place else 0.2 * torch.randn(8, 2) + 2.5
+    codebook.vectors.copy_(start)  # on points, which is what the first batch would do, or in one corner
+    codebook.counts.fill_(len(points) / 8)
+    codebook.sums.copy_(start * codebook.counts[:, None])
+    codebook.placed.fill_(True)
+    seen = [start]
     for t in range(1, max(steps) + 1):
         codebook(plane)
         if t in steps:
@@ -387,7 +387,7 @@ fig
 # | number | meaning | watch for |
 # |---|---|---|
 # | `mse` | mean squared error of the reconstruction on the training batch; pixels run from -1 to 1 | must fall |
-# | `commitment` | the same of encoder outputs and chosen vectors, without $\beta$ | rises at first, must not run away |
+# | `commitment` | the same of encoder outputs and chosen vectors, without $\beta$ | must not run away |
 # | `perplexity` | codes in use in the training batch | near 1: the codebook has died |
 # | `test_mse` | `mse` on test images, clamped to [-1, 1] | far above `mse`: too little data |
 # | `test_perplexity` | codes in use on test images | compare with $K$ |
@@ -583,8 +583,8 @@ fig
 # %% [markdown]
 # ## The reconstruction floor
 #
-# A generator in this course makes code maps; the decoder makes the images. So its images can never be closer to the
-# real ones than *reconstructions* are. The distance is the Fréchet distance between Gaussians fitted to two sets of
+# A generator in this course makes code maps; the decoder makes the images. So even a prior that is perfect leaves
+# the distance that *reconstructions* have. The distance is the Fréchet distance between Gaussians fitted to two sets of
 # features,
 #
 # $$\mathrm{FD} = \lVert\mu_a - \mu_b\rVert^2 + \operatorname{tr}\big(C_a + C_b - 2 (C_a C_b)^{1/2}\big),$$
@@ -670,8 +670,8 @@ widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), c
 #    `Codebook._place`, `Codebook(revive_below=...)`
 # 7. *"Images are encoded into following latents codes for different resolutions: a) 64 × 64 → 8 × 8"* (section 5.1):
 #    one level of codes, as in the oracle experiment; the two-level model is not part of this notebook. `VQVAE`
-# 8. *"Codebook size 128, Training steps 156250"* (S-Table 4c): smaller in every preset that says so
-#    (`python -m ralkit presets`). Optimiser and learning rate are not given; ours are Adam and a rate that falls
+# 8. *"Codebook size 128, Training steps 156250"* (S-Table 4c): the training is shorter in `smoke`,
+#    `quick` and `gpu`, the codebook smaller in `smoke` only (`python -m ralkit presets`). Optimiser and learning rate are not given; ours are Adam and a rate that falls
 #    linearly over the second half. `Preset.vqvae`, `training.anneal`
 # 9. *"FID: Real image vs. Reconstructed Real Image"* (S-Table 12): FID with an Inception network is replaced by
 #    FD-faces. `Experiment.features`, `metrics.frechet_distance`
@@ -684,7 +684,7 @@ widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), c
 #   averages. Each is a line or two.
 # * Perplexity is the pulse of the codebook. Placement and revival keep it up.
 # * One code moves pixels beyond its own patch: codes must agree with their neighbours.
-# * No prior can do better than the reconstruction floor. Every distance in this course stands beside it.
+# * A perfect prior stands at the reconstruction floor. Every distance in this course stands beside it.
 #
 # ## Exercises
 #
@@ -711,7 +711,7 @@ print(f"error {errors[-1]:.4f} with the nearest, {worse:.4f} with the second nea
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # 3. The decoder's convolutions look across the seam, so pixels on both sides of it blend.
-upper, lower = test_codes[:6], test_codes[6:12]
+upper, lower = test_codes[torch.arange(12) % len(test_codes)].chunk(2)  # also of a set with fewer
 chimera = torch.cat([upper[:, : H // 2], lower[:, H // 2 :]], 1)
 plots.labelled_rows({"upper half of": model.decode(upper), "lower half of": model.decode(lower),
                      "chimera": model.decode(chimera)})  # fmt: skip

@@ -41,7 +41,7 @@ from ralkit import plots, widgets
 from ralkit.experiment import Experiment
 from ralkit.metrics import map_log_prob
 from ralkit.prior import GatedLayer, PixelCNN, gate
-from ralkit.sampling import Cache, cached_logits, sample, sample_naive
+from ralkit.sampling import Cache, LayerCache, Left, Rows, cached_logits, sample, sample_naive
 
 # %matplotlib inline
 
@@ -241,11 +241,13 @@ exp.save_figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoid(b
 fig
 
 # %% [markdown]
-# One layer, and the whole network, are short enough to read here:
+# One layer, and the whole network, are short enough to read here. `down` is the vertical stream (`above` pads its input),
+# `right` the horizontal one: what `down` has `seen` enters it by `link`, a 1x1 convolution. `condition`, `Attention` and
+# `recompute` are for the larger priors of notebook 05 and do nothing here.
 
 # %%
-print(inspect.getsource(GatedLayer.forward))
-print(inspect.getsource(PixelCNN.forward))
+for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
+    print(inspect.getsource(part))
 
 # %% [markdown]
 # ## The oracle prior
@@ -385,7 +387,7 @@ fig
 #
 # Codes are drawn one after another: $T$ forward passes, each of which computes $T$ conditionals and uses one. A draw
 # inverts the distribution function: with $u$ uniform in $[0, 1)$, take the first code whose cumulated probability
-# exceeds $u$.
+# exceeds $u$ (times the last one, which is 1 but for rounding).
 
 
 # %%
@@ -422,7 +424,8 @@ fig
 #
 # * the **vertical stream** of row $i$ looks at rows above $i$ only, which are finished: compute it **once a row**;
 # * the **horizontal stream** at $(i, j)$ looks at the codes to the left: compute it for **one column**;
-# * each layer must remember only what its window reaches: the last rows of $v$, this row of $h$.
+# * each layer must remember only what its window reaches: the last rows of $v$, this row of $h$, and what `link` brings to
+#   this row.
 
 # %%
 i, j, reach = H // 2, W // 2, oracle.layers[0].reach
@@ -445,12 +448,14 @@ print(f"positions computed for one map: plain {T * T}, cached {T} vertical + {T}
 fig
 
 # %% [markdown]
-# This is the whole difference; compare with `GatedLayer.forward` above. `start_row` runs $v$ over one row, and
-# `logits` runs $h$ at one position, where the $1\times(p+1)$ convolution is a matrix product:
+# This is the whole difference; compare with `down` and `right` above. `Rows` hands `down` the last rows of its input,
+# once a row. `Left` keeps this row's last columns, so that the $1\times(p+1)$ convolution at one place is a matrix
+# product; to it is added what `link` makes of the vertical stream, computed for the whole row at its start. `step` is
+# `right` at one place (`tanh_` of one half, then `glu`, is the gate):
 
 # %%
-print(inspect.getsource(Cache.start_row))
-print(inspect.getsource(Cache.logits))
+for part in (Rows.__call__, Left.start_row, Left.__call__, LayerCache.step, Cache.logits):
+    print(inspect.getsource(part))
 
 # %% [markdown]
 # A cache must change *nothing*. Two checks: the logits are those of the full pass, and with the same random numbers the
@@ -469,8 +474,8 @@ print(f"largest difference of the logits in single precision: {error:.1e}; all {
 
 # %% [markdown]
 # What does it save? Measured here, now, on this machine (the larger maps are only for timing: the network is
-# convolutional and takes any size). The last column is one *training* pass over the same maps, where all codes are
-# known.
+# convolutional and takes any size). The last column is one forward pass over the same maps, which gives all
+# conditionals when all codes are known, as in training (without its backward pass).
 
 
 # %%
@@ -590,13 +595,13 @@ for tau, value in zip(grid, nll, strict=True):
 # one function.
 
 # %%
-kept = H // 2
-given = model.decode(test[:10]).clone()
+kept, some = H // 2, test[:10]
+given = model.decode(some).clone()
 given[:, :, kept * p.size // H :] = 0.7  # what is hidden, light grey
-rows = {"real": model.decode(test[:10]), f"{kept} rows given": given}
+rows = {"real": model.decode(some), f"{kept} rows given": given}
 generator = dice()
 for n in (1, 2, 3):
-    codes = sample(oracle, 10, (H, W), given=test[:10], given_rows=kept, generator=generator)
+    codes = sample(oracle, len(some), (H, W), given=some, given_rows=kept, generator=generator)
     assert torch.equal(codes[:, :kept], test[:10, :kept])
     rows[f"completion {n}"] = model.decode(codes)
 fig = plots.labelled_rows(rows)
@@ -615,8 +620,8 @@ fig
 # the training, all latent codes are estimated from the real images while during inference each code is sampled, which
 # could never be observed during the MLE training."* Nor does the likelihood ever look at the *image*: a code that is
 # wrong costs the same whether the decoder hides the error or makes it glare. RAL answers both at once: it trains on the
-# model's own samples, and lets a critic judge the decoded images. How large the gap is, and whether RAL closes
-# it, can be measured exactly when the truth is known. That is the next notebook.
+# model's own samples, and lets a critic judge the decoded images. With a known truth this can be tested:
+# the next notebook measures what RAL does to quality and diversity, notebook 08 exposure bias itself.
 #
 # ## Explorer: temperature and given rows
 #
@@ -652,7 +657,8 @@ widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=
 #    computation"* (section 5.1): vertical stream once a row, horizontal a code at a time. `sampling.Cache`
 # 6. *"Dropout 0.1"* (S-Table 4): on in training where the preset has it, always off in sampling and measuring.
 #    `PriorConfig.dropout`, `sampling.sample`
-# 7. The sampling temperature is never given; 1 everywhere but in this notebook's sweep and the next one's.
+# 7. The sampling temperature is never given; 1 wherever methods are compared; other temperatures only
+#    where the temperature itself is the question.
 #    `sample(temperature=1.0)`
 # 8. *"NLL 7.55"* for the MLE generator (Table 1) fits neither a sum over 64 codes (Eq. 7) nor a mean per code, which
 #    exceeds ln 128 nats (7 bits) for no sensible model. We report nats per image and per code. `metrics.map_log_prob`
@@ -679,7 +685,8 @@ widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=
 #    and which work of the given rows remains?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# 1. The red position itself gets a gradient: the network sees the very code that it predicts, and NLL falls towards 0.
+# 1. The position itself gets a gradient (its red mark is left out, so that it can be seen): the network sees the very code
+# that it predicts, and NLL_train and NLL_test fall towards 0.
 torch.manual_seed(seed)
 x = torch.randn(1, 8, side, side)
 
@@ -705,8 +712,9 @@ print(f"{different} different maps of 64, {cost:.1f} nats an image; real test ma
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # 3. The given rows skip all their horizontal steps; their vertical stream must still run, a row at a time.
+known = test[torch.arange(16) % len(test)]
 full = seconds(lambda: sample(oracle, 16, (H, W)), calls=5)
-half = seconds(lambda: sample(oracle, 16, (H, W), given=test[:16], given_rows=H // 2), calls=5)
+half = seconds(lambda: sample(oracle, 16, (H, W), given=known, given_rows=H // 2), calls=5)
 print(f"{H * W} steps {full:.3f} s, {H * W - H // 2 * W} steps {half:.3f} s: {half / full:.0%} of the time")
 
 # %% [markdown]

@@ -20,8 +20,8 @@
 #
 # **Paper:** section 4 (4.1 policy gradients, 4.2 discriminator, 4.4 training; 4.3, partial generation, is for larger
 # maps). **Before:** [00_tour](00_tour.ipynb), [01_vqvae](01_vqvae.ipynb), [02_pixelcnn](02_pixelcnn.ipynb),
-# [03_oracle](03_oracle.ipynb), where the numbers come from that this notebook explains. **After:** you choose, see
-# the end.
+# [03_oracle](03_oracle.ipynb), where the numbers come from that this notebook explains. **After:**
+# [05_images](05_images.ipynb), RAL on images and on two levels of codes.
 
 # %% tags=["parameters"]
 preset = "quick"  # smoke, quick or gpu
@@ -49,7 +49,7 @@ print(exp.about("04_ral"))
 
 # %% [markdown]
 # Everything below starts from three things that the earlier notebooks made: the VQ-VAE's decoder $U$, the generator $G$
-# as MLE left it, and codes of real images. As in the oracle experiment (section 5.1), "real" means drawn from the
+# as MLE left it, and codes of real images. As in the oracle experiment (section 5.2), "real" means drawn from the
 # oracle: then every distribution is known, and the critic can still see nothing but images.
 
 # %%
@@ -220,7 +220,7 @@ print(f"norm per pixel {per_pixel.mean():.4f}: penalty {((per_pixel - 1) ** 2).m
 # %% [markdown]
 # The other loss that `ralkit` offers, `logistic-r1`, is a classifier's: patch by patch
 # $-\log\sigma(S(x)) - \log\sigma(-S(\tilde x))$, with $\frac{\lambda}{2}\|\nabla_x D(x)\|^2$ on real images (R1;
-# on every fourth of them, because second derivatives would else be most of an update's cost). Its score estimates a
+# on every fourth of them, because its second derivatives would otherwise be most of the cost of an update). Its score estimates a
 # quantity with a meaning, the log odds $\log p_d / p_G$ of the patch. A generator that maximises the expected
 # $\log p_d(x) / p_G(x)$ minimises $KL(G \| p_d)$, which is what the oracle experiment measures.
 #
@@ -268,9 +268,9 @@ Markdown(
 )
 
 # %% [markdown]
-# A reason for differences: an un-normalised WGAN critic has to grow its scores by small steps until its slope is 1,
-# and ranks poorly before; normalised layers have useful features sooner. The paper's images, networks and run lengths are larger than ours: this is about *small* settings, and where your
-# table shows another order, believe the table.
+# Slow growth of the scores does not explain the differences: compare `gap` with `AUC` in the curves; scores may go on
+# growing while the ranking stands still. What the paper's loss and normalisation would do on its larger images, networks
+# and runs, these small settings cannot say. Where your table shows another order, believe the table.
 #
 # The picture of what it learnt: a fresh critic's scores, and the trained one's, over a real and a generated image.
 
@@ -709,8 +709,8 @@ Markdown(
 )
 
 # %% [markdown]
-# One way to read it: a critic pulls the generator towards real images in the features that it *sees*, and what is left
-# of the nats goes its own way. So three different questions have to be asked of a critic: does it tell real from fake
+# One way to read it: a critic pulls the generator towards real images in the features that it *sees*, and
+# features that it does not see are free to drift, though the oracle counts them. So three different questions have to be asked of a critic: does it tell real from fake
 # (AUC), is its gradient above the noise (SNR), and does it point to the truth (this table)? Only the oracle world can
 # ask the third.
 #
@@ -723,7 +723,9 @@ Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
 
 # %% [markdown]
 # It is written for one level of codes or two; here there is one, so `priors` and `codes` hold one each and the loop
-# over levels runs once. `first` and `last` bound what is sampled: here whole maps. From top to bottom:
+# over levels runs once. `first` and `last` bound what is sampled: here whole maps. `at_once` takes the roll-outs in
+# parts to save memory, and `ranks` joins the scores of several processes: with one process it does nothing. `kl`,
+# `reference` and `anchor` add a reward that is not in the paper (notebook 08); here `kl` is 0. From top to bottom:
 #
 # 1. **Sample once.** $G$ changes only at the end, so the fakes for all critic updates and the roll-outs for the
 #    policy gradient come from a single call of the cached sampler (notebook 02), without a graph.

@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import paper, plots, widgets
+from ralkit import paper, plots
 from ralkit.data import to_float
 from ralkit.experiment import markdown_table
 from ralkit.images import ImageExperiment
@@ -98,7 +98,8 @@ Markdown(
 # $$p(c^\text{top}, c^\text{bottom}) = \prod_t G_\text{top}(c^\text{top}_t \mid c^\text{top}_{<t}) \;
 # \prod_t G_\text{bottom}(c^\text{bottom}_t \mid c^\text{bottom}_{<t}, c^\text{top}).$$
 #
-# PixelSNAIL keeps the two streams of notebook 02 and changes what a layer is: a gated residual block,
+# PixelSNAIL, as we build it, keeps the two streams of notebook 02 (reading 2) and changes what a layer is: a gated
+# residual block,
 
 # %%
 Markdown(f"```python\n{inspect.getsource(SnailBlock.right)}```")
@@ -182,7 +183,8 @@ figure
 # A **Fréchet distance** compares the mean and the covariance of features of two sets of images. Its value means
 # nothing alone: it depends on the feature network (so the name says which), on the number of images, and on how
 # good the VQ-VAE is, which no prior can mend. So every table below has floors: other real images, and
-# reconstructions of other real images.
+# reconstructions of other real images. The *other* images are training images, which the VQ-VAE and, for faces, the
+# network behind the distance have seen.
 
 # %%
 floors = {exp.levels: exp.floors for exp in (one, two)}
@@ -213,13 +215,15 @@ sizes = [n for n in (125, 250, 500, 1000, 2000, 4000, 8000) if n <= len(a)] or [
 bias = [frechet_distance(a[:n], b[:n]) for n in sizes]
 figure, ((ax,),) = plots.new_figure()
 ax.plot(sizes, bias, "o-")
-ax.set(xlabel="images in each set", ylabel=one.metric, xscale="log", title="two halves of one distribution")
+ax.set(
+    xlabel="images in each set", ylabel=one.metric, xscale="log", title="reconstructions of test and of training images"
+)
 two.save_figure("05-04-bias", figure, "The distance of equal distributions, by the number of images", data=bias)
 figure
 
 # %%
 Markdown(
-    f"Between sets of one distribution {one.metric} is {bias[0]:.2f} with {sizes[0]} images and {bias[-1]:.2f} with "
+    f"Between reconstructions of test and of training images (nearly one distribution) {one.metric} is {bias[0]:.2f} with {sizes[0]} images and {bias[-1]:.2f} with "
     f"{sizes[-1]}. Curves below are drawn with {one.preset.n_curve} images, tables made with {one.preset.n_eval}: "
     "their values are not comparable with each other."
 )
@@ -261,7 +265,7 @@ figure
 # | FD-… / FID-… | distance to reconstructed real images, few samples | falling below its first value by more than its noise |
 # | NLL_test | $-\log G$ of codes of test images, all levels, nats per image | rising: diversity is being paid |
 # | AUC | chance that the critic ranks a real image above a generated one; .5 is blind | well above .5; falling as RAL wins |
-# | SNR | length of the policy gradient over its standard error; 1 is noise only | above 1, or updates are a random walk |
+# | SNR | length of the policy gradient over its standard error (a single map is called bottom); 1 is noise only | above 1, or updates are a random walk |
 
 
 # %%
@@ -315,7 +319,7 @@ def verdict(exp, method, against):
     """One line: how much a method changes the distance to reconstructions, beside the noise that is known of it."""
     d = change(exp, method, against, f"{exp.metric} to reconstructed")
     spread = f"± {d.std(ddof=1):.2g} over {len(d)} runs" if len(d) > 1 else "in one run, whose spread is not known"
-    clear = len(d) > 1 and abs(d.mean()) > 2 * d.std(ddof=1) / len(d) ** 0.5
+    clear = abs(d.mean()) > noise_over_seeds(d)
     word = ("better" if d.mean() < 0 else "worse") + ("" if clear else ", not clearly")
     return f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: {d.mean():+.2f} {spread} ({word})."
 
@@ -369,6 +373,7 @@ Markdown(markdown_table(paper.TABLE_2))
 # by the shape of the codes: S-Table 1 and 2 have one map, S-Table 3 two.
 
 # %%
+shown = []
 theirs = {1: ("CelebA", paper.S_TABLE_1), 2: ("LSUN", paper.S_TABLE_2), 3: ("CelebA-HQ", paper.S_TABLE_3)}
 for number, exp in ((1, one), (2, one), (3, two)):
     shape, key = " + ".join(f"{h}x{w}" for h, w in exp.shapes), f"{exp.metric} to reconstructed"
@@ -377,12 +382,15 @@ for number, exp in ((1, one), (2, one), (3, two)):
     data, table = theirs[number]
     note = f"Ours are for {images}; the paper's are for {data}: to compare, run with `--dataset` and the path of that."
     title = f"S-Table {number}: distance to reconstructions, {len(exp.shapes)} map(s) of codes"
-    two.save_table(f"s-table-{number}", rows, title, note, paper=table)
+    text = two.save_table(f"s-table-{number}", rows, title, note, paper=table)
+    shown.append(f"{title}\n\n{text}\n\n{note}\n\nThe paper's:\n\n{markdown_table(table)}")
+Markdown("\n\n".join(shown))
 
 # %% [markdown]
 # ## 7 · What it looks like
 #
-# Not picked: the first samples of seed 5, the same random numbers for every method.
+# No sample is picked: the first ones of seed 5 (Figures 5 and 6), 6 (Figure 1) and 8 (S1, S2), the same random numbers
+# for every method. Figures 1, S1 and S2 show the RAL method with the lower distance on two levels.
 
 
 # %%
@@ -417,54 +425,41 @@ figure
 # ## 8 · Temperature, the free knob
 #
 # As in notebook 03: sampling MLE colder costs nothing. Where does RAL lie beside that curve? Down is closer to the
-# data's mean and covariance, right is more coverage.
+# data's mean and covariance, right is more recall. Each seed has its own curve.
 
 # %%
 temperatures = (1.0, 0.95, 0.9, 0.8)
-tempered = [one.measure("MLE", seed, T) for T in temperatures]
+tempered = {s: [one.measure("MLE", s, T) for T in temperatures] for s in one.seeds}
 key = f"{one.metric} to reconstructed"
 figure, ((ax,),) = plots.new_figure(size=(5.2, 3.8))
-ax.plot([r["recall"] for r in tempered], [r[key] for r in tempered], "o-", color="black", label="MLE, by temperature")
-for T, r in zip(temperatures, tempered, strict=True):
-    ax.annotate(f" {T:g}", (r["recall"], r[key]), fontsize=8)
+for s, rows in tempered.items():
+    label = "MLE by temperature, each seed" if s == seed else None
+    ax.plot([r["recall"] for r in rows], [r[key] for r in rows], "o-", color="black", linewidth=0.8, label=label)
+    for T, r in zip(temperatures, rows, strict=True):
+        ax.annotate(f" {T:g}", (r["recall"], r[key]), fontsize=8)
 for m in METHODS[1:]:
     ax.plot(
         [r["recall"] for r in measured[1, m]], [r[key] for r in measured[1, m]], "s", color=plots.COLOURS[m], label=m
     )
 ax.set(xlabel="recall", ylabel=key)
 ax.legend(fontsize=8)
-two.save_figure(
-    "05-07-temperature", figure, "One level: distance against recall, beside MLE by temperature", data=tempered
-)
+title = "One level: distance against recall, beside MLE by temperature"
+two.save_figure("05-07-temperature", figure, title, data=tempered)
 figure
 
 # %%
-coldest = min(tempered, key=lambda r: r[key])
-T = temperatures[tempered.index(coldest)]
-mean = {m: np.mean([r[key] for r in measured[1, m]]) for m in METHODS}
-winner = min(METHODS[2:], key=mean.get)
-Markdown(
-    f"MLE's best distance is at temperature {T:g}: {coldest[key]:.2f}. {winner} at temperature 1 has "
-    f"{mean[winner]:.2f}: {'RAL is ahead of the free knob' if mean[winner] < coldest[key] else 'the free knob does as well or better'} "
-    "on this number."
-)
-
-# %% [markdown]
-# ## Play
-
-
-# %%
-def explore(method="MLE", levels=2, temperature=1.0, number=1):
-    """Samples of a method; `number` chooses the random numbers."""
-    exp = {1: one, 2: two}[levels]
-    codes = exp.sample(exp.generator(method, seed), 8, number, temperatures=[temperature] * levels)
-    return plots.image_grid(exp.decode(*codes), 8, f"{method}, {levels} level(s), temperature {temperature:g}")
-
-
-explore()
-
-# %%
-widgets.explore(explore, method=list(METHODS), levels=[1, 2], temperature=(0.3, 1.3, 0.1), number=(1, 20))
+coldest = np.array([min(r[key] for r in rows) for rows in tempered.values()])  # MLE at its best temperature, each seed
+lines = []
+for m in METHODS[2:]:
+    d = np.array([r[key] for r in measured[1, m]]) - coldest
+    word = "RAL is ahead of the free knob" if d.mean() < 0 else "the free knob does better"
+    if abs(d.mean()) <= noise_over_seeds(d):
+        word = "not decided"
+    lines.append(
+        f"* **{m}** at temperature 1 less MLE at its best temperature, seed by seed: {d.mean():+.2f} "
+        f"({', '.join(f'{v:+.2f}' for v in d)}): {word} on this number (95 % over seeds, Student's t)."
+    )
+Markdown("\n".join(lines))
 
 # %% [markdown]
 # ## Readings and deviations
@@ -473,9 +468,10 @@ widgets.explore(explore, method=list(METHODS), levels=[1, 2], temperature=(0.3, 
 #    blocks and attention. `prior.PixelSNAIL`
 # 2. *(one stream after the input in PixelSNAIL)*: **deviation**: both streams run through all blocks, so a prior
 #    without attention has no blind spot either. `prior.SnailBlock`
-# 3. *"Attention layers 8"* (S-Tables 6 to 8): read as 8 heads; one attention after each of four groups of blocks.
-#    `SnailConfig.attention_layers`, `.heads`
-# 4. *"first position gets zeros"*: a key and a value of zeros before the first place, which every place may look at.
+# 3. *"Attention layers 8"* (S-Tables 6 to 8): read as 8 heads; one attention after each of four groups of blocks
+#    (the paper's presets; those for small machines have fewer). `SnailConfig.attention_layers`, `.heads`
+# 4. (silent on what the first place may look at): a key and a value of zeros stand before it, and every place may look
+#    at them.
 #    `prior.Attention`
 # 5. *(silent on the return of two levels)*: each level has its own rewards and returns, over its own codes.
 #    `ral.ral_iteration`
@@ -487,6 +483,7 @@ widgets.explore(explore, method=list(METHODS), levels=[1, 2], temperature=(0.3, 
 #    Inception. For real images put the weights in `data/`; the metric's name changes with them. `ralkit.inception`
 # 9. **Deviation**: in the presets for small machines, loss, norm, rewards and roll-outs are notebook 04's, not section
 #    4.4's. `RalConfig`
+# 10. *"Image samples on LSUN-bedroom"* (Fig. 6, S2), of two levels: **deviation**: the same data with one map of codes.
 #
 # ## What to take away
 #
@@ -508,10 +505,11 @@ for k in (3, 5, 10):
     print(f"k = {k:2d}: precision {row['precision']:.3f}, recall {row['recall']:.3f}")
 
 # %% [markdown]
-# 2. How many nats does the bottom prior save by seeing the top map? Compare its NLL with real top codes and with those
-#    of another image.
+# 2. How much does the bottom prior rely on the top map? Compare its NLL with real top codes and with those of another
+#    image.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
+# Not what seeing the top map saves: a wrong one misleads, which costs more than knowing none.
 n = min(200, len(two.codes["test"][0]))
 top, bottom = (c[:n] for c in two.codes["test"])
 with torch.no_grad():

@@ -21,7 +21,7 @@
 #
 # **Paper:** section 4.3, Fig. 3; section 5.4, Table 3; supplement 3, S-Table 11. **Before:**
 # [04 · RAL step by step](04_ral.ipynb), whose terms are used here without explanation, and notebook 05, RAL on images,
-# which has the main comparison over several seeds. **After:** [07 · image completion](07_completion.ipynb), for which
+# which has the main comparison, with one map over several seeds. **After:** [07 · image completion](07_completion.ipynb), for which
 # the paper says that mode 1 is useful.
 
 # %% tags=["parameters"]
@@ -45,7 +45,7 @@ from IPython.display import Markdown
 from ralkit import paper, plots, ral, widgets
 from ralkit.experiment import markdown_table
 from ralkit.images import LEVELS, RUNS, ImageExperiment
-from ralkit.report import claim
+from ralkit.report import claim, noise_of_difference
 from ralkit.sampling import sample
 from ralkit.training import seeded
 
@@ -57,8 +57,8 @@ print(two.about("06_partial"))
 # %% [markdown]
 # Two worlds, of the same images: `two` has a top and a bottom code map and so two priors, `one` has a single map. The
 # next cell trains all runs of this notebook, side by side on a CPU with several cores, or loads those that are there.
-# Each exists for the first seed only: these are many runs, and how far runs of one kind differ from seed to seed is
-# in notebook 05's Table 2.
+# Each exists for the first seed only: these are many runs. How far runs of one kind differ from seed to seed is in notebook
+# 05's Table 2 for one map of codes; for two maps it is not known, there each run exists once.
 #
 # `full` names the run that the preset's own `RalConfig` makes; it generates whole maps. For the one-level runs, the
 # name of a run says what it changes: `ralkit.images.RUNS`.
@@ -322,9 +322,17 @@ for (start, stop), mode, row in (((r, H), 1, axes[0]), ((0, r), 2, axes[1])):
 two.save_figure("06-03-cut-rewards", fig, title=f"Scores, rewards and returns in both modes, r = {r} of {H} rows")
 fig
 
+# %%
+Markdown(
+    "The black line is the lower edge of an image that its patches reach below."
+    if r * pixels % critic.patch
+    else "With this preset every cut falls between two patches, so nothing is padded here; with larger patches a black line "
+    "would mark the lower edge of an image that its patches reach below."
+)
+
 # %% [markdown]
-# The black line is the lower edge of an image that its patches reach below. In mode 1 the critic sees the whole picture, the given part too: the
-# reward at a given place answers for no decision and is left out of the loss (grey).
+# In mode 1 the critic sees the whole picture, the given part too: the reward at a given place answers for no decision and
+# is left out of the loss (grey).
 #
 # ### 1.6 The loss covers the sampled codes only
 #
@@ -464,8 +472,8 @@ fig
 above = {size: (m["mode 1"] / m["full"] - 0.5, m["mode 2"] / m["full"] - 0.5) for size, m in means.items()}
 Markdown(
     "\n".join(
-        f"* {size}: mode 1 takes {a:+.2f} and mode 2 {b:+.2f} of the full time beside the half that its codes would "
-        f"explain; the dearer mode here is mode {1 if a > b else 2}."
+        f"* {size}: mode 1 takes {0.5 + a:.2f} and mode 2 {0.5 + b:.2f} of the time of full generation, for half of the "
+        f"codes each; the dearer mode here is mode {1 if a > b else 2}."
         for size, (a, b) in above.items()
     )
 )
@@ -543,13 +551,14 @@ Markdown(markdown_table([{"run": method} | way for method, way in ways.items()])
 # same time interval for a fair comparison."* Since partial generation samples half of the codes, `RAL partial` gets
 # twice the updates. Whether that is the same time is measured: the seconds are those of the run's own
 # history. They include the points of its curve, and whatever else the computer did meanwhile, the run beside it
-# too. For the MLE rows, updates and seconds are those of top and bottom prior; *MLE continued*, the control, has as many
+# too. They leave out the critic's warm-up before the first update, which is cheaper too where maps are made in part. For the MLE rows, updates and seconds are those of top and bottom prior; *MLE continued*, the control, has as many
 # updates as the run with full generation.
 
 
 # %%
 def diary(exp, method):
     """The histories of a run: one, or by MLE one of each level."""
+    method = exp.canonical(method)
     end = f"{exp.levels} {first_seed}"
     names = [f"{method} {end}"] if method in RUNS else [f"{method} {level} {end}" for level in LEVELS[-exp.levels :]]
     return [exp.histories[name] for name in names]
@@ -570,19 +579,20 @@ def columns(exp):
 
 # %% [markdown]
 # A difference means something only beside its noise. One part of the noise is cheap to see: the same MLE priors, sampled
-# again with other random numbers. Below, *noise* is two standard deviations of the difference of two such numbers. It
-# is a rough estimate, and a lower limit: training again with another seed moves the numbers as well.
+# again with other random numbers. Below, *noise* is what a difference of two such numbers exceeds by chance in 5 % of cases
+# (Student's t: the spread is known from three draws only). It is a lower limit: training again with another seed moves
+# the numbers as well.
 
 
 # %%
 def noise(exp, draws=(21, 22)):
-    """Two standard deviations of a difference of two runs that would come from sampling alone, by column."""
+    """95 % limit of a difference of two runs that would come from sampling alone, by column."""
     priors = exp.generator("MLE", first_seed)
     rows = [exp.measure("MLE", first_seed)]
     for s in draws:
         rows.append(exp.compare(exp.features(exp.decode(*exp.sample(priors, exp.preset.n_eval, s)))))
     keys = [key for key in columns(exp) if key in rows[-1]]
-    return {key: 2 * 2**0.5 * np.std([r[key] for r in rows], ddof=1) for key in keys}
+    return {key: noise_of_difference([r[key] for r in rows]) for key in keys}
 
 
 def against(rows, a, b, key, noise):
@@ -772,6 +782,8 @@ for reward, n in (("single", 4), ("intermediate", 8)):
     best, listed_best = sizes.pop(n), listed.pop(f"{n}x{n}")
     says = f"Table 3b: {reward} reward, {n}x{n} scores are better than the best other size"
     rows.append(checked(says, (listed_best, min(listed.values())), best, min(sizes.values()), noise_one[real]))
+for row in rows:  # what training again would change is not in the noise
+    row["holds here"] += ", in one run" * (row["holds here"] in ("yes", "no"))
 for (size, m), k in zip(means.items(), whole, strict=True):
     says = f"S-Table 11: partial generation takes fewer seconds than full ({size}; the paper: {k})"
     rows.append(checked(says, (half[k], whole[k]), m["partial"], m["full"], 0.05 * m["full"], "{:.3g}"))
@@ -800,7 +812,7 @@ Markdown(markdown_table(rows))
 #
 # What notebook 04 lets one expect: without the baseline, a lower SNR; with gamma below 1, early codes that answer less
 # for what comes late; without normalisation, a critic that learns later, so a lower AUC at first; with WGAN-GP the
-# same.
+# same. Below the table stands whether it came so.
 
 # %%
 shown = (base, *ABLATIONS)
@@ -848,6 +860,16 @@ note = "\n".join([f"* {against(table, base, 'MLE', FD, noise_one)}.", *map(found
 title = f"Ablations of {base} on one level of codes, one run each"
 text = one.save_table("06-ablations", table, title, note=note)
 Markdown(f"{text}\n\n{note}")
+
+# %%
+expected = {"RAL without baseline": "SNR, later", "RAL without layer norm": "AUC, first", "RAL WGAN-GP": "AUC, first"}
+came = {
+    f"{k} of {m}, {diagnoses[base][k]:.3g} → {diagnoses[m][k]:.3g}": diagnoses[m][k] < diagnoses[base][k]
+    for m, k in expected.items()
+}
+Markdown(
+    "Expected to be lower: " + "; ".join(f"{what}: {'yes' if so else '**no**'}" for what, so in came.items()) + "."
+)
 
 # %%
 change = {row["run"]: row[FD] - table[1][FD] for row in table[2:]}
@@ -923,7 +945,8 @@ widgets.explore(explore, mode=[1, 2], rows=(1, H - 1), run=["MLE", *LEVEL_RUNS],
 #     without attention (S-Tables 8 and 9). → `paper.S_TABLE_11`
 # 14. FID is replaced by the Fréchet distance on the faces' factor network. It is *not comparable* with FID or with any
 #     published number. → `ImageExperiment.metric`
-# 15. **Deviation**: one run of each kind, the first seed. Their spread over seeds is seen in notebook 05.
+# 15. **Deviation**: one run of each kind, the first seed. With one map, their spread over seeds is seen in notebook
+#     05; with two maps it was not measured.
 # 16. `RAL WGAN-GP` changes the loss alone and keeps the preset's normalisation; the paper's critic, as far as it is
 #     described, has none. → `images.RUNS`
 
