@@ -402,21 +402,8 @@ class Experiment:
         return (*of, p.ral.anneal) if is_control else of  # the control's learning rate falls as RAL's does
 
     def train(self, methods: Sequence[str], seeds: Sequence[int]) -> None:
-        """Load these generators; train those not there, side by side on a CPU's cores: each is too small for two.
-
-        Raises RalkitError with the words of a run that failed.
-        """
-        cores = os.cpu_count() or 1
-        for wave in (("MLE",), [m for m in methods if m != "MLE"]):  # the others start from MLE
-            jobs = [(m, s) for s in seeds for m in wave if not self._there(m, s)]
-            workers = min(cores, len(jobs))
-            if workers > 1 and self.device.type == "cpu" and self._named:
-                with ThreadPoolExecutor(workers) as pool:
-                    list(pool.map(lambda job: self._train_apart(*job, threads=max(1, cores // workers)), jobs))  # noqa: B023
-            # Now they are loaded, with their histories; what was not trained apart is trained here.
-            for seed in seeds:
-                for method in wave:
-                    self.generator(method, seed)
+        """`train_together` of this experiment alone."""
+        train_together((self, methods, seeds))
 
     def _there(self, method: str, seed: int) -> bool:
         return self._path(f"{method} {seed}", self._of(seed, self._recipe(method))).exists()
@@ -566,6 +553,26 @@ class Experiment:
     def _save_origin(self, name: str, about: dict[str, Any]) -> None:
         content = json.dumps(about | {"origin": self.origin()}, indent=1)
         store.write_bytes(self.figures / f"{name}.json", f"{content}\n".encode())
+
+
+def train_together(*plans: tuple[Experiment, Sequence[str], Sequence[int]]) -> None:
+    """Load generators, by experiment, methods and seeds; train those not there, side by side on a CPU's cores.
+
+    Each is too small for two cores; those of the first plan begin first. Raises RalkitError with the words of a run
+    that failed.
+    """
+    cores = os.cpu_count() or 1
+    for of_wave in (lambda methods: ("MLE",), lambda methods: [m for m in methods if m != "MLE"]):  # all start from MLE
+        jobs = [(exp, m, s) for exp, methods, seeds in plans for s in seeds for m in of_wave(methods)]
+        apart = [job for job in jobs if job[0].device.type == "cpu" and job[0]._named and not job[0]._there(*job[1:])]
+        workers = min(cores, len(apart))
+        if workers > 1:
+            threads = max(1, cores // workers)
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(lambda job: job[0]._train_apart(*job[1:], threads=threads), apart))  # noqa: B023
+        # Now they are loaded, with their histories; what was not trained apart is trained here.
+        for exp, method, seed in jobs:
+            exp.generator(method, seed)
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:

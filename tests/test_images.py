@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ralkit.errors import RalkitError
+from ralkit.experiment import train_together
 from ralkit.images import RUNS, ImageExperiment
 from ralkit.presets import get_preset
 from ralkit.vqvae import VQVAE2
@@ -91,7 +92,10 @@ def test_runs_side_by_side_are_found_by_the_process_that_asked(tmp_path, monkeyp
     exp = ImageExperiment("smoke", seed=1, root=tmp_path, levels=1)
     exp.generator("MLE", 1)
     monkeypatch.setattr("ralkit.images.train_ral", lambda *_, **__: pytest.fail("trained in this process"))
-    exp.train(("MLE", "RAL single", "RAL intermediate"), (1,))
+    other = ImageExperiment("smoke", seed=1, root=tmp_path, levels=2)
+    other.generator("MLE", 1)
+    train_together((exp, ("MLE", "RAL single", "RAL intermediate"), (1,)), (other, ("RAL top",), (1,)))
+    assert "RAL top 2 1" in other.histories
     weights = [
         torch.nn.utils.parameters_to_vector(exp.generator(m, 1)[0].parameters())
         for m in ("MLE", "RAL single", "RAL intermediate")

@@ -37,7 +37,7 @@ from IPython.display import Markdown
 
 from ralkit import paper, plots
 from ralkit.data import to_float
-from ralkit.experiment import markdown_table
+from ralkit.experiment import markdown_table, train_together
 from ralkit.images import ImageExperiment
 from ralkit.metrics import fidelity, frechet_distance
 from ralkit.prior import Attention, PixelSNAIL, SnailBlock
@@ -238,8 +238,7 @@ Markdown(
 
 # %%
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
-one.train(METHODS, one.seeds)
-two.train(METHODS, two.seeds[:1])
+train_together((two, METHODS, two.seeds[:1]), (one, METHODS, one.seeds))  # side by side on a CPU's cores, or loaded
 measured = {(1, m): [one.measure(m, s) for s in one.seeds] for m in METHODS}
 measured |= {(2, m): [two.measure(m, two.seeds[0])] for m in METHODS}
 

@@ -43,7 +43,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ralkit import paper, plots, ral, widgets
-from ralkit.experiment import markdown_table
+from ralkit.experiment import markdown_table, train_together
 from ralkit.images import LEVELS, RUNS, ImageExperiment
 from ralkit.report import claim, noise_of_difference
 from ralkit.sampling import sample
@@ -70,9 +70,10 @@ LEVEL_RUNS = (full, "RAL partial", "RAL top", "RAL bottom")
 own = one.preset.size // 2**one.config.ral.critic_stages  # side of the preset's score map
 MAPS = {(r, n): f"RAL {r}" + f" {n}x{n}" * (n != own) for r in ("single", "intermediate") for n in (8, 4, 2)}
 ABLATIONS = ("RAL without baseline", "RAL gamma .99", "RAL without layer norm", "RAL WGAN-GP")
-for exp, runs in ((two, LEVEL_RUNS), (one, (*MAPS.values(), *ABLATIONS))):
-    exp.generator("MLE", first_seed)  # all others start from it
-    exp.train(("MLE", "MLE continued", *runs), [first_seed])
+train_together(
+    *((exp, ("MLE", "MLE continued", *runs), [first_seed])
+      for exp, runs in ((two, LEVEL_RUNS), (one, (*MAPS.values(), *ABLATIONS))))
+)  # fmt: skip
 
 # %% [markdown]
 # ## 1 · Partial generation
