@@ -49,7 +49,7 @@ print(exp.about("08_critical"))
 RAL = ("RAL single", "RAL intermediate", "RAL anchored", "RAL, true reward")
 ABLATIONS = (
     "RAL without baseline", "RAL gamma .99", "RAL, a quarter of the roll-outs", "RAL, three times the learning rate",
-    "RAL without layer norm", "RAL WGAN-GP", "RAL literal",
+    "RAL without layer norm", "RAL literal",
 )  # fmt: skip
 exp.train(("MLE", "MLE continued", *RAL, *ABLATIONS), exp.seeds)  # side by side on a CPU's cores, or loaded
 
