@@ -47,6 +47,7 @@ from .training import (
 from .vqvae import VQVAE, make_vqvae
 
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
+FACES = 20_000  # faces drawn to teach the factor network; as many as a large data set has would fill the memory
 
 # What a run changes in the preset's RalConfig: values, or functions of it.
 RUNS: dict[str, dict[str, Any]] = {
@@ -234,7 +235,7 @@ class Experiment:
             net = self.place(FactorNet(cfg.channels))
 
         def train(checkpoint: Path) -> History:
-            images, factors = faces(p.n_train, p.size, seed=self.seed)
+            images, factors = faces(min(p.n_train, FACES), p.size, seed=self.seed)
             return train_factors(net, images, factors, cfg, **self._fitting(self.seed, checkpoint))
 
         drawn_by = Path(inspect.getfile(faces)).read_text(encoding="utf-8")  # other drawing code, another network
