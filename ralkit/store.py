@@ -20,9 +20,9 @@ DIGEST = hashlib.sha256().digest_size
 DAMAGED = "{} is damaged (its digest does not match); delete it and run the same command again"
 
 
-def write_bytes(path: Path, *data: bytes) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """Put data at path in one move; raises RalkitError, leaving what was there, if the disk is full or not writable."""
-    write_parts(path, data)
+    write_parts(path, [data])
 
 
 def write_parts(path: Path, data: Iterable[bytes]) -> None:

@@ -39,8 +39,8 @@ class Codebook(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z (B, D, H, W) -> quantised z with the straight-through gradient, codes (B, H, W), commitment loss."""
-        with torch.autocast(z.device.type, enabled=False):  # distances and averages are float32 in any case
-            z = z.float()
+        with torch.autocast(z.device.type, enabled=False):  # distances and averages are never rounded to bfloat16
+            z = z.to(self.vectors.dtype)
             if self.training and not self.placed:
                 self._place(z)
             codes = self.nearest(z)
