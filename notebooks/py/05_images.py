@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import paper, plots
+from ralkit import paper, plots, widgets
 from ralkit.data import to_float
 from ralkit.experiment import markdown_table, train_together
 from ralkit.images import ImageExperiment
@@ -459,6 +459,29 @@ for m in METHODS[2:]:
         f"({', '.join(f'{v:+.2f}' for v in d)}): {word} on this number (95 % over seeds, Student's t)."
     )
 Markdown("\n".join(lines))
+
+# %% [markdown]
+# ## 9 · Play: a temperature for each level
+#
+# MLE above, RAL below, the same random numbers. Turn down one level, then the other: which of them takes away variety,
+# which only detail?
+
+
+# %%
+def explore(top=1.0, bottom=1.0, method="RAL intermediate", dice=5):
+    """Ten samples of MLE and of a RAL method, each level at its own temperature."""
+    draw = lambda m: two.sample(two.generator(m, seed), 10, dice, temperatures=(top, bottom))  # noqa: E731
+    return plots.labelled_rows({m: two.decode(*draw(m)) for m in ("MLE", method)})
+
+
+figure = explore(top=0.7)
+two.save_figure("05-08-cold-top", figure, "The top map at temperature 0.7, the bottom map at 1")
+figure
+
+# %%
+widgets.explore(
+    explore, top=(0.1, 1.3, 0.1), bottom=(0.1, 1.3, 0.1), method=["RAL single", "RAL intermediate"], dice=(1, 50)
+)
 
 # %% [markdown]
 # ## Readings and deviations

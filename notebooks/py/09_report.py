@@ -35,7 +35,7 @@ from dataclasses import replace
 import numpy as np
 from IPython.display import Image, Markdown, display
 
-from ralkit import paper, report
+from ralkit import paper, plots, report, widgets
 from ralkit.check import experiments, parameters
 from ralkit.experiment import Experiment, markdown_table
 from ralkit.presets import PRESETS
@@ -157,6 +157,52 @@ rows = [{"notebook": name, "minutes": round(m, 1)} for name, m in sorted(took["m
 Markdown(f"On {took['device']}:\n\n{markdown_table(rows)}" if rows else "No run of the command has been timed yet.")
 
 # %% [markdown]
+# ## 5 · Play: what would fewer seeds have said?
+#
+# Each point is one seed's change against the control; the bar is the mean, with 95 % of Student's t around it. Move the
+# slider to the first seed alone: that is how the paper's tables are made.
+
+# %%
+numbers = {}  # those of Table 1, and of Table 2 with one map: their rows and key
+for table in ("Table 1", "Table 2"):
+    about = items.get(f"{table.lower().replace(' ', '-')}-runs", {"rows": []})
+    rows = [r for r in about["rows"] if r.get("levels", 1) == 1]
+    numbers |= {
+        f"{table}: {k}": (rows, k) for k in (rows or [{}])[0] if isinstance(rows[0][k], float) and "_se" not in k
+    }
+start = next(iter(numbers), "")
+seeds = max((row["seed"] - seed + 1 for rows, _ in numbers.values() for row in rows), default=0)
+
+
+def explore(number=start, first_seeds=seeds):
+    """Of the first seeds, every change of a number against MLE continued, their mean and its noise."""
+    rows, key = numbers[number]
+    by = {m: np.array([r[key] for r in rows if r["method"] == m][:first_seeds]) for m in plots.COLOURS}
+    control = by.pop("MLE continued")
+    figure, ((ax,),) = plots.new_figure(size=(6, 2.6))
+    for y, (method, values) in enumerate(by.items()):
+        d = values - control
+        ax.plot(d, [y] * len(d), "o", color=plots.COLOURS[method])
+        if len(d) > 1:
+            noise = report.noise_over_seeds(d)
+            ax.errorbar(d.mean(), y - 0.25, xerr=noise, fmt="|", color=plots.COLOURS[method], capsize=3)
+    ax.axvline(0, color="grey", linewidth=0.8)
+    ax.set(yticks=range(len(by)), yticklabels=list(by), ylim=(len(by) - 0.5, -0.8))
+    ax.set(xlabel=f"change of {key} against MLE continued", title=f"{number}, {first_seeds} seed(s)")
+    return figure
+
+
+if numbers:
+    figure = explore()
+    exp.save_figure("09-1-seeds", figure, "Every seed's change against the control, and the noise of their mean")
+    display(figure)
+else:
+    print("Table 1 and Table 2 are not here yet: run 03 and 05.")
+
+# %%
+widgets.explore(explore, number=list(numbers), first_seeds=(1, seeds)) if numbers else None
+
+# %% [markdown]
 # ## Readings and deviations
 #
 # Each notebook ends in the list of its own. The ones that matter most when a number here stands beside the paper's:
@@ -201,7 +247,7 @@ for method in ("RAL single", "RAL intermediate"):
     mle, ral = ([r[key] for r in runs if r["levels"] == 1 and r["method"] == m] for m in ("MLE", method))
     if len(mle) > 1:
         sd = np.std(np.subtract(ral, mle), ddof=1)
-        print(f"{method}: the spread is {sd:.2g}, so about {np.ceil((2 * sd / (0.05 * np.mean(mle))) ** 2):.0f} seeds")
+        print(f"{method}: the spread is {sd:.2g}, so {np.ceil((2 * sd / (0.05 * np.mean(mle))) ** 2):.0f} or more")
 
 # %% [markdown]
 # **3.** Check one table against its own file: are the rows of the `.csv` those of the `.json`?

@@ -180,7 +180,7 @@ def photograph(browser, folder):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_reader_s_notebook(name, lab, browser, tmp_path):
-    browser.get(lab(f"lab/tree/{name}.ipynb"))
+    browser.get(lab(f"lab/workspaces/{name}/tree/{name}.ipynb"))  # its own: another test's tabs are not opened again
     wait(browser, START, lambda: is_idle(browser), "an idle kernel")
     choose(browser, "View", "notebook:show-all-cell-code")  # the solutions too: a hidden cell shows no number
     choose(browser, "Run", "runmenu:run-all")
