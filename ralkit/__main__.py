@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--generator", type=int, required=True, help="the generator's seed")
     one.add_argument("--levels", type=int, help="1 or 2: images with so many levels of codes (default: the oracle's)")
     one.add_argument("--features", default="faces", help=FEATURES)
-    one.add_argument("--at-once", type=int, help="images that a prior's step holds in memory at once (default: all)")
+    one.add_argument("--at-once", type=int, help="images whose activations a step keeps at once (default: its batch)")
     one.add_argument("--recompute", action="store_true", help="priors keep fewer activations and compute them again")
     one.add_argument("--bf16", action="store_true", help="training steps in bfloat16 where that is safe (autocast)")
     for command in (run, one):

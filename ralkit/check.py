@@ -29,12 +29,12 @@ MIB, GIB = 2**20, 2**30
 NOTE = """\
 Activations are what the forward pass keeps for the backward one; the largest batch is the memory, less 16 bytes a
 parameter (weight, gradient, Adam's two averages), over that; RAL trains critic and priors together, so their parameters
-add up. A prior's batch may be larger: `train --at-once` takes it in parts, and `--recompute` keeps only what goes from
-layer to layer. Device-hours: seconds x batch / images timed x steps, for one VQ-VAE, one prior of each level by MLE and
-one RAL run; the control, evaluations and further seeds come on top. Where few images of a batch are timed this is too
-much, since a step has costs that do not grow with them; more so where the first step, which also sets up, was too slow
-to be repeated. A CPU samples two rows of a map only. On 8 devices each takes an eighth of a batch; what they tell each
-other is not counted."""
+add up. The batch of a VQ-VAE or prior may be larger: `train --at-once` takes it in parts; `--recompute` keeps of a
+prior only what goes from layer to layer. Device-hours: seconds x batch / images timed x steps, for one VQ-VAE, one
+prior of each level by MLE and one RAL run; the control, evaluations and further seeds come on top. Where few images of
+a batch are timed this is too much, since a step has costs that do not grow with them; more so where the first step,
+which also sets up, was too slow to be repeated. A CPU samples two rows of a map only. On 8 devices each takes an
+eighth of a batch; what they tell each other is not counted."""
 
 
 def experiments(preset: Preset) -> dict[str, tuple[int, LevelsConfig]]:

@@ -105,7 +105,7 @@ class Experiment:
     """
 
     # How training is fitted to a device; no result changes by it but by rounding.
-    at_once: int | None = None  # images that a prior's step differentiates together; None: its batch
+    at_once: int | None = None  # images whose activations a step keeps together; None: its batch
     recompute: bool = False  # priors compute activations again in the backward pass, to keep fewer
     bf16: bool = False  # training steps under autocast to bfloat16
 
@@ -218,6 +218,7 @@ class Experiment:
         cfg = self.preset.vqvae
         with seeded(self.seed):
             model = self.place(self._make_vqvae())
+        model.at_once = self.at_once
         test = self.images.test[: self.preset.n_curve]
         self._fit(
             "vqvae",

@@ -188,10 +188,14 @@ def train_vqvae(model: VQVAE | VQVAE2, images: Tensor, test: Tensor, cfg: VQVAEC
         return logs
 
     def evaluate() -> dict[str, float]:
-        x = to_float(test.to(device))
-        codes = model.encode(x)
-        mse = F.mse_loss(model.decode(*as_levels(codes)), x).item()
-        return {"test_mse": mse} | {f"test_{name}": p.item() for name, p in perplexities(codes, model.K).items()}
+        codes, squares = [], 0.0
+        for part in test.split(cfg.batch):
+            x = to_float(part.to(device))
+            codes.append(as_levels(model.encode(x)))
+            squares += F.mse_loss(model.decode(*codes[-1]), x, reduction="sum").item()
+        levels = tuple(torch.cat(level) for level in zip(*codes, strict=True))
+        named = {f"test_{name}": p.item() for name, p in perplexities(levels, model.K).items()}
+        return {"test_mse": squares / test.numel()} | named
 
     parts = {"model": model.train(), "optimiser": optimiser}
     return fit("VQ-VAE", parts, step, cfg.steps, evaluate=evaluate, **options)

@@ -3,7 +3,8 @@
 images (B, 3, S, S) -> encoder -> z (B, D, H, W) -> nearest of K codebook vectors -> codes (B, H, W)
 codes  (B, H, W)    -> codebook vectors (B, D, H, W) -> decoder -> images (B, 3, S, S) in [-1, 1]
 
-With two levels `encode` gives (top, bottom) codes, and `decode` takes them as two arguments.
+With two levels `encode` gives (top, bottom) codes, and `decode` takes them as two arguments. With `at_once` a training
+step keeps the activations of that many images together: networks take a batch in parts, the codebook takes it whole.
 """
 
 from itertools import pairwise
@@ -11,6 +12,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from . import ranks
 from .presets import VQVAEConfig
@@ -123,11 +125,20 @@ def _decoder(channels: int, stages: int, hidden: int, residual: int, blocks: int
     return nn.Sequential(nn.Conv2d(channels, hidden, 3, padding=1), *stack, *up)
 
 
+def _in_parts(net: nn.Module, x: Tensor, at_once: int | None) -> Tensor:
+    """net(x); of more than `at_once` rows the backward pass computes the activations again, part by part."""
+    if at_once is None or len(x) <= at_once:
+        return net(x)
+    return torch.cat([checkpoint(net, part, use_reentrant=False) for part in x.split(at_once)])
+
+
 class VQVAE(nn.Module):
     """The one-level VQ-VAE: `stages` strided convolutions down, a codebook, as many transposed ones up.
 
     S-Tables 4-7: hidden (128), residual (64), stages ("Layers"), K (codebook size), D (codebook dimension).
     """
+
+    at_once: int | None = None
 
     def __init__(self, stages: int, hidden: int, residual: int, K: int, D: int, blocks: int = 2):
         super().__init__()
@@ -141,8 +152,8 @@ class VQVAE(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, 3, S, S) -> reconstruction (B, 3, S, S), codes (B, H, W), commitment loss; H = S / 2^stages."""
-        z, codes, commitment = self.codebook(self.encoder(x))
-        return self.decoder(z), codes, commitment
+        z, codes, commitment = self.codebook(_in_parts(self.encoder, x, self.at_once))
+        return _in_parts(self.decoder, z, self.at_once), codes, commitment
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -162,6 +173,8 @@ class VQVAE2(nn.Module):
     decoded top ones; the decoder sees both levels. S-Tables 8-10: the sizes, as in VQVAE.
     """
 
+    at_once: int | None = None
+
     def __init__(self, stages: int, hidden: int, residual: int, K: int, D: int, blocks: int = 2):
         super().__init__()
         self.bottom_encoder = nn.Sequential(*_encoder(stages, hidden, residual, blocks))
@@ -180,11 +193,11 @@ class VQVAE2(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
         """x (B, 3, S, S) -> reconstruction, codes ((B, H, W), (B, 2H, 2W)), commitment losses; 2H = S / 2^stages."""
-        features = self.bottom_encoder(x)
-        top, top_codes, top_commitment = self.top_codebook(self.top_encoder(features))
-        both = torch.cat([features, self.top_decoder(top)], 1)
+        features = _in_parts(self.bottom_encoder, x, self.at_once)
+        top, top_codes, top_commitment = self.top_codebook(_in_parts(self.top_encoder, features, self.at_once))
+        both = torch.cat([features, _in_parts(self.top_decoder, top, self.at_once)], 1)
         bottom, bottom_codes, bottom_commitment = self.bottom_codebook(self.join(both))
-        x_hat = self.decoder(torch.cat([self.enlarge(top), bottom], 1))
+        x_hat = _in_parts(self.decoder, torch.cat([self.enlarge(top), bottom], 1), self.at_once)
         return x_hat, (top_codes, bottom_codes), top_commitment + bottom_commitment
 
     @torch.no_grad()
@@ -214,8 +227,9 @@ def as_levels(codes: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def perplexities(codes: Tensor | tuple[Tensor, ...], K: int) -> dict[str, Tensor]:
     """The perplexity of every level's codes, by name."""
-    names = ("perplexity",) if isinstance(codes, Tensor) else ("perplexity_top", "perplexity_bottom")
-    return {name: perplexity(c, K) for name, c in zip(names, as_levels(codes), strict=True)}
+    levels = as_levels(codes)
+    names = ("perplexity",) if len(levels) == 1 else ("perplexity_top", "perplexity_bottom")
+    return {name: perplexity(c, K) for name, c in zip(names, levels, strict=True)}
 
 
 def vqvae_loss(model: VQVAE | VQVAE2, x: Tensor, beta: float = 0.25) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ralkit.check import kept_for_backward
 from ralkit.vqvae import VQVAE, VQVAE2, Codebook, perplexity, vqvae_loss
 
 
@@ -146,3 +147,23 @@ def test_codes_are_chosen_in_float32():
         rough = other(z)
     assert all(torch.equal(a, b) for a, b in zip(plain, rough, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(book.buffers(), other.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("kind", [VQVAE, VQVAE2])
+def test_a_batch_in_parts_gives_the_same_gradients_and_codebook_from_fewer_activations(kind):
+    gradients, buffers, kept = [], [], []
+    for at_once in (None, 3):
+        torch.manual_seed(0)
+        model = kind(2, 16, 8, 12, 8)
+        model.at_once = at_once
+        for _ in range(2):  # the first places the codebook's vectors, the second moves them
+            with kept_for_backward(model) as storages:
+                loss, _ = vqvae_loss(model, torch.rand(8, 3, 32, 32))
+            model.zero_grad()
+            loss.backward()
+        gradients.append([p.grad for p in model.parameters()])
+        buffers.append(list(model.buffers()))
+        kept.append(sum(storages.values()))
+    for a, b in zip(gradients[0] + buffers[0], gradients[1] + buffers[1], strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+    assert kept[1] < 0.6 * kept[0]
