@@ -32,10 +32,12 @@ from .faces import FactorNet, faces
 from .metrics import auc, frechet_distance, map_log_prob, oracle_metrics
 from .presets import PRESETS, Preset, PriorConfig, RalConfig, SnailConfig, get_preset
 from .prior import PixelCNN, Prior, make_prior
-from .ral import anchor, assess, gradient_snr, make_critic, part_gradients
+from .ral import Codes, anchor, assess, gradient_snr, make_critic, part_gradients
 from .sampling import sample
 from .training import (
+    Decoder,
     History,
+    critic_adam,
     device_name,
     seeded,
     train_critic,
@@ -43,6 +45,8 @@ from .training import (
     train_mle,
     train_ral,
     train_vqvae,
+    warm_config,
+    warm_critic,
 )
 from .vqvae import VQVAE, make_vqvae
 
@@ -378,8 +382,9 @@ class Experiment:
             nn.init.zeros_(critic.head.weight), nn.init.zeros_(critic.head.bias)
 
         def train(checkpoint: Path) -> History:
+            world = self.vqvae.decode, (self.oracle_codes["train"],)
             return train_ral(
-                (prior,), critic, self.vqvae.decode, (self.oracle_codes["train"],), cfg,
+                (prior,), critic, self._warm(critic, (prior,), *world, seed, cfg), *world, cfg,
                 evaluate=lambda: self._watch(prior, cfg, critic, reference), at_once=self.at_once,
                 reference=(reference,),
                 name=key, **self._fitting(seed, checkpoint),
@@ -387,6 +392,22 @@ class Experiment:
 
         self._fit(key, self._of(seed, cfg), {"prior": prior, "critic": critic}, train)
         return prior, critic
+
+    def _warm(
+        self, critic: PatchCritic, priors: Sequence[Prior], decode: Decoder, codes: Codes, seed: int, cfg: RalConfig
+    ) -> torch.optim.Optimizer:
+        """Give the critic the warm-up of section 4.4, made once for all runs that it is the same for; its optimiser."""
+        optimiser = critic_adam(critic, cfg)
+
+        def make(_: Path) -> dict[str, Any]:
+            warm_critic(critic, optimiser, priors, decode, codes, cfg, seed=seed)
+            return {"critic": critic.state_dict(), "optimiser": optimiser.state_dict()}
+
+        if cfg.warmup:  # a run without one may bring a critic of its own
+            warm = self.artefact(f"warm critic {seed}", self._of(seed, warm_config(cfg)), make)
+            critic.load_state_dict(warm["critic"])
+            optimiser.load_state_dict(warm["optimiser"])
+        return optimiser
 
     def _recipe(self, method: str) -> PriorConfig | RalConfig:
         p = self.preset
@@ -560,12 +581,13 @@ class Experiment:
 def train_together(*plans: tuple[Experiment, Sequence[str], Sequence[int]]) -> None:
     """Load generators, by experiment, methods and seeds; train those not there, side by side on a CPU's cores.
 
-    Each is too small for two cores; those of the first plan begin first. Raises RalkitError with the words of a run
-    that failed.
+    Each is too small for two cores. They begin method by method: those after the first find their critic warm. Raises
+    RalkitError with the words of a run that failed.
     """
     cores = os.cpu_count() or 1
-    for of_wave in (lambda methods: ("MLE",), lambda methods: [m for m in methods if m != "MLE"]):  # all start from MLE
-        jobs = [(exp, m, s) for exp, methods, seeds in plans for s in seeds for m in of_wave(methods)]
+    every = dict.fromkeys(m for _, methods, _ in plans for m in methods if m != "MLE")
+    for wave in (("MLE",), every):  # all others start from MLE
+        jobs = [(exp, m, s) for m in wave for exp, methods, seeds in plans if m in ("MLE", *methods) for s in seeds]
         apart = [job for job in jobs if job[0].device.type == "cpu" and job[0]._named and not job[0]._there(*job[1:])]
         workers = min(cores, len(apart))
         if workers > 1:

@@ -227,8 +227,9 @@ class ImageExperiment(Experiment):
         reference = copy.deepcopy(priors) if cfg.kl else None
 
         def train(checkpoint: Path) -> History:
+            world = self.decode, self.codes["train"]
             return train_ral(
-                priors, critic, self.decode, self.codes["train"], cfg,
+                priors, critic, self._warm(critic, priors, *world, seed, cfg), *world, cfg,
                 evaluate=lambda: self._watch_images(priors, cfg, critic, reference), at_once=self.at_once,
                 reference=reference,
                 name=key, **self._fitting(seed, checkpoint),

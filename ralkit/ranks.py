@@ -28,6 +28,7 @@ def joined() -> Iterator[None]:
     # A rank may have to wait while another reads a data set.
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(days=1))
     yield  # after an error the others hang: torchrun ends them, a clean farewell here would wait for them
+    dist.barrier()  # with gloo, one that leaves early can take down those that are still at work
     dist.destroy_process_group()
 
 

@@ -29,6 +29,7 @@ from .vqvae import VQVAE, VQVAE2, as_levels, perplexities, vqvae_loss
 History = dict[str, list[float]]
 Evaluation = Callable[[], dict[str, float]]
 Decoder = Callable[..., Tensor]  # codes of every level -> images
+BETAS = (0.5, 0.999)  # Adam's in RAL, section 4.4
 WATCHERS: list[Callable[[str, History], None]] = []  # are told a stage's name and history at each of its points
 
 
@@ -248,27 +249,46 @@ def train_mle(
     return fit(parts=parts, step=step, steps=cfg.steps, evaluate=evaluate, **options)
 
 
-def train_ral(
-    priors: Sequence[Prior], critic: PatchCritic, decode: Decoder, codes: Codes, cfg: RalConfig, *,
-    at_once: int | None = None, reference: Sequence[Prior] | None = None, **options,
-) -> History:  # fmt: skip
-    """Warm the critic up, then fine-tune the priors by RAL against real codes (N, H, W), ...; steps count updates.
+def critic_adam(critic: PatchCritic, cfg: RalConfig) -> torch.optim.Adam:
+    return torch.optim.Adam(critic.parameters(), cfg.lr_critic, BETAS)
 
-    Priors and codes are one for each level, the top one first; `at_once` as in `train_mle`, `reference` as in
-    `ral_iteration`.
+
+def warm_config(cfg: RalConfig) -> RalConfig:
+    """Of `cfg` what a critic's warm-up depends on, the rest as RalConfig has it: equal for runs that can share one."""
+    names = (
+        "critic_batch", "warmup", "lr_critic", "critic_loss", "penalty", "critic_norm", "critic_channels",
+        "critic_stages", "partial",
+    )  # fmt: skip
+    return RalConfig(**{name: getattr(cfg, name) for name in names})
+
+
+def warm_critic(
+    critic: PatchCritic, optimiser: torch.optim.Optimizer, priors: Sequence[Prior], decode: Decoder, codes: Codes,
+    cfg: RalConfig, *, seed: int,
+) -> None:  # fmt: skip
+    """Warm a fresh critic up against the priors as they are; every rank ends with the same critic."""
+    for prior in priors:
+        prior.eval()
+    cfg = replace(cfg, critic_batch=ranks.share(cfg.critic_batch))
+    ranks.start_alike(*priors, critic)
+    with seeded(ranks.own_seed(seed)), _enough_memory("the critic's warm-up", device_of(critic)):
+        warm_up(priors, decode, critic, optimiser, codes, cfg)
+
+
+def train_ral(
+    priors: Sequence[Prior], critic: PatchCritic, critic_optimiser: torch.optim.Optimizer, decode: Decoder,
+    codes: Codes, cfg: RalConfig, *, at_once: int | None = None, reference: Sequence[Prior] | None = None, **options,
+) -> History:  # fmt: skip
+    """Fine-tune the priors by RAL against real codes (N, H, W), ...; steps count updates.
+
+    Priors and codes are one for each level, the top one first; the critic has been warmed up (`warm_critic`);
+    `at_once` as in `train_mle`, `reference` as in `ral_iteration`.
     """
-    betas = (0.5, 0.999)  # section 4.4
     cfg = replace(cfg, rollouts=ranks.share(cfg.rollouts), critic_batch=ranks.share(cfg.critic_batch))
     learning = [p for level in learning_levels(len(priors), cfg) for p in priors[level].parameters()]
-    prior_optimiser = torch.optim.Adam(learning, cfg.lr_prior, betas)
-    critic_optimiser = torch.optim.Adam(critic.parameters(), cfg.lr_critic, betas)
+    prior_optimiser = torch.optim.Adam(learning, cfg.lr_prior, BETAS)
     for prior in priors:  # no dropout: the network that is differentiated must be the one that was sampled from
         prior.eval()
-    checkpoint = options.get("checkpoint")
-    if checkpoint is None or not checkpoint.exists():  # a checkpoint holds a critic that is warm
-        ranks.start_alike(*priors, critic)
-        with seeded(ranks.own_seed(options["seed"])):
-            warm_up(priors, decode, critic, critic_optimiser, codes, cfg)
 
     def step(t: int) -> dict[str, Tensor]:
         if cfg.anneal:
@@ -288,7 +308,7 @@ def train_critic(
     critic: PatchCritic, priors: Sequence[Prior], decode: Decoder, codes: Codes, cfg: RalConfig, updates: int, **options
 ) -> History:
     """Train a critic alone against priors that stand still, for `updates` steps."""
-    optimiser = torch.optim.Adam(critic.parameters(), cfg.lr_critic, (0.5, 0.999))
+    optimiser = critic_adam(critic, cfg)
     last, n = codes[0].shape[1], ranks.share(cfg.critic_batch)
 
     def step(t: int) -> dict[str, Tensor]:

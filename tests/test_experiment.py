@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ralkit import ral
 from ralkit.errors import RalkitError
 from ralkit.experiment import METHODS, RUNS, Experiment, changed, markdown_table
 from ralkit.plots import new_figure
@@ -73,6 +74,20 @@ def test_what_is_there_is_loaded_and_what_changed_is_made_again(tiny, tmp_path, 
     deeper = Experiment(replace(tiny, vqvae=replace(tiny.vqvae, lr=1e-4)), seed=4, root=tmp_path)
     deeper.generator("MLE", 4)
     assert deeper.keys["MLE 4"] != first.keys["MLE 4"]  # made from other codes
+
+
+def test_runs_share_the_warm_up_and_are_the_same_without_sharing(tiny, tmp_path, monkeypatch):
+    warmed, warm = [], ral.warm_up
+    monkeypatch.setattr("ralkit.training.warm_up", lambda *a: warmed.append(0) or warm(*a))
+    shared = Experiment(tiny, seed=1, root=tmp_path / "shared")
+    ours = [shared.generator(m, 1) for m in ("RAL single", "RAL intermediate")]
+    assert len(warmed) == 1
+    alone = Experiment(tiny, seed=1, root=tmp_path / "alone").generator("RAL intermediate", 1)
+    assert len(warmed) == 2
+    a, b, c = (torch.nn.utils.parameters_to_vector(G.parameters()) for G in (*ours, alone))
+    assert torch.equal(b, c) and (a != b).any()
+    shared.generator("RAL without layer norm", 1)  # another critic, which needs its own
+    assert len(warmed) == 3
 
 
 def test_a_damaged_artefact_is_named(tiny, tmp_path):

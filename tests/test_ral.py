@@ -31,7 +31,7 @@ from ralkit.ral import (
     roll_out,
 )
 from ralkit.sampling import sample
-from ralkit.training import train_ral
+from ralkit.training import critic_adam, train_ral
 
 MAPS = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)  # all 81 maps
 
@@ -326,7 +326,8 @@ def test_the_levels_that_learn(levels, which, moved):
     priors, real, decode = levels
     before = [[p.clone() for p in prior.parameters()] for prior in priors]
     cfg = small_ral(levels=which, warmup=2, updates=2, rollouts=16)
-    train_ral(priors, make_critic(cfg), decode, real, cfg, name="r", seed=1, points=1)
+    critic = make_critic(cfg)
+    train_ral(priors, critic, critic_adam(critic, cfg), decode, real, cfg, name="r", seed=1, points=1)
     changed = [
         any((a != b).any() for a, b in zip(prior.parameters(), old, strict=True))
         for prior, old in zip(priors, before, strict=True)

@@ -15,7 +15,7 @@ from ralkit import store
 from ralkit.errors import RalkitError
 from ralkit.presets import PriorConfig, RalConfig, VQVAEConfig
 from ralkit.ral import make_critic
-from ralkit.training import fit, seeded, train_mle, train_ral, train_vqvae
+from ralkit.training import critic_adam, fit, seeded, train_mle, train_ral, train_vqvae, warm_critic
 from ralkit.vqvae import VQVAE
 
 CODES = torch.randint(7, (64, 4, 4), generator=torch.Generator().manual_seed(5))
@@ -52,8 +52,10 @@ def run_ral(checkpoint, **options):
     with seeded(1):
         critic = make_critic(cfg)
     decode = lambda c: torch.eye(7)[c].movedim(-1, 1)[:, :3].repeat_interleave(4, 2).repeat_interleave(4, 3)  # noqa: E731
+    optimiser, world = critic_adam(critic, cfg), (decode, (CODES,), cfg)
+    warm_critic(critic, optimiser, (prior,), *world, seed=3)
     history = train_ral(
-        (prior,), critic, decode, (CODES,), cfg, name="r", seed=3, checkpoint=checkpoint, points=3, **options
+        (prior,), critic, optimiser, *world, name="r", seed=3, checkpoint=checkpoint, points=3, **options
     )
     return prior.state_dict() | {f"critic.{k}": v for k, v in critic.state_dict().items()}, history
 

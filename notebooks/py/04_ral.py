@@ -867,7 +867,8 @@ Markdown(
 # 8. "We use the WGAN loss [6,20]": the default; **deviation** in our presets: logistic loss with R1, for the AUC's
 #    sake (section 2.3). → `critic.LOSSES`
 # 9. "the discriminator is trained for 100 iterations to catch up": `warmup` updates before the first of the prior;
-#    **deviation** in our presets: another number. → `ral.warm_up`
+#    **deviation** in our presets: another number. Runs that it is the same for share one
+#    warm-up. → `ral.warm_up`, `Experiment.ral`
 # 10. "for each PixelCNN update, the discriminator is updated 5 times": $G$ stands still meanwhile, so one call
 #     samples for all; **deviation** in our presets: another number. → `RalConfig.critic_updates`
 # 11. "real images are also their reconstructed version": real codes, decoded; in the oracle experiment, codes of the
