@@ -65,7 +65,8 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     # The oracle in the critic's place: what the policy gradient could do if the critic knew everything.
     "RAL, true reward": {
-        "kl": 1.0, "gamma": 1.0, "critic_updates": 0, "warmup": 0, "lr_prior": lambda c: 3 * c.lr_prior
+        "reward": "none", "reference": "oracle", "kl": 1.0, "gamma": 1.0, "critic_updates": 0, "warmup": 0,
+        "lr_prior": lambda c: 3 * c.lr_prior,
     },
     "RAL without baseline": {"baseline": "none"},
     "RAL gamma .99": {"gamma": 0.99},
@@ -369,17 +370,14 @@ class Experiment:
         return prior
 
     def ral(self, name: str, seed: int, cfg: RalConfig) -> tuple[PixelCNN, PatchCritic]:
-        """The MLE generator of `seed` after RAL as `cfg` says, and its critic; `name` names the run.
-
-        "RAL, true reward" is known by its name: the oracle is its reference, and its critic scores everything 0.
-        """
+        """The MLE generator of `seed` after RAL as `cfg` says, and its critic; `name` names the run."""
         prior, key = self.generator("MLE", seed), f"{name} {seed}"
         with seeded(seed):
             critic = self.place(make_critic(cfg))
-        reference = copy.deepcopy(prior) if cfg.kl else None
-        if name == "RAL, true reward":  # the divergence to the oracle is all of the reward
-            reference = self.oracle
-            nn.init.zeros_(critic.head.weight), nn.init.zeros_(critic.head.bias)
+        references = {"MLE": copy.deepcopy(prior), "oracle": self.oracle}
+        if cfg.reference not in references:
+            raise RalkitError(f"unknown reference {cfg.reference!r}; it must be {' or '.join(references)}")
+        reference = references[cfg.reference]
 
         def train(checkpoint: Path) -> History:
             world = self.vqvae.decode, (self.oracle_codes["train"],)
@@ -403,10 +401,9 @@ class Experiment:
             warm_critic(critic, optimiser, priors, decode, codes, cfg, seed=seed)
             return {"critic": critic.state_dict(), "optimiser": optimiser.state_dict()}
 
-        if cfg.warmup:  # a run without one may bring a critic of its own
-            warm = self.artefact(f"warm critic {seed}", self._of(seed, warm_config(cfg)), make)
-            critic.load_state_dict(warm["critic"])
-            optimiser.load_state_dict(warm["optimiser"])
+        warm = self.artefact(f"warm critic {seed}", self._of(seed, warm_config(cfg)), make)
+        critic.load_state_dict(warm["critic"])
+        optimiser.load_state_dict(warm["optimiser"])
         return optimiser
 
     def _recipe(self, method: str) -> PriorConfig | RalConfig:

@@ -30,7 +30,7 @@ from .vqvae import VQVAE, VQVAE2, as_levels, make_vqvae
 
 LEVELS = ("top", "bottom")
 
-RUNS: dict[str, dict[str, Any]] = {run: c for run, c in OF_ANY.items() if run != "RAL, true reward"} | {
+RUNS: dict[str, dict[str, Any]] = {run: c for run, c in OF_ANY.items() if c.get("reference") != "oracle"} | {
     # Half of the codes in an update: as much time for twice as many updates.
     "RAL partial": {"partial": True, "updates": lambda c: 2 * c.updates},
     "RAL top": {"levels": "top"},
@@ -224,7 +224,9 @@ class ImageExperiment(Experiment):
         with seeded(seed):
             critic = self.place(make_critic(cfg))
 
-        reference = copy.deepcopy(priors) if cfg.kl else None
+        if cfg.reference != "MLE":
+            raise RalkitError(f"images have no reference {cfg.reference!r}; it must be MLE")
+        reference = copy.deepcopy(priors)
 
         def train(checkpoint: Path) -> History:
             world = self.decode, self.codes["train"]

@@ -18,6 +18,8 @@ COLOURS = {
     "MLE continued": "#999999",
     "RAL single": "#D55E00",
     "RAL intermediate": "#0072B2",
+    "RAL anchored": "#009E73",
+    "RAL, true reward": "#CC79A7",
 }
 
 

@@ -59,7 +59,7 @@ class FactorConfig:
 class RalConfig:
     """What one RAL run is made of. The defaults are the paper's (section 4.4) where it gives them."""
 
-    reward: str = "intermediate"  # "single" (Eq. 6) or "intermediate" (section 4.2)
+    reward: str = "intermediate"  # "single" (Eq. 6), "intermediate" (section 4.2), or "none": what `kl` gives alone
     gamma: float = 0.99  # discount of Eq. 3
     rollouts: int = 16  # maps sampled for one update of the prior
     critic_batch: int = 16  # real and fake images for one update of the critic
@@ -77,7 +77,8 @@ class RalConfig:
     normalise: str = "max"  # scores over the largest |score| of this step; or "min-max", "none"
     baseline: str = "none"  # or "leave-one-out"
     upsample: str = "bilinear"  # score map to code map; or "nearest"
-    kl: float = 0.0  # nats taken from the reward for each nat of KL(G || G_MLE); not in the paper: notebook 08
+    kl: float = 0.0  # nats taken from the reward for each nat of KL(G || reference); not in the paper: notebook 08
+    reference: str = "MLE"  # the MLE generator that RAL starts from, or the "oracle"
     partial: bool = False  # partial generation (section 4.3)
     levels: str = "joint"  # with two levels: both priors learn, or only the "top" or the "bottom" one
 

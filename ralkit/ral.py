@@ -35,11 +35,12 @@ def normalise(fake: Tensor, real: Tensor, how: str) -> Tensor:
 def rewards(score_map: Tensor, shape: tuple[int, int], reward: str, upsample: str = "bilinear") -> Tensor:
     """Rewards r_1 .. r_T (B, T) of the T = H W codes of a map of `shape`, from the score map (B, h, w).
 
-    "single": r_T = D(x), the others 0 (Eq. 6). "intermediate": r_{t+1} is the up-sampled score at c_t.
+    "single": r_T = D(x), the others 0 (Eq. 6). "intermediate": r_{t+1} is the up-sampled score at c_t. "none": all 0.
     """
-    if reward == "single":
+    if reward in ("single", "none"):
         r = score_map.new_zeros(len(score_map), shape[0] * shape[1])
-        r[:, -1] = image_score(score_map)
+        if reward == "single":
+            r[:, -1] = image_score(score_map)
         return r
     if reward == "intermediate":
         corners = None if upsample == "nearest" else False
@@ -47,7 +48,7 @@ def rewards(score_map: Tensor, shape: tuple[int, int], reward: str, upsample: st
         (h, w), (H, W) = score_map.shape[1:], shape
         S = F.interpolate(score_map[:, None], (-(-h * W // w), W), mode=upsample, align_corners=corners)
         return S[:, 0, :H].flatten(1)
-    raise RalkitError(f"unknown reward {reward!r}; it must be single or intermediate")
+    raise RalkitError(f"unknown reward {reward!r}; it must be single, intermediate or none")
 
 
 def returns(r: Tensor, gamma: float) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from ralkit import ral
 from ralkit.errors import RalkitError
 from ralkit.experiment import METHODS, RUNS, Experiment, changed, markdown_table
+from ralkit.images import ImageExperiment
 from ralkit.plots import new_figure
 from ralkit.presets import get_preset
 from ralkit.report import write_report
@@ -88,6 +89,24 @@ def test_runs_share_the_warm_up_and_are_the_same_without_sharing(tiny, tmp_path,
     assert torch.equal(b, c) and (a != b).any()
     shared.generator("RAL without layer norm", 1)  # another critic, which needs its own
     assert len(warmed) == 3
+
+
+def test_the_reference(tiny, tmp_path):
+    """With the oracle as reference and no other reward one plain step goes down KL(G || oracle), with MLE it stands."""
+    exp = Experiment(tiny, seed=1, root=tmp_path)
+    still = replace(exp._recipe("RAL, true reward"), updates=1, lr_prior=1e-5, reference="MLE", baseline="none")
+    G = exp.generator("MLE", 1)
+    moved = {}
+    for name in ("MLE", "oracle"):
+        H, _ = exp.ral(f"towards {name}", 1, replace(still, reference=name))
+        moved[name] = max((a - b).abs().max().item() for a, b in zip(G.parameters(), H.parameters(), strict=True))
+    assert moved["MLE"] == 0 < moved["oracle"]
+    with pytest.raises(RalkitError, match="unknown reference 'GAN'; it must be MLE or oracle"):
+        exp.ral("towards GAN", 1, replace(still, reference="GAN"))
+    images = ImageExperiment("smoke", seed=1, root=tmp_path, levels=1)
+    images.generator = lambda *_: []
+    with pytest.raises(RalkitError, match="images have no reference 'oracle'"):
+        images.ral("towards the oracle", 1, replace(still, reference="oracle"))
 
 
 def test_a_damaged_artefact_is_named(tiny, tmp_path):

@@ -115,6 +115,12 @@ def test_returns_by_a_double_loop(gamma):
     torch.testing.assert_close(returns(r, gamma), Q)
 
 
+def test_no_reward_leaves_what_is_added():
+    more = torch.randn(5, 6)
+    A = assess(torch.randn(5, 2, 2), torch.randn(5, 2, 2), (2, 3), RalConfig(reward="none", gamma=1.0), more)
+    torch.testing.assert_close(A, more.flip(1).cumsum(1).flip(1))
+
+
 def test_single_reward_is_the_mean_score_at_the_end():
     S = torch.randn(4, 2, 2)
     r = rewards(S, (3, 5), "single")
@@ -381,7 +387,7 @@ def test_cosine_of_expected_gradients(tiny):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: rewards(torch.zeros(2, 2, 2), (4, 4), "dense"), "single or intermediate"),
+        (lambda: rewards(torch.zeros(2, 2, 2), (4, 4), "dense"), "single, intermediate or none"),
         (lambda: normalise(torch.zeros(1), torch.zeros(1), "std"), "max, min-max or none"),
         (lambda: advantages(torch.zeros(2, 2), "mean"), "none or leave-one-out"),
         (lambda: advantages(torch.zeros(1, 2), "leave-one-out"), "at least 2"),

@@ -118,13 +118,14 @@ def sides(m, T):
 
 
 # %%
-def spread(values):
+def spread(values, digits=1):
     """Mean ± standard deviation of the runs that can be compared, and how many cannot."""
     inside = [v for v in values if not np.isnan(v)]
     if not inside:
         return "outside"
     outside = f", {len(values) - len(inside)} of {len(values)} outside" * (len(inside) < len(values))
-    return f"{np.mean(inside):+.1f} ± {np.std(inside, ddof=1) if len(inside) > 1 else np.nan:.1f}{outside}"
+    deviation = np.std(inside, ddof=1) if len(inside) > 1 else np.nan
+    return f"{np.mean(inside):+.{digits}f} ± {deviation:.{digits}f}{outside}"
 
 
 def judge(values):
@@ -305,21 +306,20 @@ figure
 
 # %%
 growth = {m: values[:, 0] - values[:, -1] for m, values in biased.items()}
-spread2 = lambda v: f"{np.mean(v):+.2f} ± {np.std(v, ddof=1):.2f}"  # noqa: E731
 lines = [
     f"* **{m}**: the last rows diverge by {values[:, -1].mean():.2f} nats a code when all before them is real, by "
-    f"{values[:, 0].mean():.2f} when nothing is: **exposure bias {spread2(growth[m])}**."
+    f"{values[:, 0].mean():.2f} when nothing is: **exposure bias {spread(growth[m], 2)}**."
     for m, values in biased.items()
 ]
 rows = []
 for m in RAL[:2]:
     less = growth["MLE continued"] - growth[m]
     lines.append(
-        f"* **{m}** takes {spread2(less)} of the control's {growth['MLE continued'].mean():.2f} away; {COLD}, without "
-        f"training, {spread2(growth['MLE continued'] - growth[COLD])}."
+        f"* **{m}** takes {spread(less, 2)} of the control's {growth['MLE continued'].mean():.2f} away; {COLD}, without "
+        f"training, {spread(growth['MLE continued'] - growth[COLD], 2)}."
     )
     says = f"Abstract: exposure bias is addressed ({m}; the same last rows, oracle experiment)"
-    rows.append(claim(says, "no number", f"{spread2(-less)} nats a code", -less.mean(), noise_over_seeds(less)))
+    rows.append(claim(says, "no number", f"{spread(-less, 2)} nats a code", -less.mean(), noise_over_seeds(less)))
 exp.save_table("08-claims", rows, "The paper's claim on exposure bias, where the truth is known")
 Markdown("\n".join(lines))
 

@@ -177,7 +177,8 @@ seeds = max((row["seed"] - seed + 1 for rows, _ in numbers.values() for row in r
 def explore(number=start, first_seeds=seeds):
     """Of the first seeds, every change of a number against MLE continued, their mean and its noise."""
     rows, key = numbers[number]
-    by = {m: np.array([r[key] for r in rows if r["method"] == m][:first_seeds]) for m in plots.COLOURS}
+    methods = dict.fromkeys(r["method"] for r in rows)
+    by = {m: np.array([r[key] for r in rows if r["method"] == m][:first_seeds]) for m in methods}
     control = by.pop("MLE continued")
     figure, ((ax,),) = plots.new_figure(size=(6, 2.6))
     for y, (method, values) in enumerate(by.items()):
