@@ -174,6 +174,7 @@ start = next(iter(numbers), "")
 seeds = max((row["seed"] - seed + 1 for rows, _ in numbers.values() for row in rows), default=0)
 
 
+# %%
 def explore(number=start, first_seeds=seeds):
     """Of the first seeds, every change of a number against MLE continued, their mean and its noise."""
     rows, key = numbers[number]
@@ -193,6 +194,7 @@ def explore(number=start, first_seeds=seeds):
     return figure
 
 
+# %%
 if numbers:
     figure = explore()
     exp.save_figure("09-1-seeds", figure, "Every seed's change against the control, and the noise of their mean")
