@@ -27,6 +27,7 @@ dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
 
 # %%
+# %matplotlib inline
 import inspect
 
 import numpy as np

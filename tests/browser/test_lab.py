@@ -41,11 +41,13 @@ FLAGS = [
     "--window-size=1400,2000",
 ]
 
-# What the cells show: their execution prompts; errors, and what stderr says of one (Lab gives both a mime type).
+# What the cells show: their execution prompts; errors, and what stderr says of one (Lab gives both a mime type), and
+# figures in words, for which no picture was made.
 PROMPTS = "return [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent.trim())"
 ERRORS = """return [...document.querySelectorAll('.jp-CodeCell')].flatMap((cell, i) =>
-    [...cell.querySelectorAll('[data-mime-type$="jupyter.error"], [data-mime-type$="jupyter.stderr"]')]
-    .filter(o => o.dataset.mimeType.endsWith('error') || o.textContent.includes('Traceback'))
+    [...cell.querySelectorAll('[data-mime-type]')]
+    .filter(o => o.dataset.mimeType.endsWith('jupyter.error') || o.textContent.trim().startsWith('<Figure size')
+        || o.dataset.mimeType.endsWith('jupyter.stderr') && o.textContent.includes('Traceback'))
     .map(o => `code cell ${i + 1}: ${o.textContent}`))"""
 BYTES = """const [image, done] = arguments;
     fetch(image.src).then(r => r.arrayBuffer()).then(b => done(String(new Uint8Array(b)))).catch(() => done(''))"""
