@@ -218,3 +218,24 @@ def test_other_errors_of_a_step_are_not_taken_for_a_full_memory():
 
     with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
         fit("x", {"model": nn.Linear(1, 1)}, step, 1, seed=0, points=1)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_steps_in_bfloat16_on_cuda():
+    """Autocast is on in the steps, and near: the losses differ, by little. float32 on both sides of it."""
+    prior_losses, image_losses = [], []
+    images = torch.randint(256, (32, 3, 8, 8), dtype=torch.uint8, device="cuda")
+    for bf16 in (False, True):
+        prior = make_prior().cuda()
+        history = train_mle(
+            prior, CODES.cuda(), PriorConfig(batch=8, steps=3), evaluate=dict, name="p", seed=3, points=1, bf16=bf16
+        )
+        prior_losses.append(history["NLL_train"][-1])
+        torch.manual_seed(0)
+        model = VQVAE(1, 8, 4, 7, 4).cuda()
+        history = train_vqvae(model, images, images[:8], VQVAEConfig(batch=8, steps=3), seed=3, points=1, bf16=bf16)
+        image_losses.append(history["mse"][-1])
+        assert all(p.dtype == torch.float32 for net in (prior, model) for p in net.parameters())
+    for exact, rough in (prior_losses, image_losses):
+        assert 0 < abs(rough - exact) < 0.05 * exact
