@@ -374,7 +374,7 @@ class Experiment:
         prior, key = self.generator("MLE", seed), f"{name} {seed}"
         with seeded(seed):
             critic = self.place(make_critic(cfg))
-        references = {"MLE": copy.deepcopy(prior), "oracle": self.oracle}
+        references = {"MLE": copy.deepcopy(prior) if cfg.kl else None, "oracle": self.oracle}
         if cfg.reference not in references:
             raise RalkitError(f"unknown reference {cfg.reference!r}; it must be {' or '.join(references)}")
         reference = references[cfg.reference]

@@ -226,7 +226,7 @@ class ImageExperiment(Experiment):
 
         if cfg.reference != "MLE":
             raise RalkitError(f"images have no reference {cfg.reference!r}; it must be MLE")
-        reference = copy.deepcopy(priors)
+        reference = copy.deepcopy(priors) if cfg.kl else None
 
         def train(checkpoint: Path) -> History:
             world = self.decode, self.codes["train"]

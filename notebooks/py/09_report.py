@@ -251,7 +251,7 @@ for method in ("RAL single", "RAL intermediate"):
     mle, ral = ([r[key] for r in runs if r["levels"] == 1 and r["method"] == m] for m in ("MLE", method))
     if len(mle) > 1:
         sd = np.std(np.subtract(ral, mle), ddof=1)
-        print(f"{method}: the spread is {sd:.2g}, so {np.ceil((2 * sd / (0.05 * np.mean(mle))) ** 2):.0f} or more")
+        print(f"{method}: the spread is {sd:.2g}, so {np.ceil((2 * sd / (0.05 * np.mean(mle))) ** 2):.0f} seed(s)")
 
 # %% [markdown]
 # **3.** Check one table against its own file: are the rows of the `.csv` those of the `.json`?
