@@ -19,7 +19,7 @@ from .errors import RalkitError
 from .presets import PriorConfig, SnailConfig
 from .vqvae import Residual
 
-Window = Callable[[Tensor], Tensor]  # a map, or its next row, with all that the convolution to come may look at
+Above = Callable[[Tensor], Tensor]  # a vertical convolution of a map, or of its next row
 
 
 def gate(x: Tensor, dim: int = 1) -> Tensor:
@@ -32,22 +32,24 @@ class TwoStreams(nn.Module):
     """A layer of both streams: `down` runs the vertical one, a map or a row at a time, `right` the horizontal one.
 
     What `down` has `seen` enters `right` by `link`, a 1x1 convolution. `reach` is how far a convolution looks up, left,
-    and (in the rows above) right; `windows` counts those of a stream.
+    and (in the rows above) right. `down` is handed its convolutions, and the axis of the channels: see `sampling`.
     """
 
     reach: int
-    windows: int
+
+    def vertical_convs(self) -> list[nn.Conv2d]:
+        """The convolutions of the vertical stream, in the order in which `down` takes them."""
+        return [self.vertical] if isinstance(self.vertical, nn.Conv2d) else list(self.vertical)
 
     def forward(self, v: Tensor, h: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         p = self.reach
-        v, seen = self.down(v, *[lambda x: F.pad(x, (p, p, p, 0))] * self.windows)
+        above = [lambda x, conv=conv: conv(F.pad(x, (p, p, p, 0))) for conv in self.vertical_convs()]
+        v, seen = self.down(v, *above)
         return v, self.right(h, seen, condition)
 
 
 class GatedLayer(TwoStreams):
     """PixelCNN's layer (van den Oord et al. 2016); `k` is the width of the window."""
-
-    windows = 1
 
     def __init__(self, channels: int, k: int, dropout: float):
         super().__init__()
@@ -58,9 +60,9 @@ class GatedLayer(TwoStreams):
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Conv2d(channels, channels, 1)
 
-    def down(self, v: Tensor, above: Window) -> tuple[Tensor, Tensor]:
-        v = self.vertical(above(v))
-        return gate(v), v
+    def down(self, v: Tensor, above: Above, dim: int = 1) -> tuple[Tensor, Tensor]:
+        v = above(v)
+        return gate(v, dim), v
 
     def right(self, h: Tensor, seen: Tensor, condition: None) -> Tensor:
         update = gate(self.horizontal(F.pad(h, (self.reach, 0))) + self.link(seen))
@@ -73,8 +75,6 @@ class SnailBlock(TwoStreams):
     The condition, features of the level above, enters before the gate.
     """
 
-    windows = 2
-
     def __init__(self, channels: int, k: int, dropout: float, conditional: bool):
         super().__init__()
         C, self.reach = channels, k // 2
@@ -84,9 +84,8 @@ class SnailBlock(TwoStreams):
         self.condition = nn.Conv2d(C, 2 * C, 1) if conditional else None
         self.dropout = nn.Dropout(dropout)
 
-    def down(self, v: Tensor, above: Window, above2: Window) -> tuple[Tensor, Tensor]:
-        x = self.vertical[0](above(F.elu(v)))
-        v = v + F.glu(self.vertical[1](above2(self.dropout(F.elu(x)))), 1)
+    def down(self, v: Tensor, above: Above, above2: Above, dim: int = 1) -> tuple[Tensor, Tensor]:
+        v = v + F.glu(above2(self.dropout(F.elu(above(F.elu(v))))), dim)
         return v, F.elu(v)
 
     def right(self, h: Tensor, seen: Tensor, condition: Tensor | None) -> Tensor:

@@ -2,11 +2,13 @@
 
 The vertical stream of a row depends on rows that are finished, so it is computed once a row; the horizontal
 stream is computed a code at a time (Ramachandran et al. 2017, the paper's reference 36); attention keeps its keys
-and values. Rows that are given need no steps.
+and values. Rows that are given need no steps. All runs in the type of the prior's weights, under autocast too: a step
+is too small to pay for casts. To sample in bfloat16, make the prior `bfloat16()`; codes are drawn in float32.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -16,20 +18,28 @@ from .errors import RalkitError
 from .prior import Attention, GatedLayer, Prior, SnailBlock
 
 
-class Rows:
-    """What a vertical convolution looks at for the row to come: the last rows of its input, padded."""
+class Above:
+    """A vertical convolution, a row at a time: matrix products with the last rows of its input.
+
+    Rows lie place by place, (W, n, channels), so that what each column of the kernel looks at is a matrix as it lies.
+    """
 
     def __init__(self, conv: nn.Conv2d, n: int, W: int):
-        height, k = conv.kernel_size
-        self.p = k // 2
-        self.rows = conv.weight.new_zeros(n, conv.in_channels, height, W + 2 * self.p)
+        C, (height, k) = conv.in_channels, conv.kernel_size
+        self.bias, self.matrices = conv.bias, conv.weight.permute(3, 2, 1, 0).flatten(1, 2)
+        self.rows = conv.weight.new_zeros(W + k - 1, n, height * C)
+        self.newest = self.rows[k // 2 : k // 2 + W, :, -C:]
+        self.windows = [self.rows[d : d + W].flatten(0, 1) for d in range(k)]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Take in the input's next row, (n, C, 1, W) or (n, C, W)."""
-        rows = self.rows
-        rows[:, :, :-1] = rows[:, :, 1:].clone()
-        rows[:, :, -1, self.p : rows.shape[-1] - self.p] = x.flatten(2)
-        return rows
+        """Output (W, n, C') at the row whose input is x (W, n, C)."""
+        older = self.rows[:, :, x.shape[2] :]
+        self.rows[:, :, : older.shape[2]] = older.clone()
+        self.newest.copy_(x)
+        y = torch.addmm(self.bias, self.windows[0], self.matrices[0])
+        for window, matrix in zip(self.windows[1:], self.matrices[1:], strict=True):
+            y.addmm_(window, matrix)
+        return y.unflatten(0, x.shape[:2])
 
 
 class Left:
@@ -46,19 +56,20 @@ class Left:
         # All views of it are made here: in the loop over the codes they would take as long as the products.
         self.newest = columns[:, (width - 1) * C :].split(C, 1)
         self.windows = [columns[:, j * C : (j + width) * C] for j in range(W)]
+        self.y = columns.new_empty(n, conv.out_channels)
 
     def start_row(self, x: Tensor | None) -> None:
-        """`x` (n, C', 1, W) goes into `beside`, if there is one."""
+        """`x` (W, n, C') goes into `beside`, if there is one."""
         if self.beside is None:
             self.aside = [self.bias] * self.W
         else:
-            weight, bias = self.beside.weight[:, :, 0, 0], self.beside.bias + self.bias
-            self.aside = F.linear(x[:, :, 0].permute(2, 0, 1), weight, bias).unbind()
+            self.aside = F.linear(x, self.beside.weight[:, :, 0, 0], self.beside.bias + self.bias).unbind()
 
     def __call__(self, x: Tensor, j: int) -> Tensor:
         """Output (n, C'') at column j, whose input is x (n, C)."""
-        self.newest[j].copy_(x)
-        return torch.addmm(self.aside[j], self.windows[j], self.matrix)
+        if x is not self.newest[j]:  # the layer before may have put it there already
+            self.newest[j].copy_(x)
+        return torch.addmm(self.aside[j], self.windows[j], self.matrix, out=self.y)
 
 
 class LayerCache:
@@ -67,16 +78,17 @@ class LayerCache:
     def __init__(self, layer: GatedLayer | SnailBlock, n: int, W: int):
         self.layer = layer
         if isinstance(layer, SnailBlock):
-            vertical, horizontal = layer.vertical, zip(layer.horizontal, (layer.link, layer.condition), strict=True)
+            horizontal = zip(layer.horizontal, (layer.link, layer.condition), strict=True)
         else:
-            vertical, horizontal = [layer.vertical], [(layer.horizontal, layer.link)]
+            horizontal = [(layer.horizontal, layer.link)]
             self.out = (layer.out.bias, layer.out.weight[:, :, 0, 0].T.contiguous())
-        self.rows = [Rows(conv, n, W) for conv in vertical]
+        self.above = [Above(conv, n, W) for conv in layer.vertical_convs()]
         self.left = [Left(conv, beside, n, W) for conv, beside in horizontal]
+        self.to: Sequence[Tensor | None] = [None] * W  # where a gated layer puts its output at each column
 
     def start_row(self, v: Tensor, condition: Tensor | None) -> Tensor:
-        """The vertical stream over the next row, (n, C, 1, W) -> (n, C, 1, W)."""
-        v, seen = self.layer.down(v, *self.rows)
+        """The vertical stream over the next row, (W, n, C) -> (W, n, C)."""
+        v, seen = self.layer.down(v, *self.above, dim=-1)
         self.aside = seen, condition
         for left, x in zip(self.left, self.aside, strict=False):
             left.start_row(x)
@@ -88,13 +100,13 @@ class LayerCache:
             x = self.left[0](h, j)
             x.narrow(1, 0, h.shape[1]).tanh_()
             bias, matrix = self.out
-            return h + torch.addmm(bias, F.glu(x, 1), matrix)  # glu: the gate's other half, and their product
+            return torch.addmm(h + bias, F.glu(x, 1), matrix, out=self.to[j])  # glu: the gate's other half, the product
         first, second = self.left
         return h + F.glu(second(F.elu(first(F.elu(h), j)), j), 1)
 
     def whole_row(self, h: Tensor) -> Tensor:
         """The horizontal stream over a row that is given, (n, C, 1, W) -> (n, C, 1, W)."""
-        return self.layer.right(h, *self.aside)
+        return self.layer.right(h, *(None if x is None else x.permute(1, 2, 0)[:, :, None] for x in self.aside))
 
 
 class AttentionCache:
@@ -131,23 +143,26 @@ class Cache:
 
     def __init__(self, prior: Prior, n: int, shape: tuple[int, int], above: Tensor | None = None):
         self.prior, self.n, self.W = prior, n, shape[1]
-        self.condition = prior.condition(above)
+        condition = prior.condition(above)
+        self.condition = [None] * shape[0] if condition is None else condition.permute(2, 3, 0, 1).contiguous()
         self.layers = [
             AttentionCache(layer, n, shape) if isinstance(layer, Attention) else LayerCache(layer, n, shape[1])
             for layer in prior.layers
         ]
+        for layer, following in pairwise(self.layers):
+            if isinstance(following, LayerCache) and isinstance(following.layer, GatedLayer):
+                layer.to = following.left[0].newest
         self.attends = any(isinstance(layer, Attention) for layer in prior.layers)
 
-    def _zeros(self, *width: int) -> Tensor:
-        return self.prior.embedding.weight.new_zeros(self.n, self.prior.embedding.embedding_dim, *width)
+    def _zeros(self, *places: int) -> Tensor:
+        return self.prior.embedding.weight.new_zeros(*places, self.n, self.prior.embedding.embedding_dim)
 
     def start_row(self, i: int, above: Tensor | None) -> None:
         """Run the vertical stream over row i, from the codes in the row `above` it, (n, W); None for the first."""
-        v = self._zeros(1, self.W) if above is None else self.prior.embedding(above).mT[:, :, None]
-        condition = None if self.condition is None else self.condition[:, :, i : i + 1]
+        v = self._zeros(self.W) if above is None else self.prior.embedding(above.T)
         for layer in self.layers:
             if isinstance(layer, LayerCache):
-                v = layer.start_row(v, condition)
+                v = layer.start_row(v, self.condition[i])
         self.i = i
 
     def logits(self, j: int, left: Tensor | None) -> Tensor:
@@ -198,9 +213,11 @@ def _start(prior, n, shape, temperature, given, given_rows, keep, generator) -> 
 
 @contextmanager
 def _evaluating(prior: nn.Module) -> Iterator[None]:
+    """Dropout off, and no autocast: the cache's buffers have the type of the weights."""
     training = prior.training
     prior.eval()
-    yield
+    with torch.autocast(prior.embedding.weight.device.type, enabled=False):
+        yield
     prior.train(training)
 
 
@@ -316,12 +333,13 @@ def complete(
 def cached_logits(prior: Prior, codes: Tensor, above: Tensor | None = None, given_rows: int = 0) -> Tensor:
     """Logits (B, H - given_rows, W, K) of given codes (B, H, W), computed a code at a time as `sample` does."""
     B, H, W = codes.shape
-    cache = Cache(prior, B, (H, W), above)
     rows = []
-    for i in range(H):
-        cache.start_row(i, codes[:, i - 1] if i else None)
-        if i < given_rows:
-            cache.skip_row(codes[:, i])
-        else:
-            rows.append(torch.stack([cache.logits(j, codes[:, i, j - 1] if j else None) for j in range(W)], 1))
+    with _evaluating(prior):
+        cache = Cache(prior, B, (H, W), above)
+        for i in range(H):
+            cache.start_row(i, codes[:, i - 1] if i else None)
+            if i < given_rows:
+                cache.skip_row(codes[:, i])
+            else:
+                rows.append(torch.stack([cache.logits(j, codes[:, i, j - 1] if j else None) for j in range(W)], 1))
     return torch.stack(rows, 1)

@@ -1,5 +1,6 @@
 """Causality of the priors, for every position, by gradient; and that their probabilities are probabilities."""
 
+import copy
 import itertools
 
 import pytest
@@ -11,7 +12,7 @@ from ralkit.errors import RalkitError
 from ralkit.presets import PriorConfig, SnailConfig
 from ralkit.prior import Attention, PixelCNN, PixelSNAIL
 from ralkit.prior import make_prior as from_config
-from ralkit.sampling import cached_logits
+from ralkit.sampling import cached_logits, sample
 
 VARIANTS = {
     "one layer": lambda: make_prior(layers=1, k=3, channels=32, scale=1),
@@ -152,7 +153,12 @@ def test_bfloat16_is_near(name):
     above = codes_above(prior, (4, 6), 4)
     exact, cached = prior.log_prob(codes, *above), cached_logits(prior, codes, *above)
     with torch.autocast("cpu", torch.bfloat16):
-        rough, rough_cached = prior.log_prob(codes, *above), cached_logits(prior, codes, *above)
+        rough = prior.log_prob(codes, *above)
+        assert torch.equal(cached_logits(prior, codes, *above), cached)  # the cache keeps the weights' type
     assert rough.dtype == torch.float32
     assert 0 < (rough - exact).abs().mean() < 0.03
+    halved = copy.deepcopy(prior).bfloat16()
+    rough_cached = cached_logits(halved, codes, *above)
+    assert rough_cached.dtype == torch.bfloat16
     assert 0 < (rough_cached.float() - cached).abs().mean() < 0.03
+    assert sample(halved, 3, (4, 6), *[a[:3] for a in above]).shape == (3, 4, 6)

@@ -41,7 +41,7 @@ from ralkit import plots, widgets
 from ralkit.experiment import Experiment
 from ralkit.metrics import map_log_prob
 from ralkit.prior import GatedLayer, PixelCNN, gate
-from ralkit.sampling import Cache, LayerCache, Left, Rows, cached_logits, sample, sample_naive
+from ralkit.sampling import Above, Cache, LayerCache, Left, cached_logits, sample, sample_naive
 
 # %matplotlib inline
 
@@ -241,9 +241,9 @@ exp.save_figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoid(b
 fig
 
 # %% [markdown]
-# One layer, and the whole network, are short enough to read here. `down` is the vertical stream (`above` pads its input),
-# `right` the horizontal one: what `down` has `seen` enters it by `link`, a 1x1 convolution. `condition`, `Attention` and
-# `recompute` are for the larger priors of notebook 05 and do nothing here.
+# One layer, and the whole network, are short enough to read here. `down` is the vertical stream (`above` is its
+# convolution, padded), `right` the horizontal one: what `down` has `seen` enters it by `link`, a 1x1 convolution.
+# `condition`, `Attention` and `recompute` are for the larger priors of notebook 05 and do nothing here.
 
 # %%
 for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
@@ -448,13 +448,15 @@ print(f"positions computed for one map: plain {T * T}, cached {T} vertical + {T}
 fig
 
 # %% [markdown]
-# This is the whole difference; compare with `down` and `right` above. `Rows` hands `down` the last rows of its input,
-# once a row. `Left` keeps this row's last columns, so that the $1\times(p+1)$ convolution at one place is a matrix
+# This is the whole difference; compare with `down` and `right` above. `Above` takes the place of the convolution in
+# `down`: it keeps the last rows of its input, place by place, and multiplies them with one column of the kernel after the
+# other, once a row. `Left` keeps this row's last columns, so that the $1\times(p+1)$ convolution at one place is a matrix
 # product; to it is added what `link` makes of the vertical stream, computed for the whole row at its start. `step` is
-# `right` at one place (`tanh_` of one half, then `glu`, is the gate):
+# `right` at one place (`tanh_` of one half, then `glu`, is the gate); its result is written to where the next layer's
+# `Left` looks for it:
 
 # %%
-for part in (Rows.__call__, Left.start_row, Left.__call__, LayerCache.step, Cache.logits):
+for part in (Above.__call__, Left.start_row, Left.__call__, LayerCache.step, Cache.logits):
     print(inspect.getsource(part))
 
 # %% [markdown]
