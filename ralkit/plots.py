@@ -20,6 +20,7 @@ COLOURS = {
     "RAL intermediate": "#0072B2",
     "RAL anchored": "#009E73",
     "RAL, true reward": "#CC79A7",
+    "MLE at temperature 0.8": "#E69F00",
 }
 
 
