@@ -484,9 +484,8 @@ halved = copy.deepcopy(oracle).bfloat16()
 with torch.no_grad():
     log_p, log_q = oracle(test).log_softmax(-1), cached_logits(halved, test).float().log_softmax(-1)
 rounding = (log_p.exp() * (log_p - log_q)).sum((1, 2, 3)).mean().item()
-print(
-    f"KL(float32 || bfloat16) on test maps: {rounding:.3f} nats an image, beside an NLL of {-map_log_prob(oracle, test).mean():.0f}"
-)
+cost = -map_log_prob(oracle, test).mean()
+print(f"KL(float32 || bfloat16) on test maps: {rounding:.3f} nats an image, beside an NLL of {cost:.0f}")
 
 # %% [markdown]
 # What does it save? Measured here, now, on this machine (the larger maps are only for timing: the network is
