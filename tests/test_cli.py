@@ -149,7 +149,8 @@ def test_force_makes_again(ralkit, project):
 def test_interrupted(project):
     root = project("import time\nopen('started', 'w').close()\ntime.sleep(100)")
     command = [sys.executable, "-m", "ralkit", "reproduce", "--preset", "smoke"]
-    process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job would ignore it  # noqa: E731
+    process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     started, deadline = root / "notebooks/started", time.monotonic() + 60
     while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
