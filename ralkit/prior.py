@@ -19,7 +19,7 @@ from .errors import RalkitError
 from .presets import PriorConfig, SnailConfig
 from .vqvae import Residual
 
-Above = Callable[[Tensor], Tensor]  # a vertical convolution of a map, or of its next row
+VerticalConv = Callable[[Tensor], Tensor]  # of a map, padded, or of its next row
 
 
 def gate(x: Tensor, dim: int = 1) -> Tensor:
@@ -39,7 +39,7 @@ class TwoStreams(nn.Module):
 
     def vertical_convs(self) -> list[nn.Conv2d]:
         """The convolutions of the vertical stream, in the order in which `down` takes them."""
-        return [self.vertical] if isinstance(self.vertical, nn.Conv2d) else list(self.vertical)
+        return [conv for conv in self.vertical.modules() if isinstance(conv, nn.Conv2d)]
 
     def forward(self, v: Tensor, h: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         p = self.reach
@@ -60,7 +60,7 @@ class GatedLayer(TwoStreams):
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Conv2d(channels, channels, 1)
 
-    def down(self, v: Tensor, above: Above, dim: int = 1) -> tuple[Tensor, Tensor]:
+    def down(self, v: Tensor, above: VerticalConv, dim: int = 1) -> tuple[Tensor, Tensor]:
         v = above(v)
         return gate(v, dim), v
 
@@ -84,7 +84,7 @@ class SnailBlock(TwoStreams):
         self.condition = nn.Conv2d(C, 2 * C, 1) if conditional else None
         self.dropout = nn.Dropout(dropout)
 
-    def down(self, v: Tensor, above: Above, above2: Above, dim: int = 1) -> tuple[Tensor, Tensor]:
+    def down(self, v: Tensor, above: VerticalConv, above2: VerticalConv, dim: int = 1) -> tuple[Tensor, Tensor]:
         v = v + F.glu(above2(self.dropout(F.elu(above(F.elu(v))))), dim)
         return v, F.elu(v)
 

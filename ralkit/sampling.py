@@ -2,8 +2,8 @@
 
 The vertical stream of a row depends on rows that are finished, so it is computed once a row; the horizontal
 stream is computed a code at a time (Ramachandran et al. 2017, the paper's reference 36); attention keeps its keys
-and values. Rows that are given need no steps. All runs in the type of the prior's weights, under autocast too: a step
-is too small to pay for casts. To sample in bfloat16, make the prior `bfloat16()`; codes are drawn in float32.
+and values. Rows that are given need no steps. All runs in the type of the prior's weights: autocast, which would cast
+them at every step, is off. To sample in bfloat16, make the prior `bfloat16()`; codes are drawn in float32.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,7 +50,8 @@ class Left:
 
     def __init__(self, conv: nn.Conv2d, beside: nn.Conv2d | None, n: int, W: int):
         C, width = conv.in_channels, conv.kernel_size[1]
-        self.beside, self.bias, self.W = beside, conv.bias, W
+        self.bias, self.W = conv.bias, W
+        self.beside = None if beside is None else (beside.weight[:, :, 0, 0], beside.bias + conv.bias)
         self.matrix = conv.weight[:, :, 0].movedim(0, 2).movedim(0, 1).flatten(0, 1)
         columns = conv.weight.new_zeros(n, (width - 1 + W) * C)
         # All views of it are made here: in the loop over the codes they would take as long as the products.
@@ -63,7 +64,7 @@ class Left:
         if self.beside is None:
             self.aside = [self.bias] * self.W
         else:
-            self.aside = F.linear(x, self.beside.weight[:, :, 0, 0], self.beside.bias + self.bias).unbind()
+            self.aside = F.linear(x, *self.beside).unbind()
 
     def __call__(self, x: Tensor, j: int) -> Tensor:
         """Output (n, C'') at column j, whose input is x (n, C)."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -149,7 +150,7 @@ def test_force_makes_again(ralkit, project):
 def test_interrupted(project):
     root = project("import time\nopen('started', 'w').close()\ntime.sleep(100)")
     command = [sys.executable, "-m", "ralkit", "reproduce", "--preset", "smoke"]
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job would ignore it  # noqa: E731
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job would ignore it
     process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     started, deadline = root / "notebooks/started", time.monotonic() + 60
     while not started.exists() and time.monotonic() < deadline:
