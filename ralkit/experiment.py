@@ -598,7 +598,13 @@ def train_together(*plans: tuple[Experiment, Sequence[str], Sequence[int]]) -> N
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:
     """A markdown table of rows with the same columns; floats of more than five digits get four."""
-    show = lambda v: (f"{v:.4g}" if isinstance(v, float) and len(f"{v:.9g}") > 6 else f"{v}").replace("|", r"\|")  # noqa: E731
+
+    def show(v: Any) -> str:
+        if isinstance(v, float):
+            v = float(f"{v:.9g}")  # 127.99999999999997 is 128
+            v = f"{v:.4g}" if len(f"{v:.9g}") > 6 else v
+        return f"{v}".replace("|", r"\|")
+
     lines = [
         [show(name) for name in rows[0]],
         ["---"] * len(rows[0]),

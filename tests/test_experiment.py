@@ -173,3 +173,5 @@ def test_the_gpu_preset_without_a_gpu():
 
 def test_markdown_table():
     assert markdown_table([{"a": 1, "b": 0.123456}]) == "| a | b |\n| --- | --- |\n| 1 | 0.1235 |"
+    rounded = markdown_table([{"a": 128 - 2**-46, "b": 7.0, "c": "x|y"}])  # an exponential that should be 128
+    assert rounded.endswith("| 128.0 | 7.0 | x\\|y |")

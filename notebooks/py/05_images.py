@@ -219,6 +219,8 @@ ax.plot(sizes, bias, "o-")
 ax.set(
     xlabel="images in each set", ylabel=one.metric, xscale="log", title="reconstructions of test and of training images"
 )
+ax.set_xticks(sizes, sizes)
+ax.minorticks_off()
 two.save_figure("05-04-bias", figure, "The distance of equal distributions, by the number of images", data=bias)
 figure
 
