@@ -2,11 +2,15 @@
 
 The vertical stream of a row depends on rows that are finished, so it is computed once a row; the horizontal
 stream is computed a code at a time (Ramachandran et al. 2017, the paper's reference 36); attention keeps its keys
-and values. Rows that are given need no steps. All runs in the type of the prior's weights: autocast, which would cast
-them at every step, is off. To sample in bfloat16, make the prior `bfloat16()`; codes are drawn in float32.
+and values. Rows that are given need no steps. A GPU would wait for Python between steps: there the second row that is
+drawn is recorded as a CUDA graph, and those after it are replays.
+
+All runs in the type of the prior's weights: autocast, which would cast them at every step, is off. To sample in
+bfloat16, make the prior `bfloat16()`; codes are drawn in float32.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -27,15 +31,14 @@ class Above:
     def __init__(self, conv: nn.Conv2d, n: int, W: int):
         C, (height, k) = conv.in_channels, conv.kernel_size
         self.bias, self.matrices = conv.bias, conv.weight.permute(3, 2, 1, 0).flatten(1, 2)
-        self.rows = conv.weight.new_zeros(W + k - 1, n, height * C)
-        self.newest = self.rows[k // 2 : k // 2 + W, :, -C:]
-        self.windows = [self.rows[d : d + W].flatten(0, 1) for d in range(k)]
+        rows = conv.weight.new_zeros(W + k - 1, n, height * C)
+        self.ages = rows[k // 2 : k // 2 + W].split(C, 2)  # each row of the window, the newest last
+        self.windows = [rows[d : d + W].flatten(0, 1) for d in range(k)]
 
     def __call__(self, x: Tensor) -> Tensor:
         """Output (W, n, C') at the row whose input is x (W, n, C)."""
-        older = self.rows[:, :, x.shape[2] :]
-        self.rows[:, :, : older.shape[2]] = older.clone()
-        self.newest.copy_(x)
+        for older, row in pairwise((*self.ages, x)):
+            older.copy_(row)
         y = torch.addmm(self.bias, self.windows[0], self.matrices[0])
         for window, matrix in zip(self.windows[1:], self.matrices[1:], strict=True):
             y.addmm_(window, matrix)
@@ -45,32 +48,33 @@ class Above:
 class Left:
     """A horizontal convolution, a code at a time: a matrix product with the last columns of the row, (n, width C).
 
-    At each place it adds a 1x1 convolution `beside` of what stands there already, computed once a row.
+    It is added to what stands at each place already, computed once a row: a 1x1 convolution `beside`, and the biases.
     """
 
     def __init__(self, conv: nn.Conv2d, beside: nn.Conv2d | None, n: int, W: int):
         C, width = conv.in_channels, conv.kernel_size[1]
-        self.bias, self.W = conv.bias, W
-        self.beside = None if beside is None else (beside.weight[:, :, 0, 0], beside.bias + conv.bias)
+        self.bias = conv.bias if beside is None else conv.bias + beside.bias
+        self.beside = None if beside is None else beside.weight[:, :, 0, 0].T
         self.matrix = conv.weight[:, :, 0].movedim(0, 2).movedim(0, 1).flatten(0, 1)
         columns = conv.weight.new_zeros(n, (width - 1 + W) * C)
-        # All views of it are made here: in the loop over the codes they would take as long as the products.
+        self.y = columns.new_empty(W, n, conv.out_channels)
+        # All views are made here: in the loop over the codes they would take as long as the products.
         self.newest = columns[:, (width - 1) * C :].split(C, 1)
         self.windows = [columns[:, j * C : (j + width) * C] for j in range(W)]
-        self.y = columns.new_empty(n, conv.out_channels)
+        self.outputs = self.y.unbind()
 
     def start_row(self, x: Tensor | None) -> None:
         """`x` (W, n, C') goes into `beside`, if there is one."""
         if self.beside is None:
-            self.aside = [self.bias] * self.W
+            self.y.copy_(self.bias)
         else:
-            self.aside = F.linear(x, *self.beside).unbind()
+            torch.addmm(self.bias, x.flatten(0, 1), self.beside, out=self.y.flatten(0, 1))
 
     def __call__(self, x: Tensor, j: int) -> Tensor:
         """Output (n, C'') at column j, whose input is x (n, C)."""
         if x is not self.newest[j]:  # the layer before may have put it there already
             self.newest[j].copy_(x)
-        return torch.addmm(self.aside[j], self.windows[j], self.matrix, out=self.y)
+        return self.outputs[j].addmm_(self.windows[j], self.matrix)
 
 
 class LayerCache:
@@ -82,9 +86,10 @@ class LayerCache:
             horizontal = zip(layer.horizontal, (layer.link, layer.condition), strict=True)
         else:
             horizontal = [(layer.horizontal, layer.link)]
-            self.out = (layer.out.bias, layer.out.weight[:, :, 0, 0].T.contiguous())
+            self.out = layer.out.bias, layer.out.weight[:, :, 0, 0].T.contiguous()
         self.above = [Above(conv, n, W) for conv in layer.vertical_convs()]
         self.left = [Left(conv, beside, n, W) for conv, beside in horizontal]
+        self.halves = list(zip(*(half.unbind() for half in self.left[-1].y.chunk(2, 2)), strict=True))
         self.to: Sequence[Tensor | None] = [None] * W  # where a gated layer puts its output at each column
 
     def start_row(self, v: Tensor, condition: Tensor | None) -> Tensor:
@@ -97,13 +102,14 @@ class LayerCache:
 
     def step(self, h: Tensor, j: int) -> Tensor:
         """The horizontal stream at column j, (n, C) -> (n, C): the layer's `right`."""
+        a, b = self.halves[j]
         if isinstance(self.layer, GatedLayer):
-            x = self.left[0](h, j)
-            x.narrow(1, 0, h.shape[1]).tanh_()
+            self.left[0](h, j)
             bias, matrix = self.out
-            return torch.addmm(h + bias, F.glu(x, 1), matrix, out=self.to[j])  # glu: the gate's other half, the product
+            return torch.add(h, bias, out=self.to[j]).addmm_(a.tanh_().mul_(b.sigmoid_()), matrix)
         first, second = self.left
-        return h + F.glu(second(F.elu(first(F.elu(h), j)), j), 1)
+        second(F.elu_(first(F.elu(h), j)), j)
+        return h + a.mul_(b.sigmoid_())
 
     def whole_row(self, h: Tensor) -> Tensor:
         """The horizontal stream over a row that is given, (n, C, 1, W) -> (n, C, 1, W)."""
@@ -111,60 +117,96 @@ class LayerCache:
 
 
 class AttentionCache:
-    """The keys and values of the places that are finished, after the zeros that stand before the first."""
+    """Keys and values of the finished rows, the latest first, of the zeros before the first place, of the current row.
 
-    def __init__(self, layer: Attention, n: int, shape: tuple[int, int]):
-        H, W = shape
-        self.layer, self.W = layer, W
-        room = layer.query.weight.new_zeros(2, n, layer.heads, H * W + 1, layer.width // layer.heads)
+    What a place looks at thus ends with the place before it, in any row. It begins with the first row; but with `fixed`
+    all room that there is, hidden where no row is yet: then steps do the same with the same memory in every row.
+    """
+
+    def __init__(self, layer: Attention, n: int, shape: tuple[int, int], fixed: bool):
+        H, self.W = shape
+        self.layer, self.zero = layer, (H - 1) * self.W
+        room = layer.query.weight.new_zeros(2, n, layer.heads, H * self.W + 1, layer.width // layer.heads)
         self.keys, self.values = room
-        self.xy = layer.coordinates(range(H), W, room)
+        self.coordinates = layer.coordinates(range(H), self.W, room).split(self.W)
+        self.xy = torch.empty_like(self.coordinates[0])
+        self.hidden = room.new_zeros(H * self.W + 1) if fixed else None
+        if fixed:
+            self.hidden[: self.zero] = -torch.inf
 
-    def places(self, h: Tensor, start: Tensor, t: int) -> Tensor:
-        """h (n, T, C) after attention, of the T places from t on."""
-        T = h.shape[1]
-        q, k, v = self.layer.project(h, start, self.xy[t : t + T])
-        self.keys[:, :, t + 1 : t + 1 + T] = k
-        self.values[:, :, t + 1 : t + 1 + T] = v
-        seen = None if T == 1 else torch.ones(T, t + T, dtype=torch.bool, device=h.device).tril(t)
-        k, v = self.keys[:, :, : t + T], self.values[:, :, : t + T]
-        return self.layer.take_in(h, F.scaled_dot_product_attention(q, k, v, attn_mask=seen))
+    def next_row(self, i: int) -> None:
+        """Go on to row i."""
+        self.xy.copy_(self.coordinates[i])
+        self.first = self.zero - i * self.W
+        if i:
+            finished = slice(self.first, self.first + self.W)
+            for x in (self.keys, self.values):
+                x[:, :, finished] = x[:, :, self.zero + 1 :]
+            if self.hidden is not None:
+                self.hidden[finished] = 0
 
-    def step(self, h: Tensor, start: Tensor, t: int) -> Tensor:
-        """h (n, C) after attention, of place t."""
-        return self.places(h[:, None], start[:, None], t)[:, 0]
+    def places(self, h: Tensor, start: Tensor, j: int, first: int, mask: Tensor | None) -> Tensor:
+        """h (n, T, C) after attention, of the T places from column j on, to what is kept from `first` on."""
+        T, at = h.shape[1], self.zero + 1 + j
+        q, k, v = self.layer.project(h, start, self.xy[j : j + T])
+        self.keys[:, :, at : at + T] = k
+        self.values[:, :, at : at + T] = v
+        k, v = (x[:, :, first : at + T - 1] for x in (self.keys, self.values))
+        return self.layer.take_in(h, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
 
-    def whole_row(self, h: Tensor, start: Tensor, t: int) -> Tensor:
-        """h (n, C, 1, W) after attention, of the row that begins at place t."""
-        return self.places(h[:, :, 0].mT, start[:, :, 0].mT, t).mT[:, :, None]
+    def step(self, h: Tensor, start: Tensor, j: int) -> Tensor:
+        """h (n, C) after attention, of column j."""
+        if self.hidden is None:
+            first, mask = self.first, None
+        else:
+            first, mask = 0, self.hidden[None, : self.zero + 1 + j]
+        return self.places(h[:, None], start[:, None], j, first, mask)[:, 0]
+
+    def whole_row(self, h: Tensor, start: Tensor) -> Tensor:
+        """h (n, C, 1, W) after attention, of a row that is given."""
+        before = self.zero - self.first
+        seen = torch.ones(self.W, before + self.W, dtype=torch.bool, device=h.device).tril(before)
+        return self.places(h[:, :, 0].mT, start[:, :, 0].mT, 0, self.first, seen).mT[:, :, None]
 
 
 class Cache:
-    """The running state of `prior` over `n` maps of `shape`, given the codes of the level above, (n, h, w), or none."""
+    """The running state of `prior` over `n` maps of `shape`, given the codes of the level above, (n, h, w), or none.
 
-    def __init__(self, prior: Prior, n: int, shape: tuple[int, int], above: Tensor | None = None):
+    With `fixed`, `start_row` and `logits` do the same with the same memory in every row but the first.
+    """
+
+    def __init__(
+        self, prior: Prior, n: int, shape: tuple[int, int], above: Tensor | None = None, *, fixed: bool = False
+    ):
         self.prior, self.n, self.W = prior, n, shape[1]
         condition = prior.condition(above)
-        self.condition = [None] * shape[0] if condition is None else condition.permute(2, 3, 0, 1).contiguous()
+        self.conditions = None if condition is None else condition.permute(2, 3, 0, 1).contiguous()
+        self.condition = None if condition is None else torch.empty_like(self.conditions[0])
         self.layers = [
-            AttentionCache(layer, n, shape) if isinstance(layer, Attention) else LayerCache(layer, n, shape[1])
+            AttentionCache(layer, n, shape, fixed) if isinstance(layer, Attention) else LayerCache(layer, n, shape[1])
             for layer in prior.layers
         ]
         for layer, following in pairwise(self.layers):
             if isinstance(following, LayerCache) and isinstance(following.layer, GatedLayer):
                 layer.to = following.left[0].newest
-        self.attends = any(isinstance(layer, Attention) for layer in prior.layers)
+        self.attentions = [layer for layer in self.layers if isinstance(layer, AttentionCache)]
 
     def _zeros(self, *places: int) -> Tensor:
         return self.prior.embedding.weight.new_zeros(*places, self.n, self.prior.embedding.embedding_dim)
 
-    def start_row(self, i: int, above: Tensor | None) -> None:
-        """Run the vertical stream over row i, from the codes in the row `above` it, (n, W); None for the first."""
-        v = self._zeros(self.W) if above is None else self.prior.embedding(above.T)
+    def next_row(self, i: int) -> None:
+        """Go on to row i."""
+        if self.conditions is not None:
+            self.condition.copy_(self.conditions[i])
+        for attention in self.attentions:
+            attention.next_row(i)
+
+    def start_row(self, above: Tensor | None) -> None:
+        """Run the vertical stream over the row, from the codes in the row `above` it, (W, n); None for the first."""
+        v = self._zeros(self.W) if above is None else self.prior.embedding(above)
         for layer in self.layers:
             if isinstance(layer, LayerCache):
-                v = layer.start_row(v, self.condition[i])
-        self.i = i
+                v = layer.start_row(v, self.condition)
 
     def logits(self, j: int, left: Tensor | None) -> Tensor:
         """Logits (n, K) of column j of the current row, from the codes `left` of it, (n,); None at column 0."""
@@ -173,19 +215,49 @@ class Cache:
             if isinstance(layer, LayerCache):
                 h = layer.step(h, j)
             else:
-                h = start = layer.step(h, start, self.i * self.W + j)
+                h = start = layer.step(h, start, j)
         return self.prior.head(h)
 
     def skip_row(self, codes: Tensor) -> None:
-        """Take in the current row, whose codes (n, W) are given: only attention has to know them."""
-        if not self.attends:
+        """Take in the current row, whose codes (W, n) are given: only attention has to know them."""
+        if not self.attentions:
             return
-        h = start = F.pad(self.prior.embedding(codes).mT[:, :, None], (1, -1))
+        h = start = F.pad(self.prior.embedding(codes).permute(1, 2, 0)[:, :, None], (1, -1))
         for layer in self.layers:
             if isinstance(layer, LayerCache):
                 h = layer.whole_row(h)
             else:
-                h = start = layer.whole_row(h, start, self.i * self.W)
+                h = start = layer.whole_row(h, start)
+
+
+def record_cuda_graph(f: Callable[[], None]) -> Callable[[], None]:
+    """A call that launches all that f() does on the GPU at once; f has been run before, and is not run by this.
+
+    All graphs share their memory, which stays theirs: only the latest may be used.
+    """
+    stream, pool = _capturing(torch.cuda.current_device())
+    graph = torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream())
+    # Not by `torch.cuda.graph`: it first gives back all memory that PyTorch keeps at hand. "thread_local" lets NCCL
+    # look after its work in its own thread meanwhile.
+    with torch.cuda.stream(stream):
+        with torch.inference_mode(False):  # what this makes for the random numbers serves captures elsewhere too
+            graph.capture_begin(pool.id, "thread_local")
+        try:
+            f()
+        finally:
+            graph.capture_end()
+    torch.cuda.current_stream().wait_stream(stream)
+    return graph.replay
+
+
+@functools.cache
+def _capturing(device: int) -> tuple[torch.cuda.Stream, torch.cuda.MemPool]:
+    return torch.cuda.Stream(device), torch.cuda.MemPool()
+
+
+# By kind of device: of a function that has run once, and does the same to the same memory each time, a cheaper one.
+RECORDERS = {"cuda": record_cuda_graph}
 
 
 def choose(logits: Tensor, u: Tensor) -> Tensor:
@@ -217,9 +289,11 @@ def _evaluating(prior: nn.Module) -> Iterator[None]:
     """Dropout off, and no autocast: the cache's buffers have the type of the weights."""
     training = prior.training
     prior.eval()
-    with torch.autocast(prior.embedding.weight.device.type, enabled=False):
-        yield
-    prior.train(training)
+    try:
+        with torch.autocast(prior.embedding.weight.device.type, enabled=False):
+            yield
+    finally:
+        prior.train(training)
 
 
 def sample(
@@ -242,24 +316,48 @@ def sample(
     given codes or a `keep` of another shape.
     """
     codes, u = _start(prior, n, shape, temperature, given, given_rows, keep, generator)
-    H, W = shape
-    kept = [[False] * W] * H if keep is None else keep.tolist()
     with torch.inference_mode(), _evaluating(prior):  # the codes are made outside: a loss may be taken on them
         for part in torch.arange(n).split(chunk):
             rows = slice(part[0], part[-1] + 1)
-            c, x = codes[rows], u[rows]
-            cache = Cache(prior, len(c), shape, None if above is None else above[rows])
-            for i in range(H):
-                cache.start_row(i, c[:, i - 1] if i else None)
-                if i < given_rows:
-                    cache.skip_row(c[:, i])
-                    continue
-                left = None
-                for j in range(W):
-                    logits = cache.logits(j, left)
-                    left = given[rows, i, j].to(codes) if kept[i][j] else choose(logits / temperature, x[:, i, j])
-                    c[:, i, j] = left
+            known = (None if x is None else x[rows] for x in (above, given))
+            _fill(prior, codes[rows], u[rows], *known, temperature, given_rows, keep)
     return codes
+
+
+def _fill(prior, codes, u, above, given, temperature, given_rows, keep) -> None:
+    """Write into codes (n, H, W) what `sample` draws, a row at a time; where there is a recorder, by what it makes."""
+    n, H, W = codes.shape
+    recorder = RECORDERS.get(codes.device.type)
+    cache = Cache(prior, n, (H, W), above, fixed=recorder is not None)
+    row, dice = codes.new_zeros(W, n), u.new_zeros(W, n)  # a place of `row` is that of the row above until it is drawn
+    if keep is not None:
+        known, kept = torch.zeros_like(row), codes.new_zeros(W, dtype=torch.bool)
+
+    def draw_row(above: Tensor | None = row) -> None:
+        cache.start_row(above)
+        left = None
+        for j, (place, number) in enumerate(zip(row.unbind(), dice.unbind(), strict=True)):
+            code = choose(cache.logits(j, left) / temperature, number)
+            left = place.copy_(code if keep is None else torch.where(kept[j], known[j], code))
+
+    draw = draw_row
+    for i in range(H):
+        cache.next_row(i)
+        if i < given_rows:
+            cache.start_row(row if i else None)
+            cache.skip_row(row.copy_(given[:, i].T))
+            continue
+        dice.copy_(u[:, i].T)
+        if keep is not None:
+            known.copy_(given[:, i].T)
+            kept.copy_(keep[i])
+        if i == given_rows:
+            draw_row(row if i else None)
+        else:
+            if i == given_rows + 1 and recorder is not None:
+                draw = recorder(draw_row)
+            draw()
+        codes[:, i] = row.T
 
 
 @torch.no_grad()
@@ -338,9 +436,10 @@ def cached_logits(prior: Prior, codes: Tensor, above: Tensor | None = None, give
     with _evaluating(prior):
         cache = Cache(prior, B, (H, W), above)
         for i in range(H):
-            cache.start_row(i, codes[:, i - 1] if i else None)
+            cache.next_row(i)
+            cache.start_row(codes[:, i - 1].T if i else None)
             if i < given_rows:
-                cache.skip_row(codes[:, i])
+                cache.skip_row(codes[:, i].T)
             else:
                 rows.append(torch.stack([cache.logits(j, codes[:, i, j - 1] if j else None) for j in range(W)], 1))
     return torch.stack(rows, 1)

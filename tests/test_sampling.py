@@ -5,9 +5,10 @@ import itertools
 import pytest
 import torch
 from conftest import make_prior, make_snail
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ralkit.errors import RalkitError
-from ralkit.sampling import cached_logits, choose, complete, sample, sample_levels, sample_naive
+from ralkit.sampling import RECORDERS, cached_logits, choose, complete, sample, sample_levels, sample_naive
 
 VARIANTS = {
     "one layer": lambda: make_prior(layers=1, k=3),
@@ -162,6 +163,56 @@ def test_dropout_is_off_and_the_mode_is_kept():
 def test_bad_arguments(options, message):
     with pytest.raises(RalkitError, match=message):
         sample(make_prior(), 3, (4, 4), **options)
+
+
+class Recording(TorchDispatchMode):
+    """What a CUDA graph is, without a GPU: calls run again on the very same memory, and nothing but calls of torch."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.replays = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        assert not isinstance(result, int | float | bool), f"{func} hands a number to Python"
+        self.calls.append((func, args, kwargs or {}, result))
+        return result
+
+    def replay(self):
+        """At the first call there is nothing left to do: unlike a CUDA graph, recording has done it."""
+        if not self.replays:
+            self.replays = 1
+            return
+        for func, args, kwargs, result in self.calls:
+            again = func(*args, **kwargs)
+            for old, new in zip(*(x if isinstance(x, tuple | list) else (x,) for x in (result, again)), strict=True):
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():  # neither a view nor in place
+                    old.copy_(new)
+
+
+RECORDED = []
+
+
+def record(f):
+    with Recording() as recording:
+        f()
+    RECORDED.append(recording)
+    return recording.replay
+
+
+@pytest.mark.parametrize("variant", ["PixelCNN", "deep", "two attentions", "bottom", "bottom with attention"])
+@pytest.mark.parametrize("given_rows", [0, 2, 5])
+@pytest.mark.parametrize("keeps", [False, True])
+def test_rows_can_be_recorded_once_and_replayed(variant, given_rows, keeps, monkeypatch):
+    """Nothing but the contents of fixed memory tells one row from another: as a CUDA graph needs it."""
+    prior, given = VARIANTS[variant](), torch.randint(7, (5, 8, 4))
+    above, keep = codes_above(prior, (8, 4), 5), torch.rand(8, 4) < 0.4 if keeps else None
+    options = dict(above=above, given=given, given_rows=given_rows, keep=keep, temperature=0.9, chunk=3)
+    expected = sample(prior, 5, (8, 4), generator=torch.Generator().manual_seed(3), **options)
+    monkeypatch.setitem(RECORDERS, "cpu", record)
+    RECORDED.clear()
+    assert (sample(prior, 5, (8, 4), generator=torch.Generator().manual_seed(3), **options) == expected).all()
+    assert len(RECORDED) == 2  # one for each chunk
 
 
 @pytest.mark.cuda

@@ -451,9 +451,9 @@ fig
 # This is the whole difference; compare with `down` and `right` above. `Above` takes the place of the convolution in
 # `down`: it keeps the last rows of its input, place by place, and multiplies them with one column of the kernel after the
 # other, once a row. `Left` keeps this row's last columns, so that the $1\times(p+1)$ convolution at one place is a matrix
-# product; to it is added what `link` makes of the vertical stream, computed for the whole row at its start. `step` is
-# `right` at one place (`tanh_` of one half, then `glu`, is the gate); its result is written to where the next layer's
-# `Left` looks for it:
+# product; it is added to what `link` makes of the vertical stream, computed for the whole row at its start. `step` is
+# `right` at one place, with the gate's halves `a` and `b`; its result is written to where the next layer's `Left` looks
+# for it:
 
 # %%
 for part in (Above.__call__, Left.start_row, Left.__call__, LayerCache.step, Cache.logits):
@@ -532,10 +532,11 @@ print(f"{large['size']}: cached sampling takes {large['cache, s'] / large['one f
 
 # %% [markdown]
 # **What the cache does not help.** The $T$ steps remain *sequential*: it makes steps cheaper, not fewer. Many small
-# steps leave a machine waiting, so draw many maps at once: a batch costs far less than its maps one by one. And the
-# cache is no use in training by maximum likelihood, which knows all codes and needs a single pass. RAL has to sample
-# in every update; that is why it needs the cache at all, and why the paper resorts to partial generation (section
-# 4.3): rows that are given cost only their vertical stream.
+# steps leave a machine waiting, so draw many maps at once: a batch costs far less than its maps one by one. A GPU waits
+# for Python, too, which tells it one small product after the other; so `sample` has it record what one row takes, and
+# replay that for each row that follows (a *CUDA graph*). And the cache is no use in training by maximum likelihood,
+# which knows all codes and needs a single pass. RAL has to sample in every update; that is why it needs the cache at all,
+# and why the paper resorts to partial generation (section 4.3): rows that are given cost only their vertical stream.
 #
 # ## Temperature
 #
