@@ -9,7 +9,7 @@ from ralkit.check import experiments
 from ralkit.experiment import in_batches
 from ralkit.presets import LevelsConfig, get_preset
 from ralkit.prior import make_prior
-from ralkit.ral import assess, critic_update, descend, make_critic, policy_gradient_loss, roll_out, some
+from ralkit.ral import Adam, assess, critic_update, descend, make_critic, policy_gradient_loss, roll_out, some
 from ralkit.vqvae import make_vqvae
 
 from . import common
@@ -22,7 +22,7 @@ def split(levels: LevelsConfig, size: int, device: str) -> dict[str, float]:
     coder = make_vqvae(levels.vqvae, len(priors)).to(device, memory_format=torch.channels_last).eval()
     models = [make_prior(c, K, K if level else None).to(device).eval() for level, c in enumerate(priors)]
     critic = make_critic(cfg).to(device, memory_format=torch.channels_last)
-    optimisers = [torch.optim.Adam(torch.nn.ModuleList(m).parameters(), 0.0) for m in ([critic], models)]
+    optimisers = [Adam(torch.nn.ModuleList(m).parameters(), 0.0) for m in ([critic], models)]
     data = tuple(torch.randint(K, (2000, *shape), device=device) for shape in shapes)
     H, n, batch = shapes[0][0], cfg.critic_updates * cfg.critic_batch, cfg.critic_batch
     decode = lambda codes: in_batches(coder.decode, *codes)  # noqa: E731

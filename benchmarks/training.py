@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ralkit.presets import LevelsConfig, get_preset
 from ralkit.prior import make_prior
-from ralkit.ral import descend
+from ralkit.ral import Adam, descend
 from ralkit.vqvae import make_vqvae, vqvae_loss
 
 from . import common
@@ -15,7 +15,7 @@ def stages(levels: LevelsConfig, size: int, device: str) -> dict[str, tuple]:
     """By name: how many images a step takes, and the step."""
     v, K, steps, shapes = levels.vqvae, levels.vqvae.K, {}, levels.shapes(size)
     model = make_vqvae(v, len(shapes)).to(device, memory_format=torch.channels_last)
-    optimiser, x = torch.optim.Adam(model.parameters()), torch.rand(v.batch, 3, size, size, device=device)
+    optimiser, x = Adam(model.parameters()), torch.rand(v.batch, 3, size, size, device=device)
     steps["VQ-VAE-2" if len(shapes) == 2 else "VQ-VAE"] = (
         v.batch,
         lambda: descend(vqvae_loss(model, x, v.beta)[0], optimiser),
@@ -24,7 +24,7 @@ def stages(levels: LevelsConfig, size: int, device: str) -> dict[str, tuple]:
         prior = make_prior(cfg, K, K if level else None).to(device)
         own_and_above = shapes[max(level - 1, 0) : level + 1]
         codes = [torch.randint(K, (cfg.batch, *shape), device=device) for shape in own_and_above]
-        own = torch.optim.Adam(prior.parameters())
+        own = Adam(prior.parameters())
 
         def step(prior=prior, own=own, codes=codes) -> None:
             descend(-prior.log_prob(codes[-1], *codes[:-1]).sum((1, 2)).mean(), own)

@@ -16,7 +16,7 @@ from .errors import RalkitError
 from .experiment import markdown_table
 from .presets import LevelsConfig, Preset, PriorConfig, SnailConfig
 from .prior import Prior, make_prior
-from .ral import assess, critic_update, descend, learning_levels, make_critic, policy_gradient_loss
+from .ral import Adam, assess, critic_update, descend, learning_levels, make_critic, policy_gradient_loss
 from .sampling import sample
 from .training import device_name
 from .vqvae import make_vqvae, vqvae_loss
@@ -189,7 +189,7 @@ class Check:
     def time_vqvae(self) -> None:
         cfg = self.cfg.vqvae
         self.vqvae = self.build("VQ-VAE", lambda: make_vqvae(cfg, len(self.shapes)))
-        optimiser = torch.optim.Adam(self.vqvae.parameters(), cfg.lr)
+        optimiser = Adam(self.vqvae.parameters(), cfg.lr)
         step = lambda n: descend(vqvae_loss(self.vqvae, self.images(n), cfg.beta)[0], optimiser)  # noqa: E731
         self.add("VQ-VAE", step, self.vqvae, batch=cfg.batch, steps=cfg.steps)
         self.vqvae.eval()
@@ -202,7 +202,7 @@ class Check:
     def time_critic(self) -> None:
         cfg = self.ral
         self.critic = self.build("critic", lambda: make_critic(cfg))
-        optimiser = torch.optim.Adam(self.critic.parameters(), cfg.lr_critic)
+        optimiser = Adam(self.critic.parameters(), cfg.lr_critic)
         step = lambda n: critic_update(self.critic, optimiser, self.decoded(n), self.decoded(n), cfg)  # noqa: E731
         steps = cfg.warmup + cfg.critic_updates * cfg.updates
         self.add("critic, RAL", step, self.critic, batch=cfg.critic_batch, steps=steps, held=ral_parameters(self.cfg))
@@ -219,7 +219,7 @@ class Check:
 
     def time_mle(self, name: str, prior: Prior, cfg: PriorConfig | SnailConfig, codes) -> None:
         """A prior's step of maximum likelihood; `codes(n)` are those of its level and, if any, of the one above."""
-        optimiser = torch.optim.Adam(prior.parameters(), cfg.lr)
+        optimiser = Adam(prior.parameters(), cfg.lr)
         step = lambda n: descend(-prior.log_prob(*codes(n)).sum((1, 2)).mean(), optimiser)  # noqa: E731
         self.add(f"{name}, MLE", step, prior.train(), batch=cfg.batch, steps=cfg.steps)
         prior.eval().zero_grad()
@@ -238,7 +238,7 @@ class Check:
     def time_update(self, name: str, prior: Prior, codes) -> None:
         """A prior's step of RAL."""
         cfg = self.ral
-        optimiser = torch.optim.Adam(prior.parameters(), cfg.lr_prior)
+        optimiser = Adam(prior.parameters(), cfg.lr_prior)
 
         def step(n: int) -> None:
             c, *above = codes(n)

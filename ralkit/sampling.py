@@ -34,13 +34,14 @@ class Above:
         rows = conv.weight.new_zeros(W + k - 1, n, height * C)
         self.ages = rows[k // 2 : k // 2 + W].split(C, 2)  # each row of the window, the newest last
         self.windows = [rows[d : d + W].flatten(0, 1) for d in range(k)]
+        self.y = rows.new_empty(W * n, conv.out_channels)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Output (W, n, C') at the row whose input is x (W, n, C)."""
         for older, row in pairwise((*self.ages, x)):
             older.copy_(row)
-        y = torch.addmm(self.bias, self.windows[0], self.matrices[0])
-        for window, matrix in zip(self.windows[1:], self.matrices[1:], strict=True):
+        y = self.y.copy_(self.bias)
+        for window, matrix in zip(self.windows, self.matrices, strict=True):
             y.addmm_(window, matrix)
         return y.unflatten(0, x.shape[:2])
 

@@ -23,7 +23,7 @@ from .errors import RalkitError
 from .faces import FactorNet
 from .presets import FactorConfig, PriorConfig, RalConfig, SnailConfig, VQVAEConfig
 from .prior import Prior
-from .ral import Codes, critic_update, descend, learning_levels, ral_iteration, roll_out, some, warm_up
+from .ral import Adam, Codes, critic_update, descend, learning_levels, ral_iteration, roll_out, some, warm_up
 from .vqvae import VQVAE, VQVAE2, as_levels, perplexities, vqvae_loss
 
 History = dict[str, list[float]]
@@ -152,6 +152,13 @@ def fit(
     return history
 
 
+def resident(x: Tensor, device: torch.device) -> Tensor:
+    """x on the device, where it takes no more than a quarter of the memory free there; else x as it is."""
+    if device.type == "cuda" and x.nbytes <= torch.cuda.mem_get_info(device)[0] / 4:
+        return x.to(device)
+    return x
+
+
 def draw(n: int, *arrays: Tensor, device: torch.device) -> tuple[Tensor, ...]:
     """The same n rows of each array, drawn with replacement, on `device`; uint8 images become floats in [-1, 1]."""
     rows = torch.randint(len(arrays[0]), (n,), device=arrays[0].device)
@@ -179,7 +186,7 @@ def anneal(optimiser: torch.optim.Optimizer, lr: float, t: int, steps: int) -> N
 def train_vqvae(model: VQVAE | VQVAE2, images: Tensor, test: Tensor, cfg: VQVAEConfig, **options) -> History:
     """Train the VQ-VAE on uint8 images (N, 3, S, S); evaluates the error and the perplexity on `test`."""
     device = device_of(model)
-    optimiser = torch.optim.Adam(model.parameters(), cfg.lr)
+    optimiser, images = Adam(model.parameters(), cfg.lr), resident(images, device)
 
     def step(t: int) -> dict[str, Tensor]:
         anneal(optimiser, cfg.lr, t, cfg.steps)
@@ -205,7 +212,7 @@ def train_vqvae(model: VQVAE | VQVAE2, images: Tensor, test: Tensor, cfg: VQVAEC
 def train_factors(net: FactorNet, images: Tensor, factors: Tensor, cfg: FactorConfig, **options) -> History:
     """Train the classifier of the factors (N, F) of uint8 faces (N, 3, S, S)."""
     device = device_of(net)
-    optimiser = torch.optim.Adam(net.parameters(), cfg.lr)
+    optimiser, (images, factors) = Adam(net.parameters(), cfg.lr), (resident(x, device) for x in (images, factors))
 
     def step(t: int) -> dict[str, Tensor]:
         anneal(optimiser, cfg.lr, t, cfg.steps)
@@ -234,7 +241,7 @@ def train_mle(
 
     A step differentiates `at_once` images together (default: the batch), which bounds the memory and changes nothing.
     """
-    optimiser = torch.optim.Adam(prior.parameters(), cfg.lr)
+    optimiser = Adam(prior.parameters(), cfg.lr)
     data = (codes,) if above is None else (codes, above)
 
     def step(t: int) -> dict[str, Tensor]:
@@ -249,8 +256,8 @@ def train_mle(
     return fit(parts=parts, step=step, steps=cfg.steps, evaluate=evaluate, **options)
 
 
-def critic_adam(critic: PatchCritic, cfg: RalConfig) -> torch.optim.Adam:
-    return torch.optim.Adam(critic.parameters(), cfg.lr_critic, BETAS)
+def critic_adam(critic: PatchCritic, cfg: RalConfig) -> torch.optim.Optimizer:
+    return Adam(critic.parameters(), cfg.lr_critic, BETAS)
 
 
 def warm_config(cfg: RalConfig) -> RalConfig:
@@ -286,7 +293,7 @@ def train_ral(
     """
     cfg = replace(cfg, rollouts=ranks.share(cfg.rollouts), critic_batch=ranks.share(cfg.critic_batch))
     learning = [p for level in learning_levels(len(priors), cfg) for p in priors[level].parameters()]
-    prior_optimiser = torch.optim.Adam(learning, cfg.lr_prior, BETAS)
+    prior_optimiser = Adam(learning, cfg.lr_prior, BETAS)
     for prior in priors:  # no dropout: the network that is differentiated must be the one that was sampled from
         prior.eval()
 
