@@ -4,7 +4,7 @@ import argparse
 import csv
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -38,23 +38,29 @@ def seconds(f: Callable[[], object], device: str) -> float:
     return time.perf_counter() - began
 
 
-def best(f: Callable[[], object], device: str, repeats: int = 3) -> float:
-    """The shortest of `repeats` runs after one that warms up."""
+def best(f: Callable[[], object], device: str, budget: float = 2.0) -> float:
+    """The shortest of the runs that `budget` seconds are enough for, of one at least, after one that warms up.
+
+    What else the machine does only ever adds to a time, so the shortest is the one to ask for.
+    """
     seconds(f, device)
-    return min(seconds(f, device) for _ in range(repeats))
+    runs = [seconds(f, device)]
+    while sum(runs) + min(runs) < budget:
+        runs.append(seconds(f, device))
+    return min(runs)
 
 
 def bandwidth(device: str, megabytes: int = 512) -> float:
     """Bytes a second that the device's memory gives and takes, from copying a block that no cache holds."""
     block = torch.empty(megabytes * 2**20, dtype=torch.uint8, device=device)
     other = torch.empty_like(block)
-    return 2 * block.numel() / best(lambda: other.copy_(block), device, 5)
+    return 2 * block.numel() / best(lambda: other.copy_(block), device)
 
 
-def matrix_rate(device: str, rows: int = 2048) -> float:
-    """Floating-point operations a second of a float32 matrix product of side `rows`."""
-    a, b = torch.randn(2, rows, rows, device=device)
-    return 2 * rows**3 / best(lambda: a @ b, device, 5)
+def matrix_rate(device: str, rows: int = 2048, dtype: torch.dtype = torch.float32) -> float:
+    """Floating-point operations a second of a matrix product of side `rows`."""
+    a, b = torch.randn(2, rows, rows, device=device, dtype=dtype)
+    return 2 * rows**3 / best(lambda: a @ b, device)
 
 
 def multiplications(prior: Prior, shape: tuple[int, int]) -> float:
@@ -89,14 +95,17 @@ def models(device: str) -> dict[str, Prior]:
     return {name: prior.to(device).eval() for name, prior in priors.items()}
 
 
-def report(name: str, rows: list[dict], device: str, about: str) -> None:
-    """Print rows as a table, and write them as benchmarks/results/<name>-<device>.csv with what they were timed on."""
+def report(name: str, rows: Iterable[dict], device: str, about: str) -> None:
+    """Write rows to benchmarks/results/<name>-<device>.csv as they come, with what they were timed on; print all."""
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     on = f"{device_name(torch.device(device))}, {platform.machine()}; {versions}"
-    print(f"{about}\n{on}\n\n{markdown_table(rows)}")
     RESULTS.mkdir(exist_ok=True)
-    with open(RESULTS / f"{name}-{device}.csv", "w", newline="") as file:
-        file.write(f"# {about} {on}\n")
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    table = []
+    for row in rows:
+        table.append(row)
+        with open(RESULTS / f"{name}-{device}.csv", "w", newline="") as file:
+            file.write(f"# {about} {on}\n")
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table)
+    print(f"{about}\n{on}\n\n{markdown_table(table)}")

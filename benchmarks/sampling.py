@@ -1,21 +1,29 @@
 """The cached sampler beside full forward passes, and beside passes over the rows so far: what public code does.
 
 All draw the same number of maps from the same untrained prior. A naive pass takes as long for one place as for
-another (of its row), so it is timed at a few places and multiplied. Floors: see benchmarks.common.floor.
+another (of its row), so it is timed at a few places and multiplied. Floors, from what the machine does just before:
+see benchmarks.common.floor. On a GPU also without CUDA graphs, and with the weights in bfloat16.
 """
+
+import copy
+from collections.abc import Iterator
+from unittest.mock import patch
 
 import torch
 
+from ralkit import sampling
 from ralkit.prior import Prior
 from ralkit.sampling import cached_logits, sample
 
 from . import common
 
+NAIVE = 0.5  # seconds for each timing of a naive pass
+
 
 @torch.no_grad()
 def full_forwards(prior: Prior, codes: torch.Tensor, device: str) -> float:
     """Seconds for one pass over whole maps for each place."""
-    return common.best(lambda: prior(codes), device, 2) * codes[0].numel()
+    return common.best(lambda: prior(codes), device, NAIVE) * codes[0].numel()
 
 
 @torch.no_grad()
@@ -23,18 +31,23 @@ def cropped_forwards(prior: Prior, codes: torch.Tensor, device: str, at: int = 4
     """Seconds for one pass over the rows so far for each place, from `at` heights and straight lines between."""
     H, W = codes.shape[1:]
     heights = sorted({1, H, *(max(1, round(H * i / (at - 1))) for i in range(at))})
-    took = [common.best(lambda h=h: prior(codes[:, :h]), device, 2) for h in heights]
+    took = [common.best(lambda h=h: prior(codes[:, :h]), device, NAIVE) for h in heights]
     x = torch.arange(1, H + 1).double()
     left = torch.searchsorted(torch.tensor(heights).double(), x).clamp(1, len(heights) - 1)
     h, t = torch.tensor(heights).double(), torch.tensor(took).double()
     return ((t[left - 1] + (x - h[left - 1]) / (h[left] - h[left - 1]) * (t[left] - t[left - 1])) * W).sum().item()
 
 
-def row(name: str, prior: Prior, n: int, side: int, device: str, rate: float, memory: float, naive: int) -> dict:
+def row(name: str, prior: Prior, n: int, side: int, device: str, memory: float, naive: int) -> dict:
     """One line of the table; naive ways are timed for batches of up to `naive` codes in all."""
     shape, codes = (side, side), torch.randint(prior.K, (n, side, side), device=device)
+    rate = common.matrix_rate(device, dtype=prior.embedding.weight.dtype)
     cached = common.best(lambda: sample(prior, n, shape), device)
     floors = common.floor(prior, n, shape, rate, memory)
+    graphs = {}
+    if sampling.RECORDERS.get(device):
+        with patch.dict(sampling.RECORDERS, clear=True):
+            graphs = {"without graphs, s": common.best(lambda: sample(prior, n, shape), device)}
     slow = {"full": float("nan"), "cropped": float("nan")}
     if n * side * side <= naive:
         slow = {"full": full_forwards(prior, codes, device), "cropped": cropped_forwards(prior, codes, device)}
@@ -44,11 +57,13 @@ def row(name: str, prior: Prior, n: int, side: int, device: str, rate: float, me
         "batch": n,
         "map": f"{side}x{side}",
         "cached, s": cached,
+        **graphs,
         "microseconds a code": 1e6 * cached / (n * side * side),
         "full forwards, s": slow["full"],
         "full / cached": slow["full"] / cached,
         "rows so far, s": slow["cropped"],
         "rows so far / cached": slow["cropped"] / cached,
+        "GFLOP/s of a matrix product": rate / 1e9,
         **floors,
         "floor / cached": max(floors.values()) / cached,
         "logits differ by": (cached_logits(prior, few) - prior(few)).abs().max().item(),
@@ -62,19 +77,19 @@ def main() -> None:
         __doc__, sides=(str, "8,16,32,64", "sides of the maps"), batches=(str, "1,16,64,256", "batches"),
         naive=(int, 2**17, "time the naive ways up to so many codes in a batch"),
     )  # fmt: skip
-    device = chosen.device
-    rate, memory = common.matrix_rate(device), common.bandwidth(device)
-    rows = [
-        row(name, prior, int(n), int(side), device, rate, memory, chosen.naive)
-        for name, prior in common.models(device).items()
-        for side in chosen.sides.split(",")
-        for n in chosen.batches.split(",")
-    ]
-    about = (
-        f"64 channels, 5 layers, 5x5, {common.K} symbols; best of 3. Matrix rate {rate / 1e9:.0f} GFLOP/s, memory "
-        f"{memory / 1e9:.1f} GB/s."
-    )
-    common.report("sampling", rows, device, about)
+    device, memory = chosen.device, common.bandwidth(chosen.device)
+    priors = common.models(device)
+    if device == "cuda":
+        priors |= {f"{name}, bfloat16": copy.deepcopy(prior).bfloat16() for name, prior in priors.items()}
+
+    def rows() -> Iterator[dict]:
+        for name, prior in priors.items():
+            for side in chosen.sides.split(","):
+                for n in chosen.batches.split(","):
+                    yield row(name, prior, int(n), int(side), device, memory, chosen.naive)
+
+    about = f"64 channels, 5 layers, 5x5, {common.K} symbols; best of 2 s of runs. Memory {memory / 1e9:.1f} GB/s."
+    common.report("sampling", rows(), device, about)
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ class Cache:
     def __init__(
         self, prior: Prior, n: int, shape: tuple[int, int], above: Tensor | None = None, *, fixed: bool = False
     ):
-        self.prior, self.n, self.W = prior, n, shape[1]
+        self.prior, self.embedding, self.n, self.W = prior, prior.embedding.weight, n, shape[1]
         condition = prior.condition(above)
         self.conditions = None if condition is None else condition.permute(2, 3, 0, 1).contiguous()
         self.condition = None if condition is None else torch.empty_like(self.conditions[0])
@@ -193,7 +193,7 @@ class Cache:
         self.attentions = [layer for layer in self.layers if isinstance(layer, AttentionCache)]
 
     def _zeros(self, *places: int) -> Tensor:
-        return self.prior.embedding.weight.new_zeros(*places, self.n, self.prior.embedding.embedding_dim)
+        return self.embedding.new_zeros(*places, self.n, self.embedding.shape[1])
 
     def next_row(self, i: int) -> None:
         """Go on to row i."""
@@ -204,14 +204,14 @@ class Cache:
 
     def start_row(self, above: Tensor | None) -> None:
         """Run the vertical stream over the row, from the codes in the row `above` it, (W, n); None for the first."""
-        v = self._zeros(self.W) if above is None else self.prior.embedding(above)
+        v = self._zeros(self.W) if above is None else F.embedding(above, self.embedding)
         for layer in self.layers:
             if isinstance(layer, LayerCache):
                 v = layer.start_row(v, self.condition)
 
     def logits(self, j: int, left: Tensor | None) -> Tensor:
         """Logits (n, K) of column j of the current row, from the codes `left` of it, (n,); None at column 0."""
-        h = start = self._zeros() if left is None else self.prior.embedding(left)
+        h = start = self._zeros() if left is None else F.embedding(left, self.embedding)
         for layer in self.layers:
             if isinstance(layer, LayerCache):
                 h = layer.step(h, j)
@@ -223,7 +223,7 @@ class Cache:
         """Take in the current row, whose codes (W, n) are given: only attention has to know them."""
         if not self.attentions:
             return
-        h = start = F.pad(self.prior.embedding(codes).permute(1, 2, 0)[:, :, None], (1, -1))
+        h = start = F.pad(F.embedding(codes, self.embedding).permute(1, 2, 0)[:, :, None], (1, -1))
         for layer in self.layers:
             if isinstance(layer, LayerCache):
                 h = layer.whole_row(h)
@@ -261,11 +261,14 @@ def _capturing(device: int) -> tuple[torch.cuda.Stream, torch.cuda.MemPool]:
 RECORDERS = {"cuda": record_cuda_graph}
 
 
+LAST = 1 - 2**-23  # the float32 before the last one below 1
+
+
 def choose(logits: Tensor, u: Tensor) -> Tensor:
-    """Codes (n,) drawn from softmax(logits (n, K)) by inverting its distribution function at u (n,) in [0, 1)."""
-    cdf = logits.float().softmax(-1).cumsum(-1)
-    # Scaling by the last entry keeps a u close to 1 inside when the sum rounds to less than 1.
-    return torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+    """Codes (n,) drawn from softmax(logits (n, K)) by inverting its distribution function at u (n,) in [0, LAST]."""
+    cdf = logits.softmax(-1, dtype=torch.float32).cumsum(-1)
+    # The last entry, but for rounding, is 1. LAST of it stays below it when rounded, so a code is found.
+    return torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True)[:, 0]
 
 
 def _start(prior, n, shape, temperature, given, given_rows, keep, generator) -> tuple[Tensor, Tensor]:
@@ -282,7 +285,7 @@ def _start(prior, n, shape, temperature, given, given_rows, keep, generator) -> 
         if keep is not None and (keep.shape != shape or keep.dtype != torch.bool):
             raise RalkitError(f"the places to keep are a bool map of {shape}, not {keep.dtype} of {tuple(keep.shape)}")
         codes[:, :given_rows] = given[:, :given_rows]
-    return codes, torch.rand(n, H, W, device=device, generator=generator)
+    return codes, torch.rand(n, H, W, device=device, generator=generator).clamp_(max=LAST)
 
 
 @contextmanager
