@@ -3,13 +3,15 @@
 import argparse
 import csv
 import platform
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from ralkit.errors import RalkitError
 from ralkit.experiment import markdown_table
 from ralkit.prior import Attention, PixelCNN, PixelSNAIL, Prior
 from ralkit.training import device_name
@@ -18,14 +20,30 @@ RESULTS = Path(__file__).parent / "results"
 K = 128
 
 
-def options(about: str, **more: tuple[type, object, str]) -> argparse.Namespace:
-    """--device, and `more` options: name=(type, default, help)."""
+def options(about: str, **more: tuple[Callable, object, str]) -> argparse.Namespace:
+    """--device, and `more` options: name=(type, default, help). Raises RalkitError for a device that is not there."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     for name, (kind, default, text) in more.items():
         parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default: {default})")
     torch.backends.cudnn.allow_tf32 = False  # as matrix products are by default: one rate for all
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        raise RalkitError("there is no CUDA GPU here; choose --device cpu")
+    return chosen
+
+
+def numbers(text: str) -> list[int]:
+    """What an option like --sides 8,16 stands for."""
+    return [int(word) for word in text.split(",")]
+
+
+def run(main: Callable[[], None]) -> None:
+    """main(), which ends with a sentence where something is wrong with what was asked for."""
+    try:
+        main()
+    except RalkitError as error:
+        sys.exit(f"benchmarks: {error}")
 
 
 def seconds(f: Callable[[], object], device: str) -> float:
@@ -38,16 +56,22 @@ def seconds(f: Callable[[], object], device: str) -> float:
     return time.perf_counter() - began
 
 
-def best(f: Callable[[], object], device: str, budget: float = 2.0) -> float:
-    """The shortest of the runs that `budget` seconds are enough for, of one at least, after one that warms up.
+def best_in_turns(fs: Sequence[Callable[[], object]], device: str, budget: float = 2.0) -> list[float]:
+    """Of each f the shortest of its runs, after one that warms up: all take turns until `budget` seconds are over.
 
     What else the machine does only ever adds to a time, so the shortest is the one to ask for.
     """
-    seconds(f, device)
-    runs = [seconds(f, device)]
-    while sum(runs) + min(runs) < budget:
-        runs.append(seconds(f, device))
-    return min(runs)
+    runs: list[list[float]] = []
+    for f in fs:
+        seconds(f, device)
+    while not runs or sum(map(sum, runs)) + sum(map(min, zip(*runs, strict=True))) < budget:
+        runs.append([seconds(f, device) for f in fs])
+    return [min(own) for own in zip(*runs, strict=True)]
+
+
+def best(f: Callable[[], object], device: str, budget: float = 2.0) -> float:
+    """`best_in_turns` of f alone."""
+    return best_in_turns([f], device, budget)[0]
 
 
 def bandwidth(device: str, megabytes: int = 512) -> float:
@@ -57,10 +81,16 @@ def bandwidth(device: str, megabytes: int = 512) -> float:
     return 2 * block.numel() / best(lambda: other.copy_(block), device)
 
 
-def matrix_rate(device: str, rows: int = 2048, dtype: torch.dtype = torch.float32) -> float:
-    """Floating-point operations a second of a matrix product of side `rows`."""
+def product(device: str, rows: int = 1024, dtype: torch.dtype = torch.float32) -> tuple[Callable[[], object], float]:
+    """A matrix product of side `rows`, and how many floating-point operations it is."""
     a, b = torch.randn(2, rows, rows, device=device, dtype=dtype)
-    return 2 * rows**3 / best(lambda: a @ b, device)
+    return lambda: a @ b, 2.0 * rows**3
+
+
+def matrix_rate(device: str, dtype: torch.dtype = torch.float32) -> float:
+    """Floating-point operations a second of a matrix product."""
+    f, operations = product(device, dtype=dtype)
+    return operations / best(f, device)
 
 
 def multiplications(prior: Prior, shape: tuple[int, int]) -> float:
@@ -81,7 +111,9 @@ def floor(prior: Prior, n: int, shape: tuple[int, int], rate: float, memory: flo
     rows = sum(size for name, size in parts.items() if "vertical" in name or "link" in name)
     steps = sum(parts.values()) - rows
     attention = sum(2 * m.width for m in prior.layers if isinstance(m, Attention))
-    kept = 4 * n * attention * codes / 2  # bytes of keys and values that an average step looks at
+    kept = (
+        n * attention * codes / 2 * prior.embedding.weight.element_size()
+    )  # keys and values that an average step reads
     return {
         "arithmetic floor, s": 2 * multiplications(prior, shape) * n * codes / rate,
         "memory floor, s": ((steps + kept) * codes + rows * shape[0]) / memory,

@@ -1,8 +1,8 @@
 """The cached sampler beside full forward passes, and beside passes over the rows so far: what public code does.
 
 All draw the same number of maps from the same untrained prior. A naive pass takes as long for one place as for
-another (of its row), so it is timed at a few places and multiplied. Floors, from what the machine does just before:
-see benchmarks.common.floor. On a GPU also without CUDA graphs, and with the weights in bfloat16.
+another (of its row), so it is timed at a few places and multiplied. Floors, see benchmarks.common.floor, are by
+matrix products that took turns with the sampler. On a GPU also without CUDA graphs, and with the weights in bfloat16.
 """
 
 import copy
@@ -41,9 +41,9 @@ def cropped_forwards(prior: Prior, codes: torch.Tensor, device: str, at: int = 4
 def row(name: str, prior: Prior, n: int, side: int, device: str, memory: float, naive: int) -> dict:
     """One line of the table; naive ways are timed for batches of up to `naive` codes in all."""
     shape, codes = (side, side), torch.randint(prior.K, (n, side, side), device=device)
-    rate = common.matrix_rate(device, dtype=prior.embedding.weight.dtype)
-    cached = common.best(lambda: sample(prior, n, shape), device)
-    floors = common.floor(prior, n, shape, rate, memory)
+    product, operations = common.product(device, dtype=prior.embedding.weight.dtype)
+    cached, least = common.best_in_turns((lambda: sample(prior, n, shape), product), device)
+    floors = common.floor(prior, n, shape, operations / least, memory)
     graphs = {}
     if sampling.RECORDERS.get(device):
         with patch.dict(sampling.RECORDERS, clear=True):
@@ -63,7 +63,7 @@ def row(name: str, prior: Prior, n: int, side: int, device: str, memory: float, 
         "full / cached": slow["full"] / cached,
         "rows so far, s": slow["cropped"],
         "rows so far / cached": slow["cropped"] / cached,
-        "GFLOP/s of a matrix product": rate / 1e9,
+        "GFLOP/s of a matrix product": operations / least / 1e9,
         **floors,
         "floor / cached": max(floors.values()) / cached,
         "logits differ by": (cached_logits(prior, few) - prior(few)).abs().max().item(),
@@ -74,7 +74,8 @@ def row(name: str, prior: Prior, n: int, side: int, device: str, memory: float, 
 def main() -> None:
     """Time all, write the table."""
     chosen = common.options(
-        __doc__, sides=(str, "8,16,32,64", "sides of the maps"), batches=(str, "1,16,64,256", "batches"),
+        __doc__, sides=(common.numbers, "8,16,32,64", "sides of the maps"),
+        batches=(common.numbers, "1,16,64,256", "batches"),
         naive=(int, 2**17, "time the naive ways up to so many codes in a batch"),
     )  # fmt: skip
     device, memory = chosen.device, common.bandwidth(chosen.device)
@@ -84,13 +85,13 @@ def main() -> None:
 
     def rows() -> Iterator[dict]:
         for name, prior in priors.items():
-            for side in chosen.sides.split(","):
-                for n in chosen.batches.split(","):
-                    yield row(name, prior, int(n), int(side), device, memory, chosen.naive)
+            for side in chosen.sides:
+                for n in chosen.batches:
+                    yield row(name, prior, n, side, device, memory, chosen.naive)
 
     about = f"64 channels, 5 layers, 5x5, {common.K} symbols; best of 2 s of runs. Memory {memory / 1e9:.1f} GB/s."
     common.report("sampling", rows(), device, about)
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -57,13 +57,13 @@ def compare(prior, n: int, side: int, device: str, rounds: int = 5) -> dict:
 def main() -> None:
     """Time both over map sizes and batches, write the table."""
     chosen = common.options(
-        __doc__, sides=(str, "8,16,32", "sides of the maps"), batches=(str, "16,64", "batches")
+        __doc__, sides=(common.numbers, "8,16,32", "sides of the maps"), batches=(common.numbers, "16,64", "batches")
     )  # fmt: skip
     prior = common.models(chosen.device)["PixelCNN"]
-    sizes = [(int(n), int(side)) for side in chosen.sides.split(",") for n in chosen.batches.split(",")]
-    rows = [compare(prior, n, side, chosen.device) for n, side in sizes]
+    sizes = ((n, side) for side in chosen.sides for n in chosen.batches)
+    rows = (compare(prior, n, side, chosen.device) for n, side in sizes)
     common.report("transformer", rows, chosen.device, "64 channels, 5 layers, 5x5, beside a 5-layer transformer.")
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)
