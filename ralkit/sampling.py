@@ -179,7 +179,7 @@ class Cache:
     def __init__(
         self, prior: Prior, n: int, shape: tuple[int, int], above: Tensor | None = None, *, fixed: bool = False
     ):
-        self.prior, self.embedding, self.n, self.W = prior, prior.embedding.weight, n, shape[1]
+        self.embedding, self.n, self.W = prior.embedding.weight, n, shape[1]
         condition = prior.condition(above)
         self.conditions = None if condition is None else condition.permute(2, 3, 0, 1).contiguous()
         self.condition = None if condition is None else torch.empty_like(self.conditions[0])
@@ -190,6 +190,7 @@ class Cache:
         for layer, following in pairwise(self.layers):
             if isinstance(following, LayerCache) and isinstance(following.layer, GatedLayer):
                 layer.to = following.left[0].newest
+        self.head = [layer.forward for layer in prior.head]  # a call of a module costs as much as what some of them do
         self.attentions = [layer for layer in self.layers if isinstance(layer, AttentionCache)]
 
     def _zeros(self, *places: int) -> Tensor:
@@ -217,7 +218,9 @@ class Cache:
                 h = layer.step(h, j)
             else:
                 h = start = layer.step(h, start, j)
-        return self.prior.head(h)
+        for layer in self.head:
+            h = layer(h)
+        return h
 
     def skip_row(self, codes: Tensor) -> None:
         """Take in the current row, whose codes (W, n) are given: only attention has to know them."""
@@ -341,7 +344,8 @@ def _fill(prior, codes, u, above, given, temperature, given_rows, keep) -> None:
         cache.start_row(above)
         left = None
         for j, (place, number) in enumerate(zip(row.unbind(), dice.unbind(), strict=True)):
-            code = choose(cache.logits(j, left) / temperature, number)
+            logits = cache.logits(j, left)
+            code = choose(logits if temperature == 1 else logits / temperature, number)
             left = place.copy_(code if keep is None else torch.where(kept[j], known[j], code))
 
     draw = draw_row
