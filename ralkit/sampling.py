@@ -11,7 +11,7 @@ bfloat16, make the prior `bfloat16()`; codes are drawn in float32.
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import torch
@@ -131,9 +131,11 @@ class AttentionCache:
         self.keys, self.values = room
         self.coordinates = layer.coordinates(range(H), self.W, room).split(self.W)
         self.xy = torch.empty_like(self.coordinates[0])
-        self.hidden = room.new_zeros(H * self.W + 1) if fixed else None
-        if fixed:
-            self.hidden[: self.zero] = -torch.inf
+        self.hidden = None
+        if fixed:  # for each column; rows begin at multiples of 8, or attention would copy them to such places
+            places = H * self.W + 1
+            self.hidden = room.new_full((self.W, -(-places // 8) * 8), -torch.inf).triu(self.zero + 1)[:, :places]
+            self.hidden[:, : self.zero] = -torch.inf
 
     def next_row(self, i: int) -> None:
         """Go on to row i."""
@@ -144,30 +146,30 @@ class AttentionCache:
             for x in (self.keys, self.values):
                 x[:, :, finished] = x[:, :, self.zero + 1 :]
             if self.hidden is not None:
-                self.hidden[finished] = 0
+                self.hidden[:, finished] = 0
 
-    def places(self, h: Tensor, start: Tensor, j: int, first: int, mask: Tensor | None) -> Tensor:
-        """h (n, T, C) after attention, of the T places from column j on, to what is kept from `first` on."""
+    def places(self, h: Tensor, start: Tensor, j: int, seen: slice, mask: Tensor | None) -> Tensor:
+        """h (n, T, C) after attention, of the T places from column j on, to what is kept at the places `seen`."""
         T, at = h.shape[1], self.zero + 1 + j
         q, k, v = self.layer.project(h, start, self.xy[j : j + T])
         self.keys[:, :, at : at + T] = k
         self.values[:, :, at : at + T] = v
-        k, v = (x[:, :, first : at + T - 1] for x in (self.keys, self.values))
+        k, v = self.keys[:, :, seen], self.values[:, :, seen]
         return self.layer.take_in(h, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
 
     def step(self, h: Tensor, start: Tensor, j: int) -> Tensor:
         """h (n, C) after attention, of column j."""
         if self.hidden is None:
-            first, mask = self.first, None
+            seen, mask = slice(self.first, self.zero + 1 + j), None
         else:
-            first, mask = 0, self.hidden[None, : self.zero + 1 + j]
-        return self.places(h[:, None], start[:, None], j, first, mask)[:, 0]
+            seen, mask = slice(None), self.hidden[j : j + 1]
+        return self.places(h[:, None], start[:, None], j, seen, mask)[:, 0]
 
     def whole_row(self, h: Tensor, start: Tensor) -> Tensor:
         """h (n, C, 1, W) after attention, of a row that is given."""
-        before = self.zero - self.first
-        seen = torch.ones(self.W, before + self.W, dtype=torch.bool, device=h.device).tril(before)
-        return self.places(h[:, :, 0].mT, start[:, :, 0].mT, 0, self.first, seen).mT[:, :, None]
+        before, seen = self.zero - self.first, slice(self.first, self.zero + self.W)
+        mask = torch.ones(self.W, before + self.W, dtype=torch.bool, device=h.device).tril(before)
+        return self.places(h[:, :, 0].mT, start[:, :, 0].mT, 0, seen, mask).mT[:, :, None]
 
 
 class Cache:
@@ -234,44 +236,65 @@ class Cache:
                 h = start = layer.whole_row(h, start)
 
 
-def record_cuda_graph(f: Callable[[], None]) -> Callable[[], None]:
+def record_cuda_graph(f: Callable[[], None], device: torch.device) -> Callable[[], None]:
     """A call that launches all that f() does on the GPU at once; f has been run before, and is not run by this.
 
-    All graphs share their memory, which stays theirs: only the latest may be used.
+    All graphs of a device share their memory, which stays theirs: only the latest may be used.
     """
-    stream, pool = _capturing(torch.cuda.current_device())
+    stream, pool = _capturing(device)
     graph = torch.cuda.CUDAGraph()
-    stream.wait_stream(torch.cuda.current_stream())
-    # Not by `torch.cuda.graph`: it first gives back all memory that PyTorch keeps at hand. "thread_local" lets NCCL
-    # look after its work in its own thread meanwhile.
-    with torch.cuda.stream(stream):
-        with torch.inference_mode(False):  # what this makes for the random numbers serves captures elsewhere too
-            graph.capture_begin(pool.id, "thread_local")
-        try:
-            f()
-        finally:
-            graph.capture_end()
-    torch.cuda.current_stream().wait_stream(stream)
-    return graph.replay
+    with _beside(stream):
+        _capture(graph, f, pool.pool())
+
+    def replay() -> None:
+        with torch.cuda.device(device):
+            graph.replay()
+
+    return replay
 
 
 @functools.cache
-def _capturing(device: int) -> tuple[torch.cuda.Stream, torch.cuda.MemPool]:
-    return torch.cuda.Stream(device), torch.cuda.MemPool()
+def _capturing(device: torch.device) -> tuple[torch.cuda.Stream, torch.cuda.CUDAGraph]:
+    """Where captures take place, and a graph that lives on: it keeps the memory that the others share."""
+    stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+    with _beside(stream):
+        _capture(graph, lambda: torch.zeros(1, device=device))
+    return stream, graph
+
+
+@contextmanager
+def _beside(stream: torch.cuda.Stream) -> Iterator[None]:
+    """Work goes to `stream`, after what has been begun, and before what comes next."""
+    current = torch.cuda.current_stream(stream.device)
+    stream.wait_stream(current)
+    with torch.cuda.stream(stream):
+        yield
+    current.wait_stream(stream)
+
+
+def _capture(graph: torch.cuda.CUDAGraph, f: Callable[[], object], *pool) -> None:
+    """Not by `torch.cuda.graph`: it first gives back all memory that PyTorch keeps at hand."""
+    with torch.inference_mode(False):  # what this makes for random numbers has to serve captures elsewhere too
+        graph.capture_begin(*pool, capture_error_mode="thread_local")  # NCCL looks after its work in another thread
+    try:
+        f()
+    except BaseException:
+        with suppress(RuntimeError):  # there is no graph; that is not what went wrong
+            graph.capture_end()
+        raise
+    graph.capture_end()
 
 
 # By kind of device: of a function that has run once, and does the same to the same memory each time, a cheaper one.
 RECORDERS = {"cuda": record_cuda_graph}
 
 
-LAST = 1 - 2**-23  # the float32 before the last one below 1
-
-
 def choose(logits: Tensor, u: Tensor) -> Tensor:
-    """Codes (n,) drawn from softmax(logits (n, K)) by inverting its distribution function at u (n,) in [0, LAST]."""
+    """Codes (n,) drawn from softmax(logits (n, K)) by inverting its distribution function at u (n,) in [0, 1)."""
     cdf = logits.softmax(-1, dtype=torch.float32).cumsum(-1)
-    # The last entry, but for rounding, is 1. LAST of it stays below it when rounded, so a code is found.
-    return torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True)[:, 0]
+    # Scaling by the last entry, which is 1 but for rounding, keeps a u close to 1 inside. Clamped are codes of logits that
+    # are not numbers, so that the loss can tell of them.
+    return torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
 
 
 def _start(prior, n, shape, temperature, given, given_rows, keep, generator) -> tuple[Tensor, Tensor]:
@@ -285,10 +308,10 @@ def _start(prior, n, shape, temperature, given, given_rows, keep, generator) -> 
         if given is None or given.shape != codes.shape or not 0 <= given_rows <= H:
             got = None if given is None else tuple(given.shape)
             raise RalkitError(f"{given_rows} given rows of maps {(n, H, W)} need codes of that shape, not {got}")
-        if keep is not None and (keep.shape != shape or keep.dtype != torch.bool):
+        if keep is not None and (keep.shape != (H, W) or keep.dtype != torch.bool):
             raise RalkitError(f"the places to keep are a bool map of {shape}, not {keep.dtype} of {tuple(keep.shape)}")
         codes[:, :given_rows] = given[:, :given_rows]
-    return codes, torch.rand(n, H, W, device=device, generator=generator).clamp_(max=LAST)
+    return codes, torch.rand(n, H, W, dtype=torch.float32, device=device, generator=generator)
 
 
 @contextmanager
@@ -324,8 +347,8 @@ def sample(
     """
     codes, u = _start(prior, n, shape, temperature, given, given_rows, keep, generator)
     with torch.inference_mode(), _evaluating(prior):  # the codes are made outside: a loss may be taken on them
-        for part in torch.arange(n).split(chunk):
-            rows = slice(part[0], part[-1] + 1)
+        for first in range(0, n, chunk):
+            rows = slice(first, first + chunk)
             known = (None if x is None else x[rows] for x in (above, given))
             _fill(prior, codes[rows], u[rows], *known, temperature, given_rows, keep)
     return codes
@@ -337,6 +360,7 @@ def _fill(prior, codes, u, above, given, temperature, given_rows, keep) -> None:
     recorder = RECORDERS.get(codes.device.type)
     cache = Cache(prior, n, (H, W), above, fixed=recorder is not None)
     row, dice = codes.new_zeros(W, n), u.new_zeros(W, n)  # a place of `row` is that of the row above until it is drawn
+    given, keep = (None if x is None else x.to(row.device) for x in (given, keep))
     if keep is not None:
         known, kept = torch.zeros_like(row), codes.new_zeros(W, dtype=torch.bool)
 
@@ -362,8 +386,8 @@ def _fill(prior, codes, u, above, given, temperature, given_rows, keep) -> None:
         if i == given_rows:
             draw_row(row if i else None)
         else:
-            if i == given_rows + 1 and recorder is not None:
-                draw = recorder(draw_row)
+            if i == given_rows + 1 < H - 1 and recorder is not None:  # for one row it would not pay
+                draw = recorder(draw_row, codes.device)
             draw()
         codes[:, i] = row.T
 
