@@ -13,7 +13,8 @@ from torch import nn
 
 from ralkit.errors import RalkitError
 from ralkit.experiment import markdown_table
-from ralkit.prior import Attention, PixelCNN, PixelSNAIL, Prior
+from ralkit.presets import LevelsConfig
+from ralkit.prior import Attention, PixelCNN, PixelSNAIL, Prior, make_prior
 from ralkit.training import device_name
 
 RESULTS = Path(__file__).parent / "results"
@@ -111,9 +112,8 @@ def floor(prior: Prior, n: int, shape: tuple[int, int], rate: float, memory: flo
     rows = sum(size for name, size in parts.items() if "vertical" in name or "link" in name)
     steps = sum(parts.values()) - rows
     attention = sum(2 * m.width for m in prior.layers if isinstance(m, Attention))
-    kept = (
-        n * attention * codes / 2 * prior.embedding.weight.element_size()
-    )  # keys and values that an average step reads
+    element = prior.embedding.weight.element_size()
+    kept = element * n * attention * codes / 2  # bytes of keys and values that an average step looks at
     return {
         "arithmetic floor, s": 2 * multiplications(prior, shape) * n * codes / rate,
         "memory floor, s": ((steps + kept) * codes + rows * shape[0]) / memory,
@@ -125,6 +125,14 @@ def models(device: str) -> dict[str, Prior]:
     torch.manual_seed(0)
     priors = {"PixelCNN": PixelCNN(K, 64, 5), "PixelSNAIL": PixelSNAIL(K, 64, 5, attention_layers=1)}
     return {name: prior.to(device).eval() for name, prior in priors.items()}
+
+
+def priors_of(levels: LevelsConfig, device: str, dtype: torch.dtype = torch.float32) -> list[Prior]:
+    """The untrained priors of every level, the top one first."""
+    torch.manual_seed(0)
+    K = levels.vqvae.K
+    priors = [make_prior(cfg, K, K if level else None) for level, cfg in enumerate(levels.priors)]
+    return [prior.to(device, dtype).eval() for prior in priors]
 
 
 def report(name: str, rows: Iterable[dict], device: str, about: str) -> None:

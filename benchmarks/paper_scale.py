@@ -12,7 +12,6 @@ import torch
 from ralkit import paper
 from ralkit.errors import RalkitError
 from ralkit.presets import LevelsConfig, get_preset
-from ralkit.prior import make_prior
 from ralkit.ral import roll_out
 
 from . import common
@@ -26,10 +25,7 @@ def rows(levels: LevelsConfig, size: int, n: int, device: str) -> Iterator[dict]
     name = f"{size}x{size}, " + " + ".join("{}x{}".format(*shape) for shape in shapes)
     theirs = dict(zip(("full", "partial"), (row.get(name, float("nan")) for row in paper.S_TABLE_11), strict=True))
     for dtype in (torch.float32, torch.bfloat16):
-        torch.manual_seed(0)
-        priors = [
-            make_prior(cfg, K, K if level else None).to(device, dtype).eval() for level, cfg in enumerate(levels.priors)
-        ]
+        priors = common.priors_of(levels, device, dtype)
         rate = common.matrix_rate(device, dtype)
         floors = [common.floor(prior, n, shape, rate, memory) for prior, shape in zip(priors, shapes, strict=True)]
         parts = {"all rows": (0, H), "lower half, upper given": (H // 2, H), "upper half": (0, H // 2)}

@@ -8,7 +8,6 @@ import torch
 from ralkit.check import experiments
 from ralkit.experiment import in_batches
 from ralkit.presets import LevelsConfig, get_preset
-from ralkit.prior import make_prior
 from ralkit.ral import Adam, assess, critic_update, descend, make_critic, policy_gradient_loss, roll_out, some
 from ralkit.vqvae import make_vqvae
 
@@ -18,9 +17,9 @@ from . import common
 def split(levels: LevelsConfig, size: int, device: str) -> dict[str, float]:
     """Seconds of each part of an iteration, the best of three."""
     torch.manual_seed(0)
-    priors, cfg, K, shapes = levels.priors, levels.ral, levels.vqvae.K, levels.shapes(size)
-    coder = make_vqvae(levels.vqvae, len(priors)).to(device, memory_format=torch.channels_last).eval()
-    models = [make_prior(c, K, K if level else None).to(device).eval() for level, c in enumerate(priors)]
+    cfg, K, shapes = levels.ral, levels.vqvae.K, levels.shapes(size)
+    coder = make_vqvae(levels.vqvae, len(shapes)).to(device, memory_format=torch.channels_last).eval()
+    models = common.priors_of(levels, device)
     critic = make_critic(cfg).to(device, memory_format=torch.channels_last)
     optimisers = [Adam(torch.nn.ModuleList(m).parameters(), 0.0) for m in ([critic], models)]
     data = tuple(torch.randint(K, (2000, *shape), device=device) for shape in shapes)
