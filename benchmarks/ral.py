@@ -15,7 +15,7 @@ from . import common
 
 
 def split(levels: LevelsConfig, size: int, device: str) -> dict[str, float]:
-    """Seconds of each part of an iteration, the best of three."""
+    """Seconds of each part of an iteration."""
     torch.manual_seed(0)
     cfg, K, shapes = levels.ral, levels.vqvae.K, levels.shapes(size)
     coder = make_vqvae(levels.vqvae, len(shapes)).to(device, memory_format=torch.channels_last).eval()
