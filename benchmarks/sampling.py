@@ -1,12 +1,14 @@
 """The cached sampler beside full forward passes, and beside passes over the rows so far: what public code does.
 
 All draw the same number of maps from the same untrained prior. A naive pass takes as long for one place as for
-another (of its row), so it is timed at a few places and multiplied. Floors, see benchmarks.common.floor, are by
-matrix products that took turns with the sampler. On a GPU also without CUDA graphs, and with the weights in bfloat16.
+another (of its row), so it is timed at a few places and multiplied. Map sizes take turns with each other, and with the
+matrix products that floors are by, see benchmarks.common.floor. On a GPU also without CUDA graphs, and with the weights
+in bfloat16.
 """
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 from unittest.mock import patch
 
 import torch
@@ -38,12 +40,21 @@ def cropped_forwards(prior: Prior, codes: torch.Tensor, device: str, at: int = 4
     return ((t[left - 1] + (x - h[left - 1]) / (h[left] - h[left - 1]) * (t[left] - t[left - 1])) * W).sum().item()
 
 
-def row(name: str, prior: Prior, n: int, side: int, device: str, memory: float, naive: int) -> dict:
+def rows(name: str, prior: Prior, n: int, sides: list[int], device: str, memory: float, naive: int) -> Iterator[dict]:
+    """A line for each map size: all take turns with each other, and with the matrix product that floors are by."""
+    product, operations = common.product(device, dtype=prior.embedding.weight.dtype)
+    draws = [partial(sample, prior, n, (side, side)) for side in sides]
+    least, *cached = common.best_in_turns((product, *draws), device)
+    for side, took in zip(sides, cached, strict=True):
+        yield row(name, prior, n, side, device, took, operations / least, memory, naive)
+
+
+def row(
+    name: str, prior: Prior, n: int, side: int, device: str, cached: float, rate: float, memory: float, naive: int
+) -> dict:
     """One line of the table; naive ways are timed for batches of up to `naive` codes in all."""
     shape, codes = (side, side), torch.randint(prior.K, (n, side, side), device=device)
-    product, operations = common.product(device, dtype=prior.embedding.weight.dtype)
-    cached, least = common.best_in_turns((lambda: sample(prior, n, shape), product), device)
-    floors = common.floor(prior, n, shape, operations / least, memory)
+    floors = common.floor(prior, n, shape, rate, memory)
     graphs = {}
     if sampling.RECORDERS.get(device):
         with patch.dict(sampling.RECORDERS, clear=True):
@@ -63,7 +74,7 @@ def row(name: str, prior: Prior, n: int, side: int, device: str, memory: float, 
         "full / cached": slow["full"] / cached,
         "rows so far, s": slow["cropped"],
         "rows so far / cached": slow["cropped"] / cached,
-        "GFLOP/s of a matrix product": operations / least / 1e9,
+        "GFLOP/s of a matrix product": rate / 1e9,
         **floors,
         "floor / cached": max(floors.values()) / cached,
         "logits differ by": (cached_logits(prior, few) - prior(few)).abs().max().item(),
@@ -83,14 +94,14 @@ def main() -> None:
     if device == "cuda":
         priors |= {f"{name}, bfloat16": copy.deepcopy(prior).bfloat16() for name, prior in priors.items()}
 
-    def rows() -> Iterator[dict]:
-        for name, prior in priors.items():
-            for side in chosen.sides:
-                for n in chosen.batches:
-                    yield row(name, prior, n, side, device, memory, chosen.naive)
-
+    table = (
+        line
+        for name, prior in priors.items()
+        for n in chosen.batches
+        for line in rows(name, prior, n, chosen.sides, device, memory, chosen.naive)
+    )
     about = f"64 channels, 5 layers, 5x5, {common.K} symbols; best of 2 s of runs. Memory {memory / 1e9:.1f} GB/s."
-    common.report("sampling", rows(), device, about)
+    common.report("sampling", table, device, about)
 
 
 if __name__ == "__main__":
