@@ -59,9 +59,11 @@ def evaluating(parts: dict[str, nn.Module | torch.optim.Optimizer]) -> Iterator[
     training = [part for part in parts.values() if isinstance(part, nn.Module) and part.training]
     for module in training:
         module.eval()
-    yield
-    for module in training:
-        module.train()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.train()
 
 
 @contextmanager

@@ -401,10 +401,10 @@ for m in RAL[:3]:
 Markdown(exp.save_table("08-10-free-knob", rows, "RAL against the free knob, 95 % over seeds"))
 
 # %% [markdown]
-# Not shown here, so take it as a hint: what did *not* help when tried on seed 0, the seed of settings: unnormalised logits with a critic
-# that keeps learning (the prior runs away from it and loses diversity faster than before); a critic with a strong
-# R1 penalty (its logits are several times too small for a density ratio, so the anchor outweighs it); MLE steps mixed in
-# beside the anchor (little more than the anchor alone). To try one yourself: `exp.ral("mine", seed, changed(ANCHORED, {"kl": 0.5}))`.
+# To try a change of your own, on seed 0, the seed of settings: `exp.ral("mine", 0, changed(ANCHORED, {"kl": 0.5}))`. Two that
+# ask what the anchor rests on: a critic that keeps learning (`{"critic_updates": 5}`: does the prior stay diverse while it runs
+# after it?), and one with a stronger penalty (`{"penalty": 10.0}`: are its logits still those of a density ratio, or does the
+# anchor outweigh them?).
 #
 # ## 6 · What makes it work
 #
