@@ -9,7 +9,7 @@ All runs in the type of the prior's weights: autocast, which would cast them at 
 bfloat16, make the prior `bfloat16()`; codes are drawn in float32.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .errors import RalkitError
 from .graphs import RECORDERS
-from .prior import Attention, GatedLayer, Prior, SnailBlock
+from .prior import Attention, GatedLayer, Prior, SnailBlock, TwoStreams
 
 
 class Above:
@@ -73,25 +73,21 @@ class Left:
 
     def __call__(self, x: Tensor, j: int) -> Tensor:
         """Output (n, C'') at column j, whose input is x (n, C)."""
-        if x is not self.newest[j]:  # the layer before may have put it there already
-            self.newest[j].copy_(x)
+        self.newest[j].copy_(x)
         return self.outputs[j].addmm_(self.windows[j], self.matrix)
 
 
 class LayerCache:
-    """The running state of one layer of both streams: the rows above, the columns to the left."""
+    """The running state of one layer of both streams: the rows above, the columns to the left.
 
-    def __init__(self, layer: GatedLayer | SnailBlock, n: int, W: int):
+    `horizontal` are the convolutions of the horizontal stream, each with the 1x1 convolution that is added to it.
+    """
+
+    def __init__(self, layer: TwoStreams, horizontal: Iterable[tuple[nn.Conv2d, nn.Conv2d | None]], n: int, W: int):
         self.layer = layer
-        if isinstance(layer, SnailBlock):
-            horizontal = zip(layer.horizontal, (layer.link, layer.condition), strict=True)
-        else:
-            horizontal = [(layer.horizontal, layer.link)]
-            self.out = layer.out.bias, layer.out.weight[:, :, 0, 0].T.contiguous()
         self.above = [Above(conv, n, W) for conv in layer.vertical_convs()]
         self.left = [Left(conv, beside, n, W) for conv, beside in horizontal]
         self.halves = list(zip(*(half.unbind() for half in self.left[-1].y.chunk(2, 2)), strict=True))
-        self.to: Sequence[Tensor | None] = [None] * W  # where a gated layer puts its output at each column
 
     def start_row(self, v: Tensor, condition: Tensor | None) -> Tensor:
         """The vertical stream over the next row, (W, n, C) -> (W, n, C)."""
@@ -101,20 +97,42 @@ class LayerCache:
             left.start_row(x)
         return v
 
-    def step(self, h: Tensor, j: int) -> Tensor:
-        """The horizontal stream at column j, (n, C) -> (n, C): the layer's `right`."""
-        a, b = self.halves[j]
-        if isinstance(self.layer, GatedLayer):
-            self.left[0](h, j)
-            bias, matrix = self.out
-            return torch.add(h, bias, out=self.to[j]).addmm_(a.tanh_().mul_(b.sigmoid_()), matrix)
-        first, second = self.left
-        second(F.elu_(first(F.elu(h), j)), j)
-        return h + a.mul_(b.sigmoid_())
-
     def whole_row(self, h: Tensor) -> Tensor:
         """The horizontal stream over a row that is given, (n, C, 1, W) -> (n, C, 1, W)."""
         return self.layer.right(h, *(None if x is None else x.permute(1, 2, 0)[:, :, None] for x in self.aside))
+
+
+class GatedCache(LayerCache):
+    """The running state of PixelCNN's layer. Of each column what goes in lies `at`, and what comes out goes `to`."""
+
+    def __init__(self, layer: GatedLayer, n: int, W: int):
+        super().__init__(layer, [(layer.horizontal, layer.link)], n, W)
+        (left,) = self.left
+        self.at, self.to = left.newest, [None] * W
+        self.columns = list(zip(left.windows, left.outputs, self.halves, strict=True))
+        self.weights = left.matrix, layer.out.bias, layer.out.weight[:, :, 0, 0].T.contiguous()
+
+    def step(self, h: Tensor, j: int) -> Tensor:
+        """The horizontal stream at column j, h (n, C) -> (n, C): the layer's `right`."""
+        (window, y, (a, b)), (matrix, bias, out) = self.columns[j], self.weights
+        if h is not self.at[j]:  # the layer before may have put it there
+            self.at[j].copy_(h)
+        y.addmm_(window, matrix)
+        return torch.add(h, bias, out=self.to[j]).addmm_(a.tanh_().mul_(b.sigmoid_()), out)
+
+
+class SnailCache(LayerCache):
+    """The running state of PixelSNAIL's block."""
+
+    def __init__(self, layer: SnailBlock, n: int, W: int):
+        super().__init__(layer, zip(layer.horizontal, (layer.link, layer.condition), strict=True), n, W)
+
+    def step(self, h: Tensor, j: int) -> Tensor:
+        """The horizontal stream at column j, h (n, C) -> (n, C): the layer's `right`."""
+        first, second = self.left
+        second(F.elu_(first(F.elu(h), j)), j)
+        a, b = self.halves[j]
+        return h + a.mul_(b.sigmoid_())
 
 
 class AttentionCache:
@@ -175,28 +193,30 @@ class AttentionCache:
 class Cache:
     """The running state of `prior` over `n` maps of `shape`, given the codes of the level above, (n, h, w), or none.
 
-    With `fixed`, `start_row` and `logits` do the same with the same memory in every row but the first.
+    With `fixed`, `start_row` and `logits` do the same with the same memory in every row. A code K stands for none.
     """
 
     def __init__(
         self, prior: Prior, n: int, shape: tuple[int, int], above: Tensor | None = None, *, fixed: bool = False
     ):
-        self.embedding, self.n, self.W = prior.embedding.weight, n, shape[1]
+        self.embedding, W = F.pad(prior.embedding.weight, (0, 0, 0, 1)), shape[1]
         condition = prior.condition(above)
         self.conditions = None if condition is None else condition.permute(2, 3, 0, 1).contiguous()
         self.condition = None if condition is None else torch.empty_like(self.conditions[0])
+        streams = {GatedLayer: GatedCache, SnailBlock: SnailCache}
         self.layers = [
-            AttentionCache(layer, n, shape, fixed) if isinstance(layer, Attention) else LayerCache(layer, n, shape[1])
+            AttentionCache(layer, n, shape, fixed)
+            if isinstance(layer, Attention)
+            else streams[type(layer)](layer, n, W)
             for layer in prior.layers
         ]
-        for layer, following in pairwise(self.layers):
-            if isinstance(following, LayerCache) and isinstance(following.layer, GatedLayer):
-                layer.to = following.left[0].newest
-        self.head = [layer.forward for layer in prior.head]  # a call of a module costs as much as what some of them do
+        self.to: Sequence[Tensor | None] = [None] * W  # where the code to the left goes, embedded
+        for layer, following in pairwise((self, *self.layers)):
+            if isinstance(following, GatedCache):
+                layer.to = following.at
+        *self.head, _, last = prior.head
+        self.last = last.weight, last.bias  # a call of a module costs as much as what some of them do
         self.attentions = [layer for layer in self.layers if isinstance(layer, AttentionCache)]
-
-    def _zeros(self, *places: int) -> Tensor:
-        return self.embedding.new_zeros(*places, self.n, self.embedding.shape[1])
 
     def next_row(self, i: int) -> None:
         """Go on to row i."""
@@ -205,16 +225,16 @@ class Cache:
         for attention in self.attentions:
             attention.next_row(i)
 
-    def start_row(self, above: Tensor | None) -> None:
-        """Run the vertical stream over the row, from the codes in the row `above` it, (W, n); None for the first."""
-        v = self._zeros(self.W) if above is None else F.embedding(above, self.embedding)
+    def start_row(self, above: Tensor) -> None:
+        """Run the vertical stream over the row, from the codes in the row `above` it, (W, n)."""
+        v = F.embedding(above, self.embedding)
         for layer in self.layers:
             if isinstance(layer, LayerCache):
                 v = layer.start_row(v, self.condition)
 
-    def logits(self, j: int, left: Tensor | None) -> Tensor:
-        """Logits (n, K) of column j of the current row, from the codes `left` of it, (n,); None at column 0."""
-        h = start = self._zeros() if left is None else F.embedding(left, self.embedding)
+    def logits(self, j: int, left: Tensor) -> Tensor:
+        """Logits (n, K) of column j of the current row, from the codes `left` of it, (n,)."""
+        h = start = torch.index_select(self.embedding, 0, left, out=self.to[j])
         for layer in self.layers:
             if isinstance(layer, LayerCache):
                 h = layer.step(h, j)
@@ -222,7 +242,7 @@ class Cache:
                 h = start = layer.step(h, start, j)
         for layer in self.head:
             h = layer(h)
-        return h
+        return F.linear(h.relu_(), *self.last)
 
     def skip_row(self, codes: Tensor) -> None:
         """Take in the current row, whose codes (W, n) are given: only attention has to know them."""
@@ -236,12 +256,12 @@ class Cache:
                 h = start = layer.whole_row(h, start)
 
 
-def choose(logits: Tensor, u: Tensor) -> Tensor:
-    """Codes (n,) drawn from softmax(logits (n, K)) by inverting its distribution function at u (n,) in [0, 1)."""
-    cdf = logits.softmax(-1, dtype=torch.float32).cumsum(-1)
+def choose(logits: Tensor, u: Tensor, out: Tensor | None = None) -> Tensor:
+    """Codes (n, 1) drawn from softmax(logits (n, K)) by inverting its distribution function at u (n, 1) in [0, 1)."""
+    cdf = logits.softmax(-1, dtype=torch.float32).cumsum_(-1)
     # Scaling by the last entry, which is 1 but for rounding, keeps a u close to 1 inside. Clamped are codes of
     # logits that are not numbers, so that the loss can tell of them.
-    return torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+    return torch.searchsorted(cdf, u * cdf[:, -1:], right=True, out=out).clamp_(max=logits.shape[-1] - 1)
 
 
 def _start(prior, n, shape, temperature, given, given_rows, keep, generator) -> tuple[Tensor, Tensor]:
@@ -306,36 +326,36 @@ def _fill(prior, codes, u, above, given, temperature, given_rows, keep) -> None:
     n, H, W = codes.shape
     recorder = RECORDERS.get(codes.device.type)
     cache = Cache(prior, n, (H, W), above, fixed=recorder is not None)
-    row, dice = codes.new_zeros(W, n), u.new_zeros(W, n)  # a place of `row` is that of the row above until it is drawn
+    # A place of `row` is that of the row above until it is drawn.
+    row, dice = codes.new_full((W, n), prior.K), u.new_zeros(W, n)
+    lefts = (torch.full_like(row[0], prior.K), *row[:-1])
     given, keep = (None if x is None else x.to(row.device) for x in (given, keep))
     if keep is not None:
         known, kept = torch.zeros_like(row), codes.new_zeros(W, dtype=torch.bool)
 
-    def draw_row(above: Tensor | None = row) -> None:
-        cache.start_row(above)
-        left = None
-        for j, (place, number) in enumerate(zip(row.unbind(), dice.unbind(), strict=True)):
+    def draw_row() -> None:
+        cache.start_row(row)
+        for j, (left, place, number) in enumerate(zip(lefts, row[..., None], dice[..., None], strict=True)):
             logits = cache.logits(j, left)
-            code = choose(logits if temperature == 1 else logits / temperature, number)
-            left = place.copy_(code if keep is None else torch.where(kept[j], known[j], code))
+            choose(logits if temperature == 1 else logits / temperature, number, out=place)
+            if keep is not None:
+                torch.where(kept[j], known[j], row[j], out=row[j])
 
     draw = draw_row
     for i in range(H):
         cache.next_row(i)
         if i < given_rows:
-            cache.start_row(row if i else None)
+            cache.start_row(row)
             cache.skip_row(row.copy_(given[:, i].T))
             continue
         dice.copy_(u[:, i].T)
         if keep is not None:
             known.copy_(given[:, i].T)
             kept.copy_(keep[i])
-        if i == given_rows:
-            draw_row(row if i else None)
-        else:
-            if i == given_rows + 1 < H - 1 and recorder is not None:  # for one row it would not pay
-                draw = recorder(draw_row, codes.device)
-            draw()
+        # The first row warms up; for one row a record would not pay.
+        if i == given_rows + 1 < H - 1 and recorder is not None:
+            draw = recorder(draw_row, codes.device)
+        draw()
         codes[:, i] = row.T
 
 
@@ -351,7 +371,7 @@ def sample_naive(
                 if keep is not None and keep[i, j]:
                     codes[:, i, j] = given[:, i, j]
                 else:
-                    codes[:, i, j] = choose(prior(codes, above)[:, i, j] / temperature, u[:, i, j])
+                    codes[:, i, j, None] = choose(prior(codes, above)[:, i, j] / temperature, u[:, i, j, None])
     return codes
 
 
@@ -411,14 +431,15 @@ def complete(
 def cached_logits(prior: Prior, codes: Tensor, above: Tensor | None = None, given_rows: int = 0) -> Tensor:
     """Logits (B, H - given_rows, W, K) of given codes (B, H, W), computed a code at a time as `sample` does."""
     B, H, W = codes.shape
+    codes = F.pad(codes, (1, 0, 1, 0), value=prior.K)
     rows = []
     with _evaluating(prior):
         cache = Cache(prior, B, (H, W), above)
         for i in range(H):
             cache.next_row(i)
-            cache.start_row(codes[:, i - 1].T if i else None)
+            cache.start_row(codes[:, i, 1:].T)
             if i < given_rows:
-                cache.skip_row(codes[:, i].T)
+                cache.skip_row(codes[:, i + 1, 1:].T)
             else:
-                rows.append(torch.stack([cache.logits(j, codes[:, i, j - 1] if j else None) for j in range(W)], 1))
+                rows.append(torch.stack([cache.logits(j, codes[:, i + 1, j]) for j in range(W)], 1))
     return torch.stack(rows, 1)

@@ -132,7 +132,7 @@ def test_temperature_sharpens():
 
 def test_choose_inverts_the_distribution_function():
     logits = torch.tensor([[0.5, 0.25, 0.25]]).log().expand(4, 3)
-    assert choose(logits, torch.tensor([0.0, 0.49, 0.51, 0.9999999])).tolist() == [0, 0, 1, 2]
+    assert choose(logits, torch.tensor([[0.0], [0.49], [0.51], [0.9999999]])).tolist() == [[0], [0], [1], [2]]
 
 
 def test_a_symbol_without_probability_is_never_chosen():
@@ -142,13 +142,13 @@ def test_a_symbol_without_probability_is_never_chosen():
     last = logits.softmax(-1).cumsum(-1)[:, -1]
     assert last.min() < 1 < last.max()
     for u in (0.0, 1 - 2**-24):
-        codes = choose(logits, torch.full((2000,), u))
+        codes = choose(logits, torch.full((2000, 1), u))
         assert codes.min() >= 10 and codes.max() < 290
 
 
 def test_logits_that_are_not_numbers_give_codes_that_exist():
     """So that it is the loss that tells of them."""
-    assert 0 <= choose(torch.full((1, 5), torch.nan), torch.tensor([0.5])).item() < 5
+    assert 0 <= choose(torch.full((1, 5), torch.nan), torch.tensor([[0.5]])).item() < 5
 
 
 def test_dropout_is_off_and_the_mode_is_kept():

@@ -41,7 +41,7 @@ from ralkit import plots, widgets
 from ralkit.experiment import Experiment
 from ralkit.metrics import map_log_prob
 from ralkit.prior import GatedLayer, PixelCNN, gate
-from ralkit.sampling import Above, Cache, LayerCache, Left, cached_logits, sample, sample_naive
+from ralkit.sampling import Above, Cache, GatedCache, Left, cached_logits, sample, sample_naive
 
 # %matplotlib inline
 
@@ -450,13 +450,13 @@ fig
 # %% [markdown]
 # This is the whole difference; compare with `down` and `right` above. `Above` takes the place of the convolution in
 # `down`: it keeps the last rows of its input, place by place, and multiplies them with one column of the kernel after the
-# other, once a row. `Left` keeps this row's last columns, so that the $1\times(p+1)$ convolution at one place is a matrix
-# product; it is added to what `link` makes of the vertical stream, computed for the whole row at its start. `step` is
-# `right` at one place, with the gate's halves `a` and `b`; its result is written to where the next layer's `Left` looks
-# for it:
+# other, once a row. `Left` keeps this row's last columns, so that the $1\times(p+1)$ convolution at one place is the
+# product of a `window` of them and a `matrix`; it is added to what `link` makes of the vertical stream, computed for the
+# whole row at its start. `step` is `right` at one place, with the gate's halves `a` and `b`; its result is written to
+# where the next layer's `Left` looks for it. A row or a code that is not there is a code `K`, whose embedding is zero:
 
 # %%
-for part in (Above.__call__, Left.start_row, Left.__call__, LayerCache.step, Cache.logits):
+for part in (Above.__call__, Left.start_row, GatedCache.step, Cache.logits):
     print(inspect.getsource(part))
 
 # %% [markdown]
