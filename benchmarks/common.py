@@ -68,8 +68,9 @@ def turn(f: Callable[[], object], device: str, least: float) -> float:
 def best_in_turns(fs: Sequence[Callable[[], object]], device: str, budget: float = 2.0) -> list[float]:
     """Seconds that each f takes in the best of its turns, after a run that warms up, in `budget` seconds of each.
 
-    A turn is half a second (a quarter of the budget, if that is less), or one run. What else the machine does only ever adds to a time, so the best is
-    the one to ask for; but a short run escapes it more often than a long one, so turns, not runs, are compared.
+    A turn is half a second (a quarter of the budget, if that is less), or one run. What else the machine does only ever
+    adds to a time, so the best is the one to ask for; but a short run escapes it more often than a long one, so turns,
+    not runs, are compared.
     """
     for f in fs:
         seconds(f, device)

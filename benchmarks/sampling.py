@@ -100,8 +100,8 @@ def main() -> None:
         for n in chosen.batches
         for line in rows(name, prior, n, chosen.sides, device, memory, chosen.naive)
     )
-    about = f"64 channels, 5 layers, 5x5, {common.K} symbols; best of {CACHED:.0f} s of runs. Memory {memory / 1e9:.1f} GB/s."
-    common.report("sampling", table, device, about)
+    about = f"64 channels, 5 layers, 5x5, {common.K} symbols; best of {CACHED:.0f} s of runs."
+    common.report("sampling", table, device, f"{about} Memory {memory / 1e9:.1f} GB/s.")
 
 
 if __name__ == "__main__":
