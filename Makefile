@@ -5,7 +5,7 @@ DATASET ?= faces
 
 BIN := .venv/bin
 
-.PHONY: reproduce test test-browser lab clean
+.PHONY: reproduce test test-browser test-standin lab clean
 
 reproduce: .venv/ready
 	$(BIN)/python -m ralkit reproduce --preset $(PRESET) --dataset $(DATASET)
@@ -19,6 +19,10 @@ test: .venv/ready
 # Needs Chromium and its driver (Debian: apt-get install chromium chromium-driver); leaves screenshots in runs/browser/.
 test-browser: .venv/ready
 	$(BIN)/pytest -m browser --basetemp=runs/browser
+
+# Every notebook at its smallest on a stand-in for a CUDA GPU, which finds what a GPU would refuse (tests/standin.py).
+test-standin: .venv/ready
+	PYTHONPATH=tests/site $(BIN)/python -m ralkit reproduce --preset smoke --force
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks

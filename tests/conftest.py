@@ -1,5 +1,9 @@
+import contextlib
+from dataclasses import replace
+
 import pytest
 import torch
+from standin import stand_in
 
 from ralkit.presets import get_preset
 from ralkit.prior import PixelCNN, PixelSNAIL, Prior
@@ -14,6 +18,33 @@ def _seed():
 @pytest.fixture
 def smoke():
     return get_preset("smoke")
+
+
+@pytest.fixture
+def tiny(smoke):
+    """The smoke preset, smaller still."""
+    return replace(
+        smoke,
+        n_train=64,
+        n_test=64,
+        vqvae=replace(smoke.vqvae, steps=3),
+        factors=replace(smoke.factors, steps=3),
+        oracle=replace(smoke.oracle, steps=3),
+        generator=replace(smoke.generator, steps=3),
+        ral=replace(smoke.ral, warmup=2, updates=2),
+        n_oracle=64,
+        n_eval=32,
+        n_curve=32,
+        points=1,
+        seeds=1,
+    )
+
+
+@pytest.fixture
+def cuda():
+    """A CUDA GPU; where there is none, a stand-in for one."""
+    with contextlib.nullcontext() if torch.cuda.is_available() else stand_in():
+        yield
 
 
 def enlarged(prior: Prior, scale: float) -> Prior:

@@ -15,26 +15,6 @@ from ralkit.presets import get_preset
 from ralkit.report import write_report
 
 
-@pytest.fixture
-def tiny(smoke):
-    """The smoke preset, smaller still."""
-    return replace(
-        smoke,
-        n_train=64,
-        n_test=64,
-        vqvae=replace(smoke.vqvae, steps=3),
-        factors=replace(smoke.factors, steps=3),
-        oracle=replace(smoke.oracle, steps=3),
-        generator=replace(smoke.generator, steps=3),
-        ral=replace(smoke.ral, warmup=2, updates=2),
-        n_oracle=64,
-        n_eval=32,
-        n_curve=32,
-        points=1,
-        seeds=1,
-    )
-
-
 def test_two_runs_give_the_same_numbers(tiny, tmp_path):
     numbers = []
     for name in ("a", "b"):

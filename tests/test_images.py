@@ -1,5 +1,6 @@
 """RAL on images, at smoke size: names and recipes of the runs, one and two levels, measuring, completion."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def test_floors_and_completion(exp):
     assert 0 <= exp.measure_completion("MLE", 1, 2)["factors kept"] <= 1
 
 
+@pytest.mark.skipif(torch.cuda.is_available() or os.cpu_count() == 1, reason="trained one after the other here")
 def test_runs_side_by_side_are_found_by_the_process_that_asked(tmp_path, monkeypatch):
     """Other processes train both runs; this one only loads them, each moved away from MLE in its own direction."""
     exp = ImageExperiment("smoke", seed=1, root=tmp_path, levels=1)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 from conftest import make_prior, make_snail
-from torch.utils._python_dispatch import TorchDispatchMode
+from standin import Recording
 
 from ralkit.errors import RalkitError
 from ralkit.sampling import RECORDERS, cached_logits, choose, complete, sample, sample_levels, sample_naive
@@ -176,31 +176,6 @@ def test_bad_arguments(options, message):
         sample(make_prior(), 3, (4, 4), **options)
 
 
-class Recording(TorchDispatchMode):
-    """What a CUDA graph is, without a GPU: calls run again on the very same memory, and nothing but calls of torch."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls, self.replays = [], 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        assert not isinstance(result, int | float | bool), f"{func} hands a number to Python"
-        self.calls.append((func, args, kwargs or {}, result))
-        return result
-
-    def replay(self):
-        """At the first call there is nothing left to do: unlike a CUDA graph, recording has done it."""
-        if not self.replays:
-            self.replays = 1
-            return
-        for func, args, kwargs, result in self.calls:
-            again = func(*args, **kwargs)
-            for old, new in zip(*(x if isinstance(x, tuple | list) else (x,) for x in (result, again)), strict=True):
-                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():  # neither a view nor in place
-                    old.copy_(new)
-
-
 RECORDED = []
 
 
@@ -227,8 +202,7 @@ def test_rows_can_be_recorded_once_and_replayed(variant, given_rows, keeps, monk
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
-def test_cached_logits_on_cuda():
+def test_cached_logits_on_cuda(cuda):
     prior, codes = make_prior().double().cuda(), torch.randint(7, (3, 6, 9)).cuda()
     with torch.no_grad():
         torch.testing.assert_close(cached_logits(prior, codes), prior(codes), atol=1e-8, rtol=0)
@@ -236,9 +210,8 @@ def test_cached_logits_on_cuda():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 @pytest.mark.parametrize("variant", ["PixelCNN", "deep", "two attentions", "bottom", "bottom with attention"])
-def test_cuda_graphs_change_nothing(variant, monkeypatch):
+def test_cuda_graphs_change_nothing(variant, monkeypatch, cuda):
     """Each call captures a graph for each of two chunks; given codes lie on the CPU, as codes of the disk do."""
     prior, given, keep = VARIANTS[variant]().double().cuda(), torch.randint(7, (5, 8, 4)), torch.rand(8, 4) < 0.4
     above = codes_above(prior, (8, 4), 5)

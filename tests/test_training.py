@@ -221,8 +221,7 @@ def test_other_errors_of_a_step_are_not_taken_for_a_full_memory():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
-def test_steps_in_bfloat16_on_cuda():
+def test_steps_in_bfloat16_on_cuda(cuda):
     """Autocast is on in the steps, and near: the losses differ, by little. float32 on both sides of it."""
     prior_losses, image_losses = [], []
     images = torch.randint(256, (32, 3, 8, 8), dtype=torch.uint8, device="cuda")

@@ -1,0 +1,124 @@
+"""What runs on a GPU, on a stand-in for one: see standin."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ralkit import __main__ as cli
+from ralkit.experiment import METHODS, RUNS, Experiment
+from ralkit.graphs import RECORDERS
+from ralkit.images import ImageExperiment
+from ralkit.sampling import complete
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        lambda cpu, gpu: gpu * torch.tensor(2.0),
+        lambda cpu, gpu: gpu[torch.tensor([0, 2])],
+        lambda cpu, gpu: gpu[cpu > 0],
+        lambda cpu, gpu: gpu.copy_(cpu),
+        lambda cpu, gpu: gpu.__setitem__(slice(0, 3), cpu),
+        lambda cpu, gpu: gpu.__setitem__(torch.tensor([0]), torch.tensor(1.0)),
+        lambda cpu, gpu: np.asarray(gpu.cpu()),
+        lambda cpu, gpu: gpu.to(cpu) + cpu,
+        lambda cpu, gpu: gpu.to("cpu", torch.double) + cpu,
+        lambda cpu, gpu: cpu.to(gpu) + gpu,
+        lambda cpu, gpu: cpu.to(gpu.device, memory_format=torch.preserve_format) + gpu,
+        lambda cpu, gpu: torch.zeros_like(gpu, device="cpu") + cpu,
+        lambda cpu, gpu: gpu.new_zeros(3) + gpu,
+        lambda cpu, gpu: gpu.view(3, 1).mT + gpu.clone().double(),
+        lambda cpu, gpu: torch.rand(3, device="cuda", generator=torch.Generator("cuda")) + gpu,
+    ],
+)
+def test_what_a_gpu_allows(allowed, cuda):
+    allowed(torch.ones(3), torch.ones(3, device="cuda"))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda cpu, gpu: gpu + cpu,
+        lambda cpu, gpu: gpu.add_(cpu),
+        lambda cpu, gpu: torch.add(gpu, gpu, out=cpu),
+        lambda cpu, gpu: F.mse_loss(gpu, cpu),
+        lambda cpu, gpu: torch.cat([gpu, cpu]),
+        lambda cpu, gpu: torch.stack([gpu[0], torch.tensor(1.0)]),
+        lambda cpu, gpu: cpu[torch.tensor([0, 2], device="cuda")],
+        lambda cpu, gpu: cpu[gpu > 0],
+        lambda cpu, gpu: gpu.__setitem__(torch.tensor([0, 1, 2]), cpu),
+        lambda cpu, gpu: torch.where(cpu > 0, gpu, 0.0),
+        lambda cpu, gpu: F.embedding(torch.tensor([0]), gpu[:, None]),
+        lambda cpu, gpu: np.asarray(gpu),
+        lambda cpu, gpu: gpu.numpy(),
+        lambda cpu, gpu: torch.nn.Linear(3, 1)(gpu),
+        lambda cpu, gpu: torch.nn.Linear(3, 1).cuda()(cpu),
+        lambda cpu, gpu: copy.deepcopy(gpu) + cpu,
+        lambda cpu, gpu: torch.rand(3, device="cuda", generator=torch.Generator()),
+        lambda cpu, gpu: torch.rand(3, generator=torch.Generator("cuda")),
+    ],
+)
+def test_what_a_gpu_refuses(refused, cuda):
+    with pytest.raises((RuntimeError, TypeError)):
+        refused(torch.ones(3), torch.ones(3, device="cuda"))
+
+
+@pytest.mark.cuda
+def test_gradients_and_steps_are_where_the_weights_are(cuda):
+    net = torch.nn.Linear(3, 1).cuda()
+    optimiser = torch.optim.Adam(net.parameters(), fused=True)
+    net(torch.ones(2, 3, device="cuda")).sum().backward()
+    optimiser.step()
+    state = optimiser.state[net.weight]
+    assert {x.device.type for x in (net.weight, net.weight.grad, *state.values())} == {"cuda"}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "waits",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x.cpu(),
+        lambda x: x.to("cpu", torch.double),
+        lambda x: x.copy_(torch.ones(3)),
+        lambda x: x[x > 0],
+        lambda x: x.nonzero(),
+    ],
+)
+def test_what_waits_cannot_be_recorded(waits, cuda):
+    x = torch.ones(3, device="cuda")
+    waits(x)
+    with pytest.raises((RuntimeError, AssertionError)):
+        RECORDERS["cuda"](lambda: waits(x), x.device)
+
+
+@pytest.mark.cuda
+def test_the_oracle_experiment(cuda, tiny, tmp_path):
+    exp = Experiment(tiny, root=tmp_path)
+    assert exp.device.type == "cuda"
+    for method in (*METHODS, *RUNS):
+        assert all(abs(v) < float("inf") for v in exp.measure(method, 1).values()), method
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("levels", [1, 2])
+def test_the_image_experiments(cuda, levels, bf16, tmp_path):
+    exp = ImageExperiment("smoke", root=tmp_path, levels=levels)
+    exp.bf16 = bf16
+    for row in (exp.measure("RAL partial", 1), exp.measure_completion("RAL partial", 1, 2)):
+        assert all(abs(v) < float("inf") for v in row.values())
+    real, keep = [c[:3] for c in exp.codes["test"]], torch.rand(*exp.shapes[0]) < 0.5
+    completed = complete(exp.generator("RAL partial", 1), real, keep, tries=2)
+    assert torch.equal(completed[0][:, keep], real[0][:, keep].long())
+
+
+@pytest.mark.cuda
+def test_the_check_of_a_preset(cuda, capsys):
+    assert cli.main(["presets", "--check", "smoke"]) == 0
+    assert " GiB of memory." in capsys.readouterr().out
