@@ -122,7 +122,7 @@ def readme_parts(folder: Path, link: str) -> dict[str, str]:
     """The README's generated parts by name, from the run in `folder`, which is `link` from the README."""
     took, items = json.loads((folder / "minutes.json").read_text()), saved(folder)
     total = sum(took["minutes"].values())
-    notes = [items[name]["note"] for name in ("table-1", "08-verdict", "08-7-win") if name in items]
+    notes = [items[name]["note"] for name in ("table-1", "08-verdict", "08-7-win", "09-2-against") if name in items]
     return {
         "results": "\n".join(notes),
         "claims": markdown_table(rows) if (rows := claims(folder)) else "No claim has been checked yet.",

@@ -116,7 +116,7 @@ fig
 # %% [markdown]
 # ## Critic, rewards, returns
 # The critic's **score map** says of each region how real it looks (blue: real). Up-sampled to the code map, the
-# scores are the rewards $r_t$ of the codes; a code's return adds up its own reward and the later ones,
+# scores are the rewards: that of code $a_t$ is numbered $r_{t+1}$. A code's return adds up its own reward and the later ones,
 # $Q(s_t, a_t) = \sum_{k=t+1}^{T} \gamma^{k-t-1} r_k$. The next cell runs RAL with intermediate rewards (and, for later, RAL
 # with a single one and a control), then looks through its critic.
 
@@ -219,7 +219,7 @@ second_row = [
     ("sample G", shown(code_map, mle_codes[0], "actions $a_t$")),
     ("decode", shown(plots.picture, pixels[2], r"image $\tilde x$")),
     ("critic", shown(heat, scores[0].cpu(), "score map S")),
-    ("up-sample", shown(heat, r_map, "rewards $r_t$")),
+    ("up-sample", shown(heat, r_map, "rewards $r_{t+1}$")),
     ("Eq. 3", shown(heat, Q_map, "returns Q")),
 ]
 

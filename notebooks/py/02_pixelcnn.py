@@ -561,8 +561,8 @@ exp.save_figure("02-14-temperature", fig, title="One conditional distribution at
 fig
 
 # %% [markdown]
-# Samples, each column from the same random numbers. Cooler means cleaner, plainer and more alike; hotter means more
-# varied and more broken.
+# Samples, each column from the same random numbers. Cooler means cleaner and plainer, hotter more broken. Cooler also means
+# more alike, which ten samples can't show; the cell after them measures it.
 
 # %%
 by_tau = {tau: sample(oracle, 10, (H, W), temperature=tau, generator=dice()) for tau in taus}
@@ -571,7 +571,7 @@ exp.save_figure("02-15-temperature-samples", fig, title="Samples at four tempera
 fig
 
 # %% [markdown]
-# Two entropies say the same in numbers. Left: the mean entropy of the conditionals, on real maps, at each
+# Two numbers for it. Left: the mean entropy of the conditionals, on real maps, at each
 # temperature. Right: how likely the samples are under the prior itself ($\tau = 1$), beside real test maps.
 
 # %%

@@ -15,7 +15,8 @@
 # After this notebook you can
 # * say what the states, actions, rewards and returns are when a PixelCNN draws a code map;
 # * write the critic's loss and the policy gradient by hand, and check both;
-# * tell from a critic's AUC and from the gradient's signal-to-noise ratio whether a RAL run *can* work, before it runs;
+# * ask of a critic, before a run, whether it sees anything (AUC), whether its gradient is above the noise (SNR), and say what
+#   neither of the two can tell;
 # * read one RAL iteration from top to bottom.
 #
 # **Paper:** section 4 (4.1 policy gradients, 4.2 discriminator, 4.4 training; 4.3, partial generation, is for larger
@@ -673,7 +674,8 @@ Markdown(
 #
 # The critic knows nothing of it. How well does the direction that its scores give agree with this one? We take the
 # cosine of the two *expected* gradients (`gradient_cosine` removes the noise's share): 1 is the same way, 0 at right
-# angles, below 0 away from the truth.
+# angles, below 0 away from the truth. The roll-outs are one draw, and
+# the table gives no error: do not read much into a sign near 0.
 
 # %%
 fakes, reals = draws[0]
@@ -843,8 +845,8 @@ Markdown(
 # %% [markdown]
 # Read it with care. The paper's learning rate is meant for runs of a length that it does not give, on networks many
 # times larger; over as many updates as ours it can hardly leave its place. So this does *not* show that the paper's
-# setting fails; it shows that at our size and length one has to change it, and the diagnoses above say which knobs:
-# the critic's AUC first, then the baseline and the number of roll-outs, then the learning rate.
+# setting fails; it shows that at our size and length one has to change it. Which of the changes counts, one at a time, is
+# measured in notebook 08, section 6.
 #
 # ## 11. Readings and deviations
 #
@@ -920,7 +922,9 @@ widgets.explore(
 #
 # * A code map is an episode: state, action, policy, one reward or many. Sampling needs no graph; one forward pass
 #   gives all log-probabilities.
-# * **The critic decides.** Look at its held-out AUC before anything else; at 0.5, RAL is a random walk.
+# * Look at the critic's held-out AUC first: where it is chance, there is no reward to learn from. Above chance it ranks
+#   nothing: a critic that sees more may still point elsewhere (section 7.1). And an SNR near 1 is that of one step; what
+#   is the same in every step adds up over a run.
 # * Normalising by a maximum fixes the scale of the rewards, not their zero. A baseline fixes the zero, for free.
 # * Eq. 2 is exact for the single reward at gamma 1. Gamma below 1 and whole-image intermediate rewards
 #   are biased.

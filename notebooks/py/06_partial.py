@@ -480,10 +480,9 @@ Markdown(
 )
 
 # %% [markdown]
-# What mode 1 pays for: its given rows need no steps, but their vertical stream and their keys and values for the
-# attention have to be computed (`sampling.Cache.skip_row`). That is the work of one row against the $W$ steps that it
-# saves, so it should weigh less in wider maps. Attention adds to it: a code in the lower half looks at more places
-# than one above, so mode 1's codes are dearer and mode 2's cheaper.
+# What mode 1 pays for: its given rows need no steps, but their vertical stream has to be computed, and in a prior with
+# attention both streams of the whole row, for its keys and values (`sampling.Cache.skip_row`). That is one pass over a row
+# against the $W$ steps that it saves, so it should weigh less in wider maps.
 #
 # Sampling is not all of an update. The critic's updates, the decoder and the forward and backward pass for the policy
 # gradient come on top; in mode 1 they still work on whole maps and whole images.
