@@ -165,8 +165,12 @@ class Check:
         fits = max(0, int((self.memory - STATE * (held or weights)) / each)) if each else batch
         n, most, patience = least, max(least, min(batch, fits)), 4 * PATIENCE
         while took < patience and n < most:
-            n, patience = min(2 * n, most), PATIENCE
-            took = self.seconds(step, n)
+            more, patience = min(2 * n, most), PATIENCE
+            try:
+                n, took = more, self.seconds(step, more)
+            except torch.OutOfMemoryError:  # of what a step needs beside what it keeps
+                torch.cuda.empty_cache()
+                break
         if took < PATIENCE:  # the first step of a size also sets it up
             took = self.seconds(step, n)
         made, all_rows = rows

@@ -112,7 +112,7 @@ class Experiment:
     # How training is fitted to a device; no result changes by it but by rounding.
     at_once: int | None = None  # images whose activations a step keeps together; None: its batch
     recompute: bool = False  # priors compute activations again in the backward pass, to keep fewer
-    bf16: bool = False  # training steps under autocast to bfloat16
+    bf16: bool = False  # training steps, but those of critics, under autocast to bfloat16
 
     def __init__(self, preset: str | Preset = "quick", dataset: str = "faces", seed: int = 1, root: Path | None = None):
         self.preset = preset if isinstance(preset, Preset) else get_preset(preset)
@@ -344,7 +344,7 @@ class Experiment:
             m = cfg.rollouts
             more = cfg.kl * anchor(prior, reference, sampled[:m]) if cfg.kl else 0.0
             A = assess(fake[:m], real[:m], codes.shape[1:], cfg, more)
-            row["SNR"] = gradient_snr(part_gradients(prior, sampled[:m], A, at_once=self.at_once))
+            row["SNR"] = gradient_snr(part_gradients(prior, sampled[:m], A, at_once=self.at_once or m))
         return row
 
     def generator(self, method: str, seed: int) -> PixelCNN:

@@ -271,7 +271,7 @@ class ImageExperiment(Experiment):
             c, *above = codes[level], *codes[:level][-1:]
             more = cfg.kl * anchor(priors[level], reference[level], c, *above) if cfg.kl else 0.0
             A = assess(fake, real, self.shapes[level], cfg, more)
-            g = part_gradients(priors[level], c, A, *above, at_once=self.at_once)
+            g = part_gradients(priors[level], c, A, *above, at_once=self.at_once or cfg.rollouts)
             row[f"SNR {LEVELS[level - self.levels]}"] = gradient_snr(g)
         return row
 

@@ -126,7 +126,7 @@ class Attention(nn.Module):
     @staticmethod
     def coordinates(rows: range, W: int, like: Tensor) -> Tensor:
         """Row and column of the places of `rows`, in widths of the map: (len(rows) W, 2)."""
-        i, j = torch.arange(rows.start, rows.stop), torch.arange(W)
+        i, j = torch.arange(rows.start, rows.stop, device=like.device), torch.arange(W, device=like.device)
         return torch.cartesian_prod(i, j).to(like) / W - 0.5
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -187,14 +187,16 @@ def ral_iteration(
     first, last = choose_rows(real_codes[0].shape[1], cfg.partial)
     # The priors stand still until the end of the iteration: one call samples for all updates of it.
     codes = roll_out(priors, real_codes, n + cfg.rollouts, first, last)
-    fake, real = decode(*codes), decode(*some(real_codes, n + cfg.critic_batch, last))
     logs = {}
-    for k in range(cfg.critic_updates):
-        batch = slice(k * cfg.critic_batch, (k + 1) * cfg.critic_batch)
-        logs["critic_loss"] = critic_update(critic, critic_optimiser, real[batch], fake[batch], cfg)
+    # Not under autocast: it keeps the copy of a weight that it made first, through all updates of an iteration.
+    with torch.autocast(codes[0].device.type, enabled=False):
+        fake, real = decode(*codes), decode(*some(real_codes, n + cfg.critic_batch, last))
+        for k in range(cfg.critic_updates):
+            batch = slice(k * cfg.critic_batch, (k + 1) * cfg.critic_batch)
+            logs["critic_loss"] = critic_update(critic, critic_optimiser, real[batch], fake[batch], cfg)
 
-    with torch.no_grad():  # processes that train together normalise by the scores of all
-        fake_map, real_map = (ranks.everyones(critic(x[n:])) for x in (fake, real))
+        with torch.no_grad():  # processes that train together normalise by the scores of all
+            fake_map, real_map = (ranks.everyones(critic(x[n:])) for x in (fake, real))
 
     def losses() -> Iterator[Tensor]:
         for level in learning_levels(len(priors), cfg):

@@ -23,10 +23,13 @@ def joined() -> Iterator[None]:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # A rank may have to wait while another reads a data set.
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(days=1))
+    gpus, own = torch.cuda.device_count() if torch.cuda.is_available() else 0, int(os.environ["LOCAL_RANK"])
+    if gpus:
+        if own >= gpus:
+            raise RalkitError(f"process {own + 1} of this machine finds {gpus} GPU(s); start no more than one for each")
+        torch.cuda.set_device(own)
+    # What is no tensor goes by gloo: with NCCL a CPU would wait for its GPU. A rank may wait while another reads data.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=timedelta(days=1))
     yield  # after an error the others hang: torchrun ends them, a clean farewell here would wait for them
     dist.barrier()  # with gloo, one that leaves early can take down those that are still at work
     dist.destroy_process_group()

@@ -129,7 +129,7 @@ def fit(
                         f"{name}: a logged value is not finite at step {t} ({row}); lower the learning rate"
                     )
                 if evaluate is not None:
-                    with seeded(seed + 1), evaluating(parts):
+                    with seeded(seed + 1), evaluating(parts), _enough_memory(f"{name}: looking at step {t}", device):
                         row |= evaluate()
                 seconds = spent + time.monotonic() - began
                 for key, value in ({"step": t, "seconds": seconds} | row).items():
@@ -316,7 +316,7 @@ def train_ral(
 def train_critic(
     critic: PatchCritic, priors: Sequence[Prior], decode: Decoder, codes: Codes, cfg: RalConfig, updates: int, **options
 ) -> History:
-    """Train a critic alone against priors that stand still, for `updates` steps."""
+    """Train a critic alone against priors that stand still, for `updates` steps; never under autocast, as in RAL."""
     optimiser = critic_adam(critic, cfg)
     last, n = codes[0].shape[1], ranks.share(cfg.critic_batch)
 
@@ -325,4 +325,4 @@ def train_critic(
         fake = decode(*roll_out(priors, codes, n, 0, last))
         return {"critic_loss": critic_update(critic, optimiser, real, fake, cfg)}
 
-    return fit(parts={"critic": critic, "optimiser": optimiser}, step=step, steps=updates, **options)
+    return fit(parts={"critic": critic, "optimiser": optimiser}, step=step, steps=updates, **options | {"bf16": False})

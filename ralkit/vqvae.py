@@ -33,6 +33,7 @@ class Codebook(nn.Module):
         self.register_buffer("counts", torch.zeros(size))  # N_i: moving average of how many chose i
         self.register_buffer("sums", torch.zeros(size, dim))  # m_i: moving average of their sum
         self.register_buffer("placed", torch.tensor(False))
+        self.started = False
 
     def nearest(self, z: Tensor) -> Tensor:
         """Codes (B, H, W) of the codebook vectors nearest to z (B, D, H, W)."""
@@ -43,8 +44,10 @@ class Codebook(nn.Module):
         """z (B, D, H, W) -> quantised z with the straight-through gradient, codes (B, H, W), commitment loss."""
         with torch.autocast(z.device.type, enabled=False):  # distances and averages are never rounded to bfloat16
             z = z.to(self.vectors.dtype)
-            if self.training and not self.placed:
-                self._place(z)
+            if self.training and not self.started:  # asked once: each look at `placed` waits for a GPU
+                self.started = True
+                if not self.placed:
+                    self._place(z)
             codes = self.nearest(z)
             if self.training:
                 self._update(z, codes)
@@ -85,7 +88,8 @@ class Codebook(nn.Module):
 
 def perplexity(codes: Tensor, size: int) -> Tensor:
     """exp of the entropy (nats) of how often each of `size` codes occurs: the number of codes in real use."""
-    p = torch.bincount(codes.flatten(), minlength=size).float()
+    one = torch.ones(codes.numel(), device=codes.device)
+    p = one.new_zeros(size).index_add_(0, codes.flatten(), one)  # bincount would have a GPU's CPU wait for the largest
     return torch.special.entr(p / p.sum()).sum().exp()
 
 

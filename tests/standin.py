@@ -73,7 +73,7 @@ class StandIn(TorchFunctionMode):
     def __init__(self):
         super().__init__()
         self.there: dict[int, StorageWeakRef] = {}  # memory of the GPU; a weak reference keeps its address from others
-        self.recording = False
+        self.hurried = False  # what waits for the GPU is refused
 
     def owns(self, x: Tensor) -> bool:
         """Whether x lies on the GPU."""
@@ -102,8 +102,8 @@ class StandIn(TorchFunctionMode):
         y = x.to(copy=copy, **options)
         if (device.type == "cuda") == self.owns(x):
             return self.take(y) if self.owns(x) else y
-        if self.recording:
-            self.refuse("waits for a copy while a graph is recorded", Tensor.to, [x])
+        if self.hurried:
+            self.refuse("waits for a copy", Tensor.to, [x])
         y = y.clone() if y is x or y.untyped_storage()._cdata == x.untyped_storage()._cdata else y
         return self.take(y) if device.type == "cuda" else y
 
@@ -129,12 +129,12 @@ class StandIn(TorchFunctionMode):
         there = any(owned)
         if there and func in NUMPY:
             raise TypeError("stand-in for a GPU: NumPy can't read its memory; use .cpu() first")
-        if there and func in {*NUMBERS, Tensor.nonzero} and self.recording:
-            self.refuse("waits for a result while a graph is recorded", func, tensors)
+        if there and func in {*NUMBERS, Tensor.nonzero, torch.bincount} and self.hurried:
+            self.refuse("waits for a result", func, tensors)
         if func in COPIES:
             there = owned[0]
-            if self.recording and any(o != there for o in owned):
-                self.refuse("waits for a copy while a graph is recorded", func, tensors)
+            if self.hurried and any(o != there for o in owned):
+                self.refuse("waits for a copy", func, tensors)
         elif func in (Tensor.__getitem__, Tensor.__setitem__):
             self.index(func, *args)
             there = self.owns(args[0])
@@ -157,8 +157,8 @@ class StandIn(TorchFunctionMode):
         """Tensors of the CPU may say where in the GPU's memory, not the reverse; what is put there has to be there."""
         tensors = [i for i in (places if isinstance(places, tuple) else (places,)) if isinstance(i, Tensor)]
         there = self.owns(x)
-        if self.recording and any(i.dtype == torch.bool for i in tensors):
-            self.refuse("waits for a result while a graph is recorded", func, tensors)
+        if self.hurried and any(i.dtype == torch.bool for i in tensors):
+            self.refuse("waits for a result", func, tensors)
         if not there and any(map(self.owns, tensors)):
             self.refuse("places on the GPU in memory of the CPU", func, [x, *tensors])
         if tensors and any(isinstance(v, Tensor) and v.ndim and self.owns(v) != there for v in value):
@@ -173,12 +173,12 @@ def stand_in() -> Iterator[StandIn]:
     mode, autocast = StandIn(), torch.autocast
 
     def record(f, device):
-        mode.recording = True
+        mode.hurried, before = True, mode.hurried
         try:
             with Recording() as recording:
                 f()
         finally:
-            mode.recording = False
+            mode.hurried = before
         return recording.replay
 
     silent = ("set_rng_state", "manual_seed", "manual_seed_all", "set_device", "synchronize")

@@ -57,6 +57,22 @@ def test_the_estimate_is_proportional(monkeypatch, smoke):
     assert math.isclose(row["device-hours"], 5.0 * 48 * 4 * 100 / 3600)
 
 
+def test_a_batch_that_does_not_fit_after_all_is_not_timed(monkeypatch, smoke):
+    """What a step needs for a moment is not counted: a GPU is full before its activations would fill it."""
+    run, tried = check.Check(64, smoke.images.one, torch.device("cpu")), []
+
+    def seconds(step, n):
+        tried.append(n)
+        if n > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 1e-3
+
+    monkeypatch.setattr(run, "seconds", seconds)
+    run.add("prior", lambda n: None, batch=16, steps=1)
+    assert tried == [1, 2, 4, 8, 4]
+    assert run.rows[0]["images timed"] == 4
+
+
 def test_activations_are_counted_once_and_without_weights():
     layer, x = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)), torch.zeros(4, 5)
     with check.kept_for_backward(layer) as kept:

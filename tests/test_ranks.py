@@ -22,6 +22,7 @@ from ralkit.training import fit, seeded
 from ralkit.vqvae import VQVAE, VQVAE2, vqvae_loss
 
 ROOT = Path(__file__).parents[1]
+CPU = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # the environment of two processes
 K, B = 7, 8
 RAL = RalConfig(
     rollouts=B, critic_batch=B, critic_updates=1, critic_loss="logistic-r1", critic_channels=4, critic_stages=2,
@@ -207,7 +208,7 @@ def test_a_lost_rank_ends_the_run_and_the_same_command_goes_on(tmp_path, results
     script = tmp_path / "script.py"
     script.write_text(LOST.format(tests=str(Path(__file__).parent)))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", str(script)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | CPU
     options = {"env": environment, "capture_output": True, "text": True, "timeout": 120, "check": False}
     run = lambda dies_at: subprocess.run([*command, str(tmp_path), str(dies_at)], **options)  # noqa: E731
     assert run(3).returncode != 0
@@ -223,7 +224,7 @@ def test_a_lost_rank_ends_the_run_and_the_same_command_goes_on(tmp_path, results
 def torchrun(root: Path, processes: int, *options: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone", "-m"]
     command += ["ralkit", "train", "--preset", "smoke", "--generator", "1", *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | CPU
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from ralkit import store
 from ralkit.errors import RalkitError
 from ralkit.presets import PriorConfig, RalConfig, VQVAEConfig
-from ralkit.ral import make_critic
+from ralkit.ral import Adam, make_critic, ral_iteration
 from ralkit.training import critic_adam, fit, seeded, train_mle, train_ral, train_vqvae, warm_critic
 from ralkit.vqvae import VQVAE
 
@@ -177,6 +177,22 @@ def test_bfloat16_ral_learns():
     assert all(v.isfinite().all() for v in rough.values())
     assert all(not torch.equal(v, rough[k]) for k, v in start.items())
     assert all(abs(x) < float("inf") for values in history.values() for x in values)
+
+
+@pytest.mark.parametrize("loss", ["wgan-gp", "logistic-r1"])
+def test_bfloat16_leaves_the_critic_and_its_scores_as_they_are(loss):
+    """Autocast keeps the first copy that it makes of a weight, through all updates of the critic in an iteration."""
+    cfg = RalConfig(rollouts=4, critic_batch=4, critic_updates=3, critic_loss=loss, critic_channels=4, critic_stages=1)
+    codes, critics, scores = (torch.randint(7, (8, 2, 2)),), [], []
+    for bf16 in (False, True):
+        with seeded(0):
+            prior, vqvae, critic = make_prior(), VQVAE(1, 8, 4, 7, 4).eval(), make_critic(cfg)
+            optimisers = Adam(prior.parameters(), 0.01), Adam(critic.parameters(), 0.01)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                logs = ral_iteration([prior], vqvae.decode, critic, *optimisers, codes, cfg)
+        critics.append(torch.nn.utils.parameters_to_vector(critic.parameters()))
+        scores.append(logs["reward"])
+    assert torch.equal(*critics) and torch.equal(*scores)
 
 
 def test_bfloat16_is_for_steps_only():
