@@ -18,6 +18,7 @@ COLOURS = {
     "MLE continued": "#999999",
     "RAL single": "#D55E00",
     "RAL intermediate": "#0072B2",
+    "RAL partial": "#56B4E9",
     "RAL anchored": "#009E73",
     "RAL, true reward": "#CC79A7",
     "MLE at temperature 0.8": "#E69F00",
@@ -119,19 +120,22 @@ def curves(runs: dict[str, Sequence[History]], keys: Sequence[str], xlabel: str 
                 ax.plot(steps, values, color=colour, linewidth=0.7, alpha=0.5)
             mean = np.mean([values for _, values in lines], axis=0)
             ax.plot(lines[0][0], mean, color=colour, linewidth=2, label=label)
-        ax.set(xlabel=xlabel, title=key)
+        ax.set(xlabel=xlabel, title=key, ylabel="nats per image" if key.startswith(("NLL", "KL", "entropy")) else "")
         ax.grid(alpha=0.3)
     for ax in axes.flat[len(keys) :]:
         ax.remove()
-    axes.flat[0].legend(fontsize=8)
+    if len(runs) > 4:  # too many to lie on the lines
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    else:
+        axes.flat[0].legend(fontsize=8)
     return figure
 
 
-def score_overlay(image: Tensor, score_map: Tensor, ax: Axes, title: str = "") -> Axes:
-    """A score map (h, w) laid over its image (3, S, S); red patches look fake to the critic, blue ones real."""
+def score_overlay(image: Tensor, score_map: Tensor, ax: Axes, title: str = "", limit: float | None = None) -> Axes:
+    """A score map (h, w) over its image (3, S, S): red looks fake to the critic, blue real; colours end at `limit`."""
     pixels = to_pixels(image[None])[0]
     scores = score_map.detach().cpu().numpy()
-    reach = np.abs(scores).max() + 1e-9
+    reach = limit or np.abs(scores).max() + 1e-9
     S = pixels.shape[0]
     picture(ax, pixels, title, extent=(0, S, S, 0))
     ax.imshow(scores, cmap="RdBu", vmin=-reach, vmax=reach, alpha=0.5, extent=(0, S, S, 0), interpolation="nearest")

@@ -136,10 +136,11 @@ print(f"on {len(real)} real and {len(fake)} generated images the critic's AUC is
 
 # %%
 fig, axes = plots.new_figure(3, 4, (2.3, 1.9))
+limits = [x[:4].abs().max().item() for x in (scores, r, Q)]  # the same colours in all of a row
 for i, (top, middle, bottom) in enumerate(axes.T):
-    plots.score_overlay(fake[i], scores[i], top, f"score map, mean {scores[i].mean():+.2f}")
-    plots.value_map(r[i].view(H, W), middle, "rewards r")
-    plots.value_map(Q[i].view(H, W), bottom, f"returns Q, $\\gamma$ = {cfg.gamma:g}")
+    plots.score_overlay(fake[i], scores[i], top, f"score map, mean {scores[i].mean():+.2f}", limits[0])
+    plots.value_map(r[i].view(H, W), middle, "rewards r", limits[1])
+    plots.value_map(Q[i].view(H, W), bottom, f"returns Q, $\\gamma$ = {cfg.gamma:g}", limits[2])
 exp.save_figure("00-05-rewards", fig, title="From score maps to rewards and returns, of four MLE samples")
 fig
 

@@ -534,7 +534,7 @@ _, scale, directions = torch.linalg.svd(centred, full_matrices=False)
 flat = centred @ directions[:2].T
 colours = (swatches.mean((2, 3)).cpu() + 1).clamp(0, 2) / 2
 fig, ((ax,),) = plots.new_figure(size=(4.5, 4.0))
-area = 30 + 900 * (counts[alive.cpu()] / counts.sum())
+area = 4000 * counts[alive.cpu()] / counts.sum()
 ax.scatter(flat[:, 0], flat[:, 1], s=area, c=colours.numpy(), edgecolors="black", linewidths=0.5)
 ax.set(xlabel="first principal component", ylabel="second principal component")
 exp.save_figure("01-13-codebook-plane", fig, title="The codebook's two main directions, in decoded colours")

@@ -288,7 +288,6 @@ fig = plots.curves({"oracle": [history]}, ["NLL_train", "NLL_test"])
 for ax in fig.axes:
     ax.axhline(uniform, color="gray", linestyle=":", label="uniform")
     ax.axhline(independent.sum(1).mean().item(), color="gray", linestyle="--", label="independent positions")
-    ax.set_ylabel("nats per image")
 fig.axes[0].legend(fontsize=8)
 exp.save_figure("02-07-training", fig, title="Training the oracle prior", data=history)
 fig

@@ -453,16 +453,17 @@ temperatures = (1.0, 0.95, 0.9, 0.8)
 tempered = {s: [one.measure("MLE", s, T) for T in temperatures] for s in one.seeds}
 key = f"{one.metric} to reconstructed"
 figure, ((ax,),) = plots.new_figure(size=(5.2, 3.8))
-for s, rows in tempered.items():
-    label = "MLE by temperature, each seed" if s == seed else None
-    ax.plot([r["recall"] for r in rows], [r[key] for r in rows], "o-", color="black", linewidth=0.8, label=label)
-    for T, r in zip(temperatures, rows, strict=True):
-        ax.annotate(f" {T:g}", (r["recall"], r[key]), fontsize=8)
-for m in METHODS[1:]:
+for i, (s, rows) in enumerate(tempered.items()):
+    marker, first = "os^Dv"[i % 5], s == seed
+    label = f"MLE, temperature {temperatures[0]:g} to {temperatures[-1]:g}" if first else None
     ax.plot(
-        [r["recall"] for r in measured[1, m]], [r[key] for r in measured[1, m]], "s", color=plots.COLOURS[m], label=m
+        [r["recall"] for r in rows], [r[key] for r in rows], f"{marker}-", color="black", linewidth=0.8, label=label
     )
-ax.set(xlabel="recall", ylabel=key)
+    ax.annotate(f"  {temperatures[0]:g}", (rows[0]["recall"], rows[0][key]), fontsize=8)
+    for m in METHODS[1:]:
+        row, style = measured[1, m][i], {"color": plots.COLOURS[m], "label": m if first else None}
+        ax.plot(row["recall"], row[key], marker, markersize=8, markeredgecolor="white", linestyle="none", **style)
+ax.set(xlabel="recall", ylabel=key, title="one shape of marker for each seed")
 ax.legend(fontsize=8)
 title = "One level: distance against recall, beside MLE by temperature"
 two.save_figure("05-07-temperature", figure, title, data=tempered)

@@ -827,6 +827,7 @@ fig
 fig = plots.curves(curves, ("AUC", "SNR"))
 for ax, chance in zip(fig.axes, (0.5, 1.0), strict=True):
     ax.axhline(chance, color="black", linewidth=0.8, linestyle=":")
+    ax.set_ylim(bottom=min(0.9 * chance, ax.get_ylim()[0]))
 title = "Ablations on one level: what the critic sees, signal to noise of the gradient (dotted: none)"
 one.save_figure("06-ablations-diagnosis", fig, title=title, data=data)
 fig

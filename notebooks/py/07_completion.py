@@ -497,7 +497,7 @@ runs = {m: [{"step": counts} | {key: [row[key] for row in results[m]] for key in
 fig = plots.curves(runs, keys, xlabel=f"rows of top codes given, of {H}")
 for ax, key in zip(fig.axes, keys, strict=True):
     for style, (name, values) in zip((":", "--"), floors.items(), strict=True):
-        ax.axhline(values[key], color="#009E73", linewidth=1, linestyle=style, label=name)
+        ax.axhline(values[key], color="black", linewidth=1, linestyle=style, label=name)
     ax.set_xticks(counts)
 fig.axes[0].legend(fontsize=7)
 data = {"floors": floors} | {m: history for m, (history,) in runs.items()}
