@@ -213,7 +213,7 @@ Markdown(two.save_table("s-table-12", table, title, note, paper=paper.S_TABLE_12
 # Two more numbers tell *how* sets differ. **Precision**: the share of the generated images that lie among the real
 # ones (within a real image's distance to its $k$-th neighbour). **Recall**: the share of the real images that lie among
 # the generated ones. **Density** and **coverage** are their sturdier successors. A model that turns down its
-# variety raises precision and density, and loses recall and coverage. All are taken against reconstructions, which is
+# variety raises precision and density, and loses recall and coverage: as a rule, which section 8 checks. All are taken against reconstructions, which is
 # what a prior of codes can reach at best.
 #
 # The distance's bias: with fewer images it is larger, even for the same distribution.
