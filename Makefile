@@ -22,6 +22,7 @@ test-browser: .venv/ready
 
 # Every notebook at its smallest on a stand-in for a CUDA GPU, which finds what a GPU would refuse (tests/standin.py).
 test-standin: .venv/ready
+	PYTHONPATH=tests/site $(BIN)/python -c "import torch; print('notebooks run on', torch.cuda.get_device_name())"
 	PYTHONPATH=tests/site $(BIN)/python -m ralkit reproduce --preset smoke --force
 
 lab: .venv/ready

@@ -168,8 +168,8 @@ class Check:
             more, patience = min(2 * n, most), PATIENCE
             try:
                 n, took = more, self.seconds(step, more)
-            except torch.OutOfMemoryError:  # of what a step needs beside what it keeps
-                torch.cuda.empty_cache()
+            except torch.OutOfMemoryError:  # by what a step needs beside what it keeps
+                fits = more - 1
                 break
         if took < PATIENCE:  # the first step of a size also sets it up
             took = self.seconds(step, n)

@@ -344,7 +344,7 @@ class Experiment:
             m = cfg.rollouts
             more = cfg.kl * anchor(prior, reference, sampled[:m]) if cfg.kl else 0.0
             A = assess(fake[:m], real[:m], codes.shape[1:], cfg, more)
-            row["SNR"] = gradient_snr(part_gradients(prior, sampled[:m], A, at_once=self.at_once or m))
+            row["SNR"] = gradient_snr(part_gradients(prior, sampled[:m], A, at_once=self.at_once))
         return row
 
     def generator(self, method: str, seed: int) -> PixelCNN:

@@ -2,8 +2,8 @@
 
 What lies on "cuda" and what on the CPU is kept apart, by the memory that a tensor looks at. Refused are operations on
 both (but for those that CUDA allows, see `StandIn`), NumPy on the GPU's memory, random generators of the other device;
-and, while a CUDA graph is recorded, whatever waits for the GPU. It says nothing of kernels, of their rounding, or of
-speed: for that there is `pytest -m cuda` on a GPU.
+and, while a CUDA graph is recorded, the usual calls that wait for the GPU. It says nothing of kernels, of their
+rounding, or of speed: for that there is `pytest -m cuda` on a GPU.
 
     with stand_in(): ...                                      within one process
     PYTHONPATH=tests/site python -m ralkit reproduce ...      with those that it starts
@@ -27,6 +27,10 @@ COPIES = {Tensor.copy_, Tensor.data.__set__, torch._has_compatible_shallow_copy_
 JOINS = {torch.cat, torch.stack}
 NUMPY = {Tensor.numpy, Tensor.__array__}
 NUMBERS = {Tensor.item, Tensor.tolist, Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__}
+SIZES = {  # whose results, or the sizes of them, only the GPU knows
+    Tensor.nonzero, torch.nonzero, Tensor.masked_select, torch.masked_select, Tensor.bincount, torch.bincount,
+    Tensor.equal, torch.equal,
+}  # fmt: skip
 
 
 class Recording(TorchDispatchMode):
@@ -129,7 +133,7 @@ class StandIn(TorchFunctionMode):
         there = any(owned)
         if there and func in NUMPY:
             raise TypeError("stand-in for a GPU: NumPy can't read its memory; use .cpu() first")
-        if there and func in {*NUMBERS, Tensor.nonzero, torch.bincount} and self.hurried:
+        if there and func in {*NUMBERS, *SIZES} and self.hurried:
             self.refuse("waits for a result", func, tensors)
         if func in COPIES:
             there = owned[0]

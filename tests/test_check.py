@@ -68,9 +68,9 @@ def test_a_batch_that_does_not_fit_after_all_is_not_timed(monkeypatch, smoke):
         return 1e-3
 
     monkeypatch.setattr(run, "seconds", seconds)
-    run.add("prior", lambda n: None, batch=16, steps=1)
+    run.add("prior", lambda n: None, nn.Linear(1, 1), batch=16, steps=1)
     assert tried == [1, 2, 4, 8, 4]
-    assert run.rows[0]["images timed"] == 4
+    assert (run.rows[0]["images timed"], run.rows[0]["largest batch"]) == (4, 7)
 
 
 def test_activations_are_counted_once_and_without_weights():

@@ -185,6 +185,15 @@ def test_one_process_goes_on_with_what_two_began(results):
     assert not torch.equal(alone[key], results[0]["whole"][key])
 
 
+def test_more_processes_than_gpus(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(RalkitError, match=r"^process 2 of this machine finds 1 GPU\(s\)"), ranks.joined():
+        pass
+
+
 LOST = """
 import os, signal, sys
 from pathlib import Path

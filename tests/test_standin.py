@@ -93,6 +93,8 @@ def test_gradients_and_steps_are_where_the_weights_are(cuda):
         lambda x: x.copy_(torch.ones(3)),
         lambda x: x[x > 0],
         lambda x: x.nonzero(),
+        lambda x: torch.equal(x, x),
+        lambda x: torch.bincount(x.long()),
     ],
 )
 def test_what_waits_cannot_be_recorded(waits, cuda):

@@ -182,14 +182,19 @@ def test_bfloat16_ral_learns():
 @pytest.mark.parametrize("loss", ["wgan-gp", "logistic-r1"])
 def test_bfloat16_leaves_the_critic_and_its_scores_as_they_are(loss):
     """Autocast keeps the first copy that it makes of a weight, through all updates of the critic in an iteration."""
-    cfg = RalConfig(rollouts=4, critic_batch=4, critic_updates=3, critic_loss=loss, critic_channels=4, critic_stages=1)
+    cfg = RalConfig(
+        rollouts=4, critic_batch=4, critic_updates=3, critic_loss=loss, critic_channels=4, critic_stages=1, kl=1.0
+    )
     codes, critics, scores = (torch.randint(7, (8, 2, 2)),), [], []
     for bf16 in (False, True):
         with seeded(0):
             prior, vqvae, critic = make_prior(), VQVAE(1, 8, 4, 7, 4).eval(), make_critic(cfg)
             optimisers = Adam(prior.parameters(), 0.01), Adam(critic.parameters(), 0.01)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logs = ral_iteration([prior], vqvae.decode, critic, *optimisers, codes, cfg)
+                logs = ral_iteration(
+                    [prior], vqvae.decode, critic, *optimisers, codes, cfg, reference=[make_prior(scale=1.5)]
+                )
+        assert all(not torch.equal(*pair) for pair in zip(prior.parameters(), make_prior().parameters(), strict=True))
         critics.append(torch.nn.utils.parameters_to_vector(critic.parameters()))
         scores.append(logs["reward"])
     assert torch.equal(*critics) and torch.equal(*scores)

@@ -370,7 +370,7 @@ widgets.explore(explore, method=list(METHODS), share=(0, 94, 2))
 #    lighter by more than the paper's, because a critic that cannot tell the two apart gives no reward
 #    (`Preset.generator`).
 # 3. *"For all experiments, we finetune the pixelcnn model with the MLE loss with the same number of iterations"*
-#    (supplement): `MLE continued`, which Table 1 of the paper does not show.
+#    (supplement): `MLE continued`; the paper does not say whether the MLE rows of its tables are these.
 # 4. The number of updates, of seeds and of samples behind each number is never given: `RalConfig.updates`,
 #    `Preset.seeds`, `Preset.n_eval`.
 # 5. FID on the Inception network is replaced by the Fréchet distance on the faces' factor network,

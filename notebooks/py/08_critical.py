@@ -218,7 +218,7 @@ figure, (axes,) = plots.new_figure(1, 2, (4.6, 3.6))
 for ax, (x, y) in zip(axes, PLANES, strict=True):
     for i, run in enumerate(exp.seeds):
         curves = {"MLE by temperature": swept["MLE"][run], "MLE by rejection": rejected[run]}
-        for (name, rows), colour in zip(curves.items(), ("black", "#009E73"), strict=True):
+        for (name, rows), colour in zip(curves.items(), ("black", "#8C564B"), strict=True):
             ax.plot([r[x] for r in rows], [r[y] for r in rows], ".-", color=colour, label=None if i else name)
         for m in ("RAL single", "RAL anchored"):
             row = at_one(m, run)
