@@ -26,9 +26,9 @@ CPU, CUDA, META = torch.device("cpu"), torch.device("cuda", 0), torch.device("me
 COPIES = {Tensor.copy_, Tensor.data.__set__, torch._has_compatible_shallow_copy_type}
 JOINS = {torch.cat, torch.stack}
 NUMPY = {Tensor.numpy, Tensor.__array__}
-NUMBERS = {Tensor.item, Tensor.tolist, Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__}
-SIZES = {  # whose results, or the sizes of them, only the GPU knows
-    Tensor.nonzero, torch.nonzero, Tensor.masked_select, torch.masked_select, Tensor.bincount, torch.bincount,
+WAITS = {  # for results, or the sizes of results, that only the GPU knows
+    Tensor.item, Tensor.tolist, Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__, Tensor.nonzero,
+    torch.nonzero, Tensor.masked_select, torch.masked_select, Tensor.bincount, torch.bincount,
     Tensor.equal, torch.equal,
 }  # fmt: skip
 
@@ -108,7 +108,7 @@ class StandIn(TorchFunctionMode):
             return self.take(y) if self.owns(x) else y
         if self.hurried:
             self.refuse("waits for a copy", Tensor.to, [x])
-        y = y.clone() if y is x or y.untyped_storage()._cdata == x.untyped_storage()._cdata else y
+        y = y.clone() if y.untyped_storage()._cdata == x.untyped_storage()._cdata else y
         return self.take(y) if device.type == "cuda" else y
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -133,7 +133,7 @@ class StandIn(TorchFunctionMode):
         there = any(owned)
         if there and func in NUMPY:
             raise TypeError("stand-in for a GPU: NumPy can't read its memory; use .cpu() first")
-        if there and func in {*NUMBERS, *SIZES} and self.hurried:
+        if there and func in WAITS and self.hurried:
             self.refuse("waits for a result", func, tensors)
         if func in COPIES:
             there = owned[0]

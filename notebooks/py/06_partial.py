@@ -45,7 +45,7 @@ from IPython.display import Markdown
 from ralkit import paper, plots, ral, widgets
 from ralkit.experiment import markdown_table, train_together
 from ralkit.images import LEVELS, RUNS, ImageExperiment
-from ralkit.report import claim, noise_of_difference
+from ralkit.report import claim, in_one_run, noise_of_difference
 from ralkit.sampling import sample
 from ralkit.training import seeded
 
@@ -782,8 +782,7 @@ for reward, n in (("single", 4), ("intermediate", 8)):
     best, listed_best = sizes.pop(n), listed.pop(f"{n}x{n}")
     says = f"Table 3b: {reward} reward, {n}x{n} scores are better than the best other size"
     rows.append(checked(says, (listed_best, min(listed.values())), best, min(sizes.values()), noise_one[real]))
-for row in rows:  # what training again would change is not in the noise
-    row["holds here"] += ", in one run" * (row["holds here"] in ("yes", "no"))
+rows = [in_one_run(row) for row in rows]
 for (size, m), k in zip(means.items(), whole, strict=True):
     says = f"S-Table 11: partial generation takes fewer seconds than full ({size}; the paper: {k})"
     rows.append(checked(says, (half[k], whole[k]), m["partial"], m["full"], 0.05 * m["full"], "{:.3g}"))

@@ -112,15 +112,14 @@ def beyond(row, run, x, y):
     return row[y] - np.interp(row[x], xs, ys, left=ys[0] if row[y] < ys[0] else np.nan, right=np.nan)
 
 
-def at_one(m, run):
-    """A method's row at temperature 1."""
-    return next(r for r in swept[m][run] if r["temperature"] == 1)
+def at(m, run, T=1.0):
+    """A method's row at a temperature."""
+    return next(r for r in swept[m][run] if r["temperature"] == T)
 
 
 def sides(m, T):
     """For each plane, how far a method at a temperature lies beyond its seed's curve: an array over seeds."""
-    rows = {s: next(r for r in runs if r["temperature"] == T) for s, runs in swept[m].items()}
-    return [np.array([beyond(row, s, *plane) for s, row in rows.items()]) for plane in PLANES]
+    return [np.array([beyond(at(m, s, T), s, *plane) for s in swept[m]]) for plane in PLANES]
 
 
 # %%
@@ -221,7 +220,7 @@ for ax, (x, y) in zip(axes, PLANES, strict=True):
         for (name, rows), colour in zip(curves.items(), ("black", "#8C564B"), strict=True):
             ax.plot([r[x] for r in rows], [r[y] for r in rows], ".-", color=colour, label=None if i else name)
         for m in ("RAL single", "RAL anchored"):
-            row = at_one(m, run)
+            row = at(m, run)
             ax.plot(row[x], row[y], "o", color=plots.COLOURS[m], label=None if i else m)
     ax.set(xlabel=x, ylabel=y)
     ax.grid(alpha=0.3)
@@ -253,9 +252,9 @@ Markdown(exp.save_table("08-3-rejection", rows, "Rejection sampling: nats beyond
 # %%
 lines = []
 for k, price in enumerate(PRICES[1:], 1):
-    of_MLE = np.array([rejected[s][k]["NLL_test"] - at_one("MLE", s)["NLL_test"] for s in exp.seeds])
+    of_MLE = np.array([rejected[s][k]["NLL_test"] - at("MLE", s)["NLL_test"] for s in exp.seeds])
     of_anchored = np.array(
-        [at_one("RAL anchored", s)["KL(G||oracle)"] - rejected[s][k]["KL(G||oracle)"] for s in exp.seeds]
+        [at("RAL anchored", s)["KL(G||oracle)"] - rejected[s][k]["KL(G||oracle)"] for s in exp.seeds]
     )
     lines.append(
         f"* 1 of {price} kept: NLL_test {spread(of_MLE)} from MLE's (above 0: diversity was paid). KL(G‖oracle) of RAL anchored is "
@@ -390,13 +389,12 @@ exp.save_figure("08-6-curves", figure, "RAL as the paper has it, anchored, and w
 figure
 
 # %%
-base = {s: swept["MLE"][s][COLDER["MLE"].index(1.0)] for s in exp.seeds}
 FD = "FD-faces to oracle data"
 rows = []
 for m in ("MLE", "MLE continued", *RAL):
-    numbers = {k: [at_one(m, s)[k] for s in exp.seeds] for k in (*keys, "entropy", FD)}
+    numbers = {k: [at(m, s)[k] for s in exp.seeds] for k in (*keys, "entropy", FD)}
     row = {"method": m} | {k: f"{np.mean(v):.4g} ± {np.std(v, ddof=1):.2g}" for k, v in numbers.items()}
-    change = [100 * (at_one(m, s)["NLL_oracle"] / base[s]["NLL_oracle"] - 1) for s in exp.seeds]
+    change = [100 * (at(m, s)["NLL_oracle"] / at("MLE", s)["NLL_oracle"] - 1) for s in exp.seeds]
     rows.append(row | {"NLL_oracle changes by, %": spread(change)})
 
 # %%
@@ -567,7 +565,7 @@ Markdown(
 # The horizontal axes differ by a constant, the oracle's entropy. The vertical ones differ by the entropy of G: of two
 # samplers with the same NLL_oracle and the same NLL_test the one with more entropy has the lower divergence.
 for m in ("MLE", "RAL anchored"):
-    row = at_one(m, seed)
+    row = at(m, seed)
     print(f"{m}: {row['NLL_oracle']:.1f} - {row['entropy']:.1f} = {row['KL(G||oracle)']:.1f}")
 
 # %% [markdown]

@@ -109,16 +109,11 @@ def against(what, ours, theirs):
     """A line of the table: RAL's numbers less the others', a run each."""
     d = np.subtract(ours, theirs)
     spread = np.std(d, ddof=1) if len(d) > 1 else np.nan
-    clear = abs(d.mean()) > report.noise_over_seeds(d)
-    lower = (
-        "outside the curve"
-        if np.isnan(d).any()
-        else "not decided"
-        if not clear
-        else "RAL"
-        if d.mean() < 0
-        else "the other"
-    )
+    lower = "RAL" if d.mean() < 0 else "the other"
+    if np.isnan(d).any():
+        lower = "outside the curve"
+    elif abs(d.mean()) <= report.noise_over_seeds(d):
+        lower = "not decided"
     return {"what": what, "RAL less the other": f"{d.mean():+.2f} ± {spread:.2f}", "lower": lower}
 
 
