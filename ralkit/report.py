@@ -43,6 +43,21 @@ def noise_over_seeds(changes: Sequence[float]) -> float:
     return student.ppf(0.975, n - 1) * np.std(changes, ddof=1) / n**0.5 if n > 1 else np.inf
 
 
+def direction(changes: Sequence[float]) -> int:
+    """-1 or 1 if the mean of changes, one a seed, is below or above 0 by more than their noise; else 0."""
+    mean = np.mean(changes)
+    return int(np.sign(mean)) if abs(mean) > noise_over_seeds(changes) else 0
+
+
+def beyond(curve: Sequence[dict[str, float]], row: dict[str, float], x: str, y: str) -> float:
+    """How far y of `row` lies above the curve through the rows of `curve`, at the same x; nan outside of the curve.
+
+    Left of all of it and lower than its first point: against that point.
+    """
+    xs, ys = zip(*sorted((r[x], r[y]) for r in curve), strict=True)
+    return float(row[y] - np.interp(row[x], xs, ys, left=ys[0] if row[y] < ys[0] else np.nan, right=np.nan))
+
+
 def noise_of_difference(draws: Sequence[float]) -> float:
     """How far two numbers may differ by chance, from several draws of one of them: 95 %, Student's t."""
     return student.ppf(0.975, len(draws) - 1) * 2**0.5 * np.std(draws, ddof=1)

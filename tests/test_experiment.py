@@ -1,7 +1,7 @@
 """Artefacts: made once, keyed by what made them, the same numbers from the same seed."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -32,6 +32,10 @@ def test_every_run_is_a_recipe_of_its_own(name):
     assert all(r.rollouts >= 2 and r.updates == cfg.updates for r in recipes.values())
     different = [run for run, r in recipes.items() if r == cfg]
     assert different == [f"RAL {cfg.reward}"]  # only the preset's own
+    fields = lambda run: asdict(recipes[run]).items()  # noqa: E731
+    for run in (run for run in RUNS if run.endswith("taken back")):
+        (key,) = {k for k, _ in fields("RAL anchored") - fields(run)}
+        assert key in run and getattr(recipes[run], key) == getattr(cfg, key)
 
 
 def test_what_is_there_is_loaded_and_what_changed_is_made_again(tiny, tmp_path, capsys):

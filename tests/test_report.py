@@ -19,6 +19,34 @@ def test_a_claim_is_judged_by_its_noise(change, noise, holds):
     assert report.claim("lower", "1", "2", change, noise)["holds here"].startswith(holds)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sign"),
+    [
+        ([-1.0, -1.1, -0.9], -1),  # noise 4.30 x .1 / sqrt 3
+        ([1.0, 1.1, 0.9], 1),
+        ([-0.1, -3.0, -0.2], 0),  # all of one sign, and yet
+        ([1.0], 0),
+        ([1.0, float("nan"), 1.0], 0),
+    ],
+)
+def test_a_direction_is_beyond_chance(changes, sign):
+    assert report.direction(changes) == sign
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "beyond"),
+    [
+        (2.0, 5.0, 5 - 6.0),  # between the points (1, 8) and (3, 4)
+        (0.5, 7.0, 7 - 8.0),  # left of all and lower: against the first point
+        (0.5, 9.0, None),  # left, and higher
+        (3.5, 1.0, None),
+    ],
+)
+def test_a_row_beside_a_curve(x, y, beyond):
+    curve = [{"x": 3.0, "y": 4.0}, {"x": 1.0, "y": 8.0}]
+    assert report.beyond(curve, {"x": x, "y": y}, "x", "y") == pytest.approx(beyond or float("nan"), nan_ok=True)
+
+
 def test_what_is_missing_is_named_with_its_notebook(tmp_path):
     assert report.missing(tmp_path) == list(paper.ITEMS)
     rows = report.index(tmp_path)

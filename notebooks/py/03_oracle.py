@@ -37,7 +37,7 @@ from IPython.display import Markdown
 from ralkit import paper, plots, widgets
 from ralkit.experiment import METHODS, Experiment, in_batches, markdown_table
 from ralkit.metrics import map_log_prob, oracle_metrics
-from ralkit.report import claim, noise_over_seeds
+from ralkit.report import beyond, claim, direction, noise_over_seeds
 
 exp = Experiment(preset, dataset, seed)
 print(exp.about("03_oracle"))
@@ -238,7 +238,7 @@ def finding(method):
         f"* **{method}** changes NLL_oracle by {relative:+.1f} % against MLE (the paper: {PAPER['RL - Single Reward']:.1f} % "
         f"single, {PAPER['RL - Intermediate Reward']:.1f} % intermediate). Against *MLE continued*, which had as many updates "
         f"(mean ± standard deviation over {len(test)} seeds): {said}; "
-        f"{'diversity was paid' if test.mean() > noise_over_seeds(test) else 'no clear loss of diversity'}."
+        f"{'diversity was paid' if direction(test) > 0 else 'no clear loss of diversity'}."
     )
 
 
@@ -304,24 +304,17 @@ figure
 
 
 # %%
-def beyond(method):
-    """Nats of NLL_oracle by which each run lies below (-) or above (+) its own seed's MLE curve at equal NLL_test.
-
-    Left of all of the curve and lower than it: against its end. Outside it otherwise: nan.
-    """
-    differences = []
-    for run, row in zip(exp.seeds, measured[method], strict=True):
-        x, y = zip(*sorted((r["NLL_test"], r["NLL_oracle"]) for r in tempered[run]), strict=True)
-        left = y[0] if row["NLL_oracle"] < y[0] else np.nan
-        differences.append(row["NLL_oracle"] - np.interp(row["NLL_test"], x, y, left=left, right=np.nan))
-    return np.array(differences)
+def from_curve(method):
+    """Nats of NLL_oracle by which each run lies below (-) or above (+) its own seed's MLE curve at equal NLL_test."""
+    runs = zip(exp.seeds, measured[method], strict=True)
+    return np.array([beyond(tempered[run], row, "NLL_test", "NLL_oracle") for run, row in runs])
 
 
 verdict = "\n".join(
     f"* **{m}** lies {d.mean():+.1f} nats from the MLE temperature curve (below is negative; "
     f"{', '.join(f'{v:+.1f}' for v in d)} over seeds): "
-    + ("RAL bought more." if max(d) < 0 else "the free knob buys more." if min(d) > 0 else "not decided.")
-    for m, d in ((m, beyond(m)) for m in METHODS if m.startswith("RAL"))
+    + {-1: "RAL bought more.", 0: "not decided.", 1: "the free knob buys more."}[direction(d)]
+    for m, d in ((m, from_curve(m)) for m in METHODS if m.startswith("RAL"))
 )
 title = "Quality against diversity: MLE over temperatures (line) and each run"
 exp.save_figure("03-5-trade-off", figure, title, data=points, note=verdict)

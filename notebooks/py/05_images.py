@@ -43,7 +43,7 @@ from ralkit.experiment import markdown_table, train_together
 from ralkit.images import ImageExperiment
 from ralkit.metrics import fidelity, frechet_distance
 from ralkit.prior import Attention, PixelSNAIL, SnailBlock
-from ralkit.report import claim, noise_over_seeds
+from ralkit.report import claim, direction, noise_over_seeds
 from ralkit.sampling import sample_levels, sample_naive
 from ralkit.training import seeded
 
@@ -329,8 +329,7 @@ def verdict(exp, method, against):
     """One line: how much a method changes the distance to reconstructions, beside the noise that is known of it."""
     d = change(exp, method, against, f"{exp.metric} to reconstructed")
     spread = f"± {d.std(ddof=1):.2g} over {len(d)} runs" if len(d) > 1 else "in one run, whose spread is not known"
-    clear = abs(d.mean()) > noise_over_seeds(d)
-    word = ("better" if d.mean() < 0 else "worse") + ("" if clear else ", not clearly")
+    word = ("better" if d.mean() < 0 else "worse") + ("" if direction(d) else ", not clearly")
     return f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: {d.mean():+.2f} {spread} ({word})."
 
 
@@ -474,9 +473,7 @@ coldest = np.array([min(r[key] for r in rows) for rows in tempered.values()])  #
 lines = []
 for m in METHODS[2:]:
     d = np.array([r[key] for r in measured[1, m]]) - coldest
-    word = "RAL is ahead of the free knob" if d.mean() < 0 else "the free knob does better"
-    if abs(d.mean()) <= noise_over_seeds(d):
-        word = "not decided"
+    word = {-1: "RAL is ahead of the free knob", 0: "not decided", 1: "the free knob does better"}[direction(d)]
     lines.append(
         f"* **{m}** at temperature 1 less MLE at its best temperature, seed by seed: {d.mean():+.2f} "
         f"({', '.join(f'{v:+.2f}' for v in d)}): {word} on this number (95 % over seeds, Student's t)."

@@ -105,22 +105,13 @@ Markdown(f"Of {len(checked)} claims " + ", ".join(f"{n} × *{word}*" for word, n
 
 
 # %%
-def against(what, ours, theirs):
-    """A line of the table: RAL's numbers less the others', a run each."""
-    d = np.subtract(ours, theirs)
+def against(what, d):
+    """A line of the table: RAL's number less the other's, a run each."""
     spread = np.std(d, ddof=1) if len(d) > 1 else np.nan
-    lower = "RAL" if d.mean() < 0 else "the other"
+    lower = {-1: "RAL", 0: "not decided", 1: "the other"}[report.direction(d)]
     if np.isnan(d).any():
         lower = "outside the curve"
-    elif abs(d.mean()) <= report.noise_over_seeds(d):
-        lower = "not decided"
-    return {"what": what, "RAL less the other": f"{d.mean():+.2f} ± {spread:.2f}", "lower": lower}
-
-
-def on_curve(runs, row, y):
-    """y of MLE at the temperature (up to 1) that has the same NLL_test as `row`; nan where none has."""
-    points = sorted((r["NLL_test"], r[y]) for r in runs if r["temperature"] <= 1)
-    return np.interp(row["NLL_test"], *zip(*points, strict=True), left=np.nan, right=np.nan)
+    return {"what": what, "RAL less the other": f"{np.mean(d):+.2f} ± {spread:.2f}", "lower": lower}
 
 
 # %%
@@ -131,20 +122,21 @@ if all((planes, rejected, rows_given, images)):
     warm = {m: [next(r for r in run if r["temperature"] == 1) for run in runs] for m, runs in planes.items()}
     for y in ("FD-faces to oracle data", "FD-faces to real data"):
         for m in ("RAL single", "RAL intermediate", "RAL anchored"):
-            theirs = [on_curve(runs, row, y) for runs, row in zip(planes["MLE"], warm[m], strict=True)]
-            rows.append(against(f"{m}: {y}; MLE at equal NLL_test", [r[y] for r in warm[m]], theirs))
+            curves = [[r for r in runs if r["temperature"] <= 1] for runs in planes["MLE"]]
+            d = [report.beyond(*pair, "NLL_test", y) for pair in zip(curves, warm[m], strict=True)]
+            rows.append(against(f"{m}: {y}; MLE at equal NLL_test", d))
     for price in (2, 4):
         theirs = [next(r for r in run if r["price"] == price) for run in rejected.values()]
         for y in ("KL(G||oracle)", "NLL_test"):
             what = f"RAL anchored: {y}; MLE, the same critic keeps 1 of {price}"
-            rows.append(against(what, [r[y] for r in warm["RAL anchored"]], [r[y] for r in theirs]))
+            rows.append(against(what, [ours[y] - r[y] for ours, r in zip(warm["RAL anchored"], theirs, strict=True)]))
     for m in ("RAL single", "RAL intermediate"):
         for place, where in ((0, "its own rows"), (-1, "real rows")):
             ours, theirs = (np.array(rows_given[name])[:, place] for name in (m, COLD))
-            rows.append(against(f"{m}: nats a code in the last rows after {where}; {COLD}", ours, theirs))
+            rows.append(against(f"{m}: nats a code in the last rows after {where}; {COLD}", ours - theirs))
         for y in [key for key in images[m][0] if " to " in key]:
             theirs = [by_temperature[-1][y] for by_temperature in images["MLE"].values()]
-            rows.append(against(f"{m}, images: {y}; {COLD}", [r[y] for r in images[m]], theirs))
+            rows.append(against(f"{m}, images: {y}; {COLD}", np.subtract([r[y] for r in images[m]], theirs)))
 
 # %%
 if rows:
