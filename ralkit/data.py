@@ -31,7 +31,8 @@ TEST_START = 1_000_000  # the test faces start at this index, out of reach of th
 TEST_SHARE = 0.1  # of a set that comes without its own split
 CELEBA_CROP = 148  # the centre of a 178x218 aligned picture that papers on CelebA use
 BATCH = 256  # images decoded at a time: what bounds the memory
-FORMAT = 1  # raise it when the same source is to give other pixels
+FORMAT = 2  # raise it when the same source is to give other pixels, or the cache has another form
+DIGEST = 16  # bytes at the end of a cached file that identify its pixels
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ImageSet:
     test: Tensor  # uint8 (M, 3, S, S)
     train_factors: Tensor | None  # int64 (N, F), faces only
     test_factors: Tensor | None  # int64 (M, F), faces only
-    key: str  # identifies the source, the size and the counts
+    key: str  # identifies the pixels, not where they came from
 
 
 def to_float(x: Tensor) -> Tensor:
@@ -91,21 +92,22 @@ def _draw_faces(size: int, n_train: int, n_test: int, seed: int) -> ImageSet:
 def _load_files(dataset: str, size: int, counts: dict[str, int], cache: Path) -> ImageSet:
     path, partition = _locate(dataset)
     name = "celeba" if partition else path.stem if path.is_file() else path.name
-    key = _hash(FORMAT, _fingerprint(path), partition and _fingerprint(partition), size, counts)
-    files = {split: cache / f"{name}-{size}-{key}.{split}.npy" for split in counts}
-    images = {split: _open_cache(file, size) for split, file in files.items()}
-    if None in images.values():
+    source = _hash(FORMAT, _fingerprint(path), partition and _fingerprint(partition), size, counts)
+    files = {split: cache / f"{name}-{size}-{source}.{split}.npy" for split in counts}
+    cached = {split: _open_cache(file, size) for split, file in files.items()}
+    if None in cached.values():
         with _open_source(path) as (names, read):
             chosen = _choose(names, partition, counts, path)
             for split in counts:
-                if images[split] is None:
+                if cached[split] is None:
                     crop = CELEBA_CROP if partition else None
                     _fill_cache(files[split], f"{name} {split}", read, chosen[split], size, crop)
-                    images[split] = _open_cache(files[split], size)
-    if any(len(images[split]) < count for split, count in counts.items()):
-        there = " and ".join(f"{len(images[split])} of {count} {split}" for split, count in counts.items())
+                    cached[split] = _open_cache(files[split], size)
+    (train, of_train), (test, of_test) = cached.values()
+    if len(train) < counts["train"] or len(test) < counts["test"]:
+        there = f"{len(train)} of {counts['train']} train and {len(test)} of {counts['test']} test"
         print(f"{name}: fewer images than asked for, so these are all: {there} images.")
-    return ImageSet(name, size, images["train"], images["test"], None, None, key)
+    return ImageSet(name, size, train, test, None, None, _hash(of_train, of_test))
 
 
 # ---- Where the images are ----
@@ -273,15 +275,17 @@ def _official_split(partition: Path) -> Callable:
 # ---- The cache of decoded images ----
 
 
-def _open_cache(file: Path, size: int) -> Tensor | None:
-    """The cached images, read as they are used; None where there are none, or no whole file of them."""
+def _open_cache(file: Path, size: int) -> tuple[Tensor, bytes] | None:
+    """The cached images, read as they are used, and their digest; None where there is no file, or not all of one."""
     if not file.exists():
         return None
     try:
         array = np.lib.format.open_memmap(file, mode="c")  # the tensor may be written to, the file never is
         fits = array.dtype == np.uint8 and array.shape[1:] == (3, size, size) and len(array) > 0
-        if fits and array.offset + array.nbytes == file.stat().st_size:
-            return torch.from_numpy(array)
+        if fits and array.offset + array.nbytes + DIGEST == file.stat().st_size:
+            with open(file, "rb") as end:
+                end.seek(-DIGEST, os.SEEK_END)
+                return torch.from_numpy(array), end.read()
     except (ValueError, EOFError, OSError):
         pass
     print(f"{file} is damaged: it is made again.")
@@ -291,7 +295,7 @@ def _open_cache(file: Path, size: int) -> Tensor | None:
 def _fill_cache(file: Path, title: str, read: Callable, names: list, size: int, crop: int | None) -> None:
     """Decode `names` into `file`, which appears whole or not at all."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(names), 3, size, size)}
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    temporary, digest = file.with_name(f"{file.name}.{os.getpid()}.tmp"), hashlib.blake2b(digest_size=DIGEST)
     start = time.perf_counter()
     bad, most = [], min(max(10, len(names) // 100), len(names) // 2)  # 1 %; ten of a few, half of a handful
     try:
@@ -303,10 +307,12 @@ def _fill_cache(file: Path, title: str, read: Callable, names: list, size: int, 
             for name, image in tqdm(images, desc=title, total=len(names), unit=" images", leave=False):
                 if isinstance(image, np.ndarray):
                     out.write(image)
+                    digest.update(image)
                     continue
                 bad.append(f"{name!r} ({image})")
                 if len(bad) > most:
                     raise RalkitError(f"{title}: {len(bad)} or more images cannot be read, first {bad[0]}.")
+            out.write(digest.digest())
             out.seek(0)  # a header keeps its length whatever the count
             header["shape"] = (len(names) - len(bad), 3, size, size)
             np.lib.format.write_array_header_1_0(out, header)

@@ -348,6 +348,20 @@ def test_another_size_is_another_file(folder, tmp_path, load):
     assert len(keys) == 2 and len(list((tmp_path / "cache").glob("photos-*.npy"))) == 4
 
 
+def test_the_same_pictures_elsewhere_are_the_same_set(folder, tmp_path, load):
+    """What was trained on them is found again, though they have been moved, copied and packed, and are read again."""
+    first = load(folder)
+    for file in folder.rglob("*.png"):
+        os.utime(file, (10**9, 10**9))
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for file in folder.rglob("*.png"):
+            archive.write(file, file.relative_to(folder))
+    folder = folder.rename(tmp_path / "moved")
+    for again in (load(folder), load(tmp_path / "photos.zip")):
+        assert torch.equal(again.train, first.train) and again.key == first.key
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 6
+
+
 @pytest.mark.parametrize("change", ["add", "remove", "write"])
 def test_a_changed_source_is_read_again(folder, load, change):
     first = load(folder)
