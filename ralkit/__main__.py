@@ -96,14 +96,16 @@ def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: boo
 
 
 def train(
-    preset: str, dataset: str, seed: int, method: str, generator: int, levels: int | None, features: str,
+    preset: str, dataset: str, seed: int, method: list[str], generator: list[int], levels: int | None, features: str,
     at_once: int | None, recompute: bool, bf16: bool,
 ) -> None:  # fmt: skip
-    """Train one generator of the oracle experiment, or with `levels` the priors of images; continue or load it.
+    """Train generators of the oracle experiment, or with `levels` priors of images; continue or load them.
 
-    Under torchrun all its processes train that one together.
+    Under torchrun all its processes train each of them together.
     """
     get_preset(preset)
+    if len(method) != len(generator):
+        raise RalkitError(f"{len(method)} times --method and {len(generator)} times --generator; give one for each")
     if at_once is not None and at_once < 1:
         raise RalkitError(f"--at-once is {at_once}; it must be 1 or more images")
     from . import ranks
@@ -118,7 +120,8 @@ def train(
             else ImageExperiment(preset, dataset, seed, levels=levels, features=features)
         )
         run.at_once, run.recompute, run.bf16 = at_once, recompute, bf16
-        run.generator(method, generator)
+        for runs in zip(method, generator, strict=True):
+            run.generator(*runs)
 
 
 def presets(check: str | None) -> None:
@@ -154,9 +157,11 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("reproduce", help="run the notebooks headless, write every figure and table")
     run.add_argument("--only", help="numbers of the notebooks to run, such as 03 or 01,02")
     run.add_argument("--force", action="store_true", help="make everything again, also what is already there")
-    one = commands.add_parser("train", help="train one generator of the oracle experiment, or the priors of images")
-    one.add_argument("--method", required=True, help='"MLE", "MLE continued", "RAL single", "RAL intermediate", ...')
-    one.add_argument("--generator", type=int, required=True, help="the generator's seed")
+    one = commands.add_parser("train", help="train generators of the oracle experiment, or the priors of images")
+    several = {"required": True, "action": "append"}
+    methods = '"MLE", "MLE continued", "RAL single", "RAL intermediate", ...; may be given again, with its --generator'
+    one.add_argument("--method", help=methods, **several)
+    one.add_argument("--generator", type=int, help="the generator's seed, for each --method", **several)
     one.add_argument("--levels", type=int, help="1 or 2: images with so many levels of codes (default: the oracle's)")
     one.add_argument("--features", default="faces", help=FEATURES)
     one.add_argument("--at-once", type=int, help="images whose activations a step keeps at once (default: its batch)")

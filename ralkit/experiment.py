@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -433,22 +433,14 @@ class Experiment:
     def _there(self, method: str, seed: int) -> bool:
         return self._path(f"{method} {seed}", self._of(seed, self._recipe(method))).exists()
 
-    def _train_apart(self, method: str, seed: int, threads: int, *options: str) -> None:
+    def _begin_apart(self, jobs: Sequence[tuple[str, int]], threads: int, *options: str) -> subprocess.Popen:
+        """Another process, of so many threads, that trains method after method, each of its own seed."""
         command = [sys.executable, "-m", "ralkit", "train", "--preset", self.preset.name, "--dataset", self.dataset]
-        command += ["--seed", str(self.seed), "--method", method, "--generator", str(seed), *options]
+        command += ["--seed", str(self.seed), *options]
+        for method, seed in jobs:
+            command += ["--method", method, "--generator", str(seed)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        with subprocess.Popen(command, cwd=self.root, env=environment, **pipes) as process:
-            try:
-                complaints = ThreadPoolExecutor(1).submit(process.stderr.read)
-                for line in process.stdout:
-                    print(line, end="", flush=True)
-            except BaseException:
-                process.terminate()
-                raise
-        if process.returncode:
-            last = (complaints.result().strip().splitlines() or ["no message"])[-1]
-            raise RalkitError(f"training {method} {seed} failed: {last.removeprefix('ralkit: ')}")
+        return subprocess.Popen(command, cwd=self.root, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, **pipes)
 
     def critic_alone(
         self, name: str, seed: int, cfg: RalConfig, updates: int, method: str = "MLE"
@@ -584,7 +576,7 @@ def train_together(*plans: tuple[Experiment, Sequence[str], Sequence[int]]) -> N
     """Load generators, by experiment, methods and seeds; train those not there, side by side on a CPU's cores.
 
     Each is too small for two cores. They begin method by method: those after the first find their critic warm. Raises
-    RalkitError with the words of a run that failed.
+    RalkitError with the words of a run that failed, which ends the others.
     """
     cores = os.cpu_count() or 1
     every = dict.fromkeys(m for _, methods, _ in plans for m in methods if m != "MLE")
@@ -593,12 +585,36 @@ def train_together(*plans: tuple[Experiment, Sequence[str], Sequence[int]]) -> N
         apart = [job for job in jobs if job[0].device.type == "cpu" and job[0]._named and not job[0]._there(*job[1:])]
         workers = min(cores, len(apart))
         if workers > 1:
-            threads = max(1, cores // workers)
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(lambda job: job[0]._train_apart(*job[1:], threads=threads), apart))  # noqa: B023
+            _train_apart([apart[k::workers] for k in range(workers)], max(1, cores // workers))
         # Now they are loaded, with their histories; what was not trained apart is trained here.
         for exp, method, seed in jobs:
             exp.generator(method, seed)
+
+
+def _train_apart(shares: Sequence[Sequence[tuple[Experiment, str, int]]], threads: int) -> None:
+    """Train each share in a process of its own, one for each of its experiments: to begin takes long for small runs."""
+    running: list[subprocess.Popen] = []
+
+    def work(share: Sequence[tuple[Experiment, str, int]]) -> None:
+        for exp in dict.fromkeys(exp for exp, _, _ in share):
+            with exp._begin_apart([job[1:] for job in share if job[0] is exp], threads) as process:
+                running.append(process)
+                complaints = ThreadPoolExecutor(1).submit(process.stderr.read)
+                for line in process.stdout:
+                    print(line, end="", flush=True)
+            if process.returncode:
+                last = (complaints.result().strip().splitlines() or ["no message"])[-1]
+                raise RalkitError(f"training in another process failed: {last.removeprefix('ralkit: ')}")
+
+    with ThreadPoolExecutor(len(shares)) as pool:
+        working = [pool.submit(work, share) for share in shares]
+        try:
+            for done in as_completed(working):
+                done.result()
+        except BaseException:
+            for process in running:
+                process.terminate()
+            raise
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:

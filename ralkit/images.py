@@ -4,6 +4,7 @@ It asks for artefacts as `Experiment` does. Runs have names: RUNS says what each
 """
 
 import copy
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -247,9 +248,8 @@ class ImageExperiment(Experiment):
             return self._path(f"{self.canonical(method)} {self.levels} {seed}", self._of(seed, cfg)).exists()
         return all(self._path(*self._name_and_of(method, level, seed)).exists() for level in range(self.levels))
 
-    def _train_apart(self, method: str, seed: int, threads: int, *options: str) -> None:
-        options += ("--levels", str(self.levels), "--features", self.source)
-        super()._train_apart(method, seed, threads, *options)
+    def _begin_apart(self, jobs: Sequence[tuple[str, int]], threads: int, *options: str) -> subprocess.Popen:
+        return super()._begin_apart(jobs, threads, "--levels", str(self.levels), "--features", self.source, *options)
 
     def sample(self, priors: Sequence[Prior], n: int, seed: int, **options) -> Codes:
         """n code maps of every level, the same ones for the same seed; options as `sample_levels` takes them."""

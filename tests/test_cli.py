@@ -86,6 +86,11 @@ def test_unknown_method(ralkit):
     assert said.startswith("ralkit: unknown method 'GAN'; there are: MLE, MLE continued, RAL single, RAL intermediate,")
 
 
+def test_a_method_without_a_seed(ralkit):
+    said = sentence(ralkit("train", "--preset", "smoke", "--method", "MLE", "--method", "GAN", "--generator", "1"))
+    assert said == "ralkit: 2 times --method and 1 times --generator; give one for each"
+
+
 def test_no_images_at_once(ralkit):
     said = sentence(ralkit("train", "--preset", "smoke", "--method", "MLE", "--generator", "1", "--at-once", "0"))
     assert said == "ralkit: --at-once is 0; it must be 1 or more images"

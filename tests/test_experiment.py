@@ -1,6 +1,9 @@
 """Artefacts: made once, keyed by what made them, the same numbers from the same seed."""
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -8,7 +11,7 @@ import torch
 
 from ralkit import ral
 from ralkit.errors import RalkitError
-from ralkit.experiment import METHODS, RUNS, Experiment, changed, markdown_table
+from ralkit.experiment import METHODS, RUNS, Experiment, _train_apart, changed, markdown_table
 from ralkit.images import ImageExperiment
 from ralkit.plots import new_figure
 from ralkit.presets import get_preset
@@ -111,8 +114,22 @@ def test_runs_side_by_side(smoke, tmp_path, capsys):
     again = Experiment(smoke, root=tmp_path)
     again.train(["MLE"], again.seeds)  # nothing to train, but the histories are asked for
     assert {"MLE 1", "MLE 2"} <= again.histories.keys()
-    with pytest.raises(RalkitError, match="training GAN 1 failed: unknown method 'GAN'"):
-        exp._train_apart("GAN", 1, threads=1)
+
+
+def test_a_run_that_fails_elsewhere_ends_the_others():
+    class Fake:
+        def __init__(self, code):
+            self.code = code
+
+        def _begin_apart(self, jobs, threads):
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            self.process = subprocess.Popen([sys.executable, "-c", self.code], **pipes)
+            return self.process
+
+    slow, bad = Fake("import time; time.sleep(60)"), Fake("import sys; sys.exit('ralkit: no such thing')")
+    with pytest.raises(RalkitError, match="another process failed: no such thing"):
+        _train_apart([[(slow, "MLE", 1), (slow, "MLE", 2)], [(bad, "MLE", 3)]], threads=1)
+    assert slow.process.returncode == -signal.SIGTERM
 
 
 def test_figures_tables_and_report(tiny, tmp_path):
