@@ -81,11 +81,13 @@ RUNS: dict[str, dict[str, Any]] = {
         if key not in ("critic_channels", "critic_stages", "updates")
     },
 }  # fmt: skip
-# What the anchored run rests on: each with one of its settings as the preset's own RAL has it.
+# What the anchored run rests on: each has some of its settings as the preset's own RAL has them.
 RUNS |= {
-    f"RAL anchored, {key} taken back": {k: v for k, v in RUNS["RAL anchored"].items() if k != key}
-    for key in ("kl", "critic_updates", "warmup", "penalty", "normalise", "reward", "lr_prior")
-}
+    f"RAL anchored, {keys} taken back": {k: v for k, v in RUNS["RAL anchored"].items() if k not in keys.split(" and ")}
+    for keys in (
+        "kl", "critic_updates", "kl and critic_updates", "warmup", "penalty", "normalise", "reward", "lr_prior",
+    )
+}  # fmt: skip
 
 
 def changed(cfg: RalConfig, changes: dict[str, Any]) -> RalConfig:

@@ -37,8 +37,9 @@ def test_every_run_is_a_recipe_of_its_own(name):
     assert different == [f"RAL {cfg.reward}"]  # only the preset's own
     fields = lambda run: asdict(recipes[run]).items()  # noqa: E731
     for run in (run for run in RUNS if run.endswith("taken back")):
-        (key,) = {k for k, _ in fields("RAL anchored") - fields(run)}
-        assert key in run and getattr(recipes[run], key) == getattr(cfg, key)
+        keys = {k for k, _ in fields("RAL anchored") - fields(run)}
+        assert keys == set(run.removesuffix(" taken back").split(", ")[1].split(" and "))
+        assert all(getattr(recipes[run], key) == getattr(cfg, key) for key in keys)
 
 
 def test_what_is_there_is_loaded_and_what_changed_is_made_again(tiny, tmp_path, capsys):
