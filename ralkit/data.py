@@ -45,7 +45,7 @@ class ImageSet:
     test: Tensor  # uint8 (M, 3, S, S)
     train_factors: Tensor | None  # int64 (N, F), faces only
     test_factors: Tensor | None  # int64 (M, F), faces only
-    key: str  # identifies the pixels, not where they came from
+    key: str  # identifies what draws the faces, or the pixels of real images, wherever they come from
 
 
 def to_float(x: Tensor) -> Tensor:

@@ -349,7 +349,7 @@ def test_another_size_is_another_file(folder, tmp_path, load):
 
 
 def test_the_same_pictures_elsewhere_are_the_same_set(folder, tmp_path, load):
-    """What was trained on them is found again, though they have been moved, copied and packed, and are read again."""
+    """By the same names: they are decoded again, and what was trained on them is found again."""
     first = load(folder)
     for file in folder.rglob("*.png"):
         os.utime(file, (10**9, 10**9))

@@ -312,7 +312,7 @@ def from_curve(method):
 
 verdict = "\n".join(
     f"* **{m}** lies {d.mean():+.1f} nats from the MLE temperature curve (below is negative; "
-    f"{', '.join(f'{v:+.1f}' for v in d)} over seeds): "
+    f"{', '.join(f'{v:+.1f}' for v in d)} over seeds; 95 %, Student's t): "
     + {-1: "RAL bought more.", 0: "not decided.", 1: "the free knob buys more."}[direction(d)]
     for m, d in ((m, from_curve(m)) for m in METHODS if m.startswith("RAL"))
 )

@@ -102,7 +102,9 @@ figure
 #
 # ## 2 · The verdict
 #
-# For a run, take its diversity, go up to its own seed's MLE curve, and read how far the run lies below (−) or above (+).
+# For a run, take its diversity, go up to its own seed's MLE curve, and read how far the run lies below (−) or above (+). A
+# run more diverse than all of the curve, and lower, is compared with the curve's first point; others beside the curve with
+# none. A method is *below* or *above* if the mean over its seeds is so beyond chance (95 %, Student's $t$).
 
 
 # %%
@@ -133,7 +135,7 @@ def spread(values, digits=1):
 
 
 def judge(values):
-    """On which side of the curve the runs lie: beyond chance, 95 % over seeds."""
+    """On which side of the curve a method lies, beyond chance (95 % over seeds)."""
     if np.isnan(values).any():
         return "(partly) outside"
     return {-1: "below", 0: "not decided", 1: "above"}[direction(values)]
@@ -145,7 +147,7 @@ for m, T in cases:
     by_plane = sides(m, T)
     row = {"method": m, "temperature": T}
     for (_, y), values in zip(PLANES, by_plane, strict=True):
-        row |= {f"{y} beyond the curve": spread(values), f"runs, {y}": judge(values)}
+        row |= {f"{y} beyond the curve": spread(values), f"side, {y}": judge(values)}
     table.append(row)
 
 # %%
@@ -376,9 +378,16 @@ Markdown("\n".join(lines))
 # %%
 Markdown(f"```python\n{inspect.getsource(ral.anchor)}```")
 
+
 # %%
-settings = {m: [(k, getattr(of_ral, k), getattr(changed(of_ral, RUNS[m]), k)) for k in RUNS[m]] for m in RAL[2:]}
-lines = [f"* **{m}** changes {', '.join(f'{k} {a} → {b}' for k, a, b in s if a != b)}" for m, s in settings.items()]
+def settings(a, b, names):
+    """The settings of these names that differ, as a has them and as b has them."""
+    show = lambda v: f"{v:g}" if isinstance(v, float) else v  # noqa: E731
+    pairs = {name: (getattr(a, name), getattr(b, name)) for name in names}
+    return ", ".join(f"{name} {show(x)} → {show(y)}" for name, (x, y) in pairs.items() if x != y)
+
+
+lines = [f"* **{m}** changes {settings(of_ral, changed(of_ral, RUNS[m]), RUNS[m])}" for m in RAL[2:]]
 Markdown("\n".join(lines))
 
 # %%
@@ -412,16 +421,6 @@ lines.append(
 note = "\n".join(lines)
 text = exp.save_table("08-7-win", rows, "RAL with other rewards: temperature 1, mean ± spread over seeds", note=note)
 Markdown(f"{text}\n\n{note}")
-
-# %%
-kl = {m: sides(m, 1.0)[1] for m in RAL}
-rows = []
-for m in RAL[:3]:
-    says, outside = f"{m} beats sampling MLE colder: KL(G‖oracle) at equal KL(oracle‖G)", np.isnan(kl[m]).any()
-    row = claim(says, "not tested", f"{spread(kl[m])} nats", np.mean(kl[m]), noise_over_seeds(kl[m]))
-    holds = "not decided: some runs lie outside the curve" if outside else row["holds here"]
-    rows.append({"is it so?": says, "ours": row["ours"], "holds here": holds})
-Markdown(exp.save_table("08-10-free-knob", rows, "RAL against the free knob, 95 % over seeds"))
 
 # %% [markdown]
 # To try a change of your own, on seed 0, the seed of settings: `exp.ral("mine", 0, changed(ANCHORED, {"kl": 0.5}))`.
@@ -458,77 +457,73 @@ Markdown(
 )
 
 # %% [markdown]
+# Why each does what it does to the gradient is in notebook 04: baseline and gamma in sections 4, 5 and 7, critic losses and
+# normalisation in section 2, the paper's literal setting in section 10. What they do on images: notebook 06, section 5.
+#
 # ### RAL anchored, taken apart
 #
-# It changes several settings of RAL at once. Below each is taken back to RAL's own while the others stay. Where would the
-# policy gradient end, given time and critics that are right about $p$, the data's distribution? A frozen critic whose logit
-# is $a \log p / G_\text{MLE}$, with the anchor at weight 1, leads to $G_\text{MLE}^{1-a}\, p^a$ (normalised):
+# It changes several settings of RAL at once. Below some are taken back to RAL's own while the others stay. What should come
+# of it? Say the critic is right up to a factor, $D = \alpha \log p / G_\text{MLE}$, where $p$ is what it was shown as real
+# (here $G_\text{oracle}$, the point (0, 0) of the second plane). If it stands still, the gradient with the anchor at weight 1
+# leads to $G_\text{MLE}^{1-\alpha}\, p^\alpha$, normalised; the better the nearer $\alpha$ is to 1.
 #
-# | taken back | the reward of a map, but for the prior's own $-\log G$ | so $G$ goes to |
+# | taken back | what that changes | given time, $G$ goes to |
 # |---|---|---|
-# | nothing | $\log p$ | $p$ |
-# | `kl` (no anchor) | $\log p / G_\text{MLE}$, and the prior's $-\log G$ is gone too | the one map where that is largest |
-# | `critic_updates` (it follows $G$) | $\log p / G + \log G_\text{MLE}$ | $\sqrt{p\, G_\text{MLE}}$: half-way |
-# | `warmup` (shorter) | $a < 1$, for a critic that has seen little | between $G_\text{MLE}$ and $p$ |
-# | `penalty` (stronger) | $a < 1$: it flattens the logit | between $G_\text{MLE}$ and $p$ |
-# | `normalise` | $a \ll 1$: no score is larger than 1, and the anchor has many nats | $G_\text{MLE}$, almost |
-# | `reward` (one for each code) | $a \gg 1$: the scores of all codes add up | past $p$, to what the critic likes best |
-# | `lr_prior` | $\log p$ | $p$, later |
+# | nothing | | $p$, if $\alpha = 1$ |
+# | `kl` | no anchor, and no $-\log G$ in the reward: the critic's score is all | the one map that it likes best |
+# | `critic_updates` | the critic follows $G$: $D \approx \log p / G$ has the $-\log G$ that the anchor brings again | $\sqrt{p\, G_\text{MLE}}$: half-way |
+# | both of them | the critic follows and there is no anchor: $D \approx \log p / G$ alone | $p$: the anchor belongs to a critic that stands still |
+# | `warmup` | shorter: a critic that has seen less, $\alpha < 1$ | between $G_\text{MLE}$ and $p$ |
+# | `penalty` | stronger: it flattens the logit, $\alpha < 1$ | between $G_\text{MLE}$ and $p$ |
+# | `normalise` | $\alpha$ is 1 over the largest score: none counts for more than a nat, where $\log p / G_\text{MLE}$ has many | $G_\text{MLE}$, nearly |
+# | `reward` | a score for every code, each with all later ones: $\alpha$ from about $T$ (first code) to 1 (last) | past $p$, most in the upper rows |
+# | `lr_prior` | slower | $p$, later |
 
 # %%
-away = {m: np.array([from_curve(exp.measure(m, s), s, *PLANES[1]) for s in exp.seeds]) for m in (RAL[2], *TAKEN_BACK)}
-rows, lines = [], []
-for m, d in away.items():
-    (key,) = RUNS[RAL[2]].keys() - RUNS[m].keys() or ("",)
-    setting = f"{key}: {getattr(ANCHORED, key)} → {getattr(of_ral, key)}" if key else "nothing"
-    numbers = {k: [exp.measure(m, s)[k] for s in exp.seeds] for k in (*keys, "entropy")}
-    row = {"taken back": setting} | {k: f"{np.mean(v):.4g} ± {np.std(v, ddof=1):.2g}" for k, v in numbers.items()}
-    rows.append(row | {"KL(G||oracle) beyond the curve": spread(d), "runs": judge(d)})
-    loss = d - away[RAL[2]]
-    word = {-1: "gains", 0: "within chance", 1: "loses"}[direction(loss)]
-    compared = "(partly) outside the curve" if np.isnan(loss).any() else f"{spread(loss)} nats ({word})"
-    if key:
-        lines.append(f"* **{key}** taken back, against RAL anchored, each from its curve: {compared}.")
+rows_of = {m: [exp.measure(m, s) for s in exp.seeds] for m in ("RAL anchored", *TAKEN_BACK)}
+away = {
+    m: np.array([from_curve(r, s, *PLANES[1]) for r, s in zip(rows_of[m], exp.seeds, strict=True)]) for m in rows_of
+}
+table, lines = [], []
+for m, runs in rows_of.items():
+    row = {"taken back": settings(ANCHORED, changed(of_ral, RUNS[m]), RUNS["RAL anchored"]) or "nothing"}
+    for k in (*keys, "entropy"):
+        values = [r[k] for r in runs]
+        row[k] = f"{np.mean(values):.4g} ± {np.std(values, ddof=1):.2g}"
+    table.append(row | {"KL(G||oracle) beyond the curve": spread(away[m]), "side": judge(away[m])})
+for m in TAKEN_BACK:
+    words = []
+    for k in ("KL(G||oracle)", "NLL_test"):
+        d = np.array([a[k] - b[k] for a, b in zip(rows_of[m], rows_of["RAL anchored"], strict=True)])
+        words.append(f"{k} {spread(d)} ({ {-1: 'lower', 0: 'not decided', 1: 'higher'}[direction(d)] })")
+    d = away[m] - away["RAL anchored"]
+    words.append("distance from the curve " + ("outside" if np.isnan(d).any() else f"{spread(d)} ({judge(d)})"))
+    lines.append(f"* **{m.removeprefix('RAL anchored, ')}**, less RAL anchored: {'; '.join(words)}.")
 note = "\n".join(lines)
-title = "RAL anchored with one setting taken back to RAL's own: temperature 1, mean ± spread over seeds"
-text = exp.save_table("08-11-taken-back", rows, title, note=note)
+title = "RAL anchored with some settings taken back to RAL's own: temperature 1, mean ± spread over seeds"
+text = exp.save_table("08-10-taken-back", table, title, note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %%
 figure, ((ax,),) = plots.new_figure(size=(7.4, 4.2))
 x, y = PLANES[1]
-for i, run in enumerate(exp.seeds):
+for run in exp.seeds:
     curve = swept["MLE"][run]
-    ax.plot(
-        [r[x] for r in curve],
-        [r[y] for r in curve],
-        ".-",
-        color="black",
-        lw=0.8,
-        label=None if i else "MLE by temperature",
-    )
-for i, m in enumerate(away):
-    of = [exp.measure(m, s) for s in exp.seeds]
-    ax.plot(
-        [r[x] for r in of],
-        [r[y] for r in of],
-        "osD^vPX*"[i],
-        color=plots.COLOURS.get(m, f"C{i}"),
-        label=m.removeprefix("RAL anchored, "),
-    )
+    label = "MLE by temperature" if run == seed else None
+    ax.plot([r[x] for r in curve], [r[y] for r in curve], ".-", color="black", linewidth=0.8, label=label)
+for i, (m, runs) in enumerate(rows_of.items()):
+    style = {"color": plots.COLOURS.get(m, f"C{i}"), "label": m.removeprefix("RAL anchored, ")}
+    ax.plot([r[x] for r in runs], [r[y] for r in runs], "osD^vPX*p"[i], **style)
 ax.set(xlabel=f"{x} (nats per image): diversity", ylabel=f"{y}: quality")
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
-title = "RAL anchored, and what each of its settings is worth (every seed, temperature 1)"
-exp.save_figure("08-12-taken-back", figure, title, data={m: [exp.measure(m, s) for s in exp.seeds] for m in away})
+title = "RAL anchored, and what changes when settings are taken back (every seed, temperature 1)"
+exp.save_figure("08-11-taken-back", figure, title, data=rows_of)
 figure
 
 # %% [markdown]
-# Where the table of theory and that of numbers disagree, mind what theory leaves out: so many updates are not the end, and no
-# critic here is right. What decides is read off the lines above.
-#
-# Why each does what it does to the gradient is in notebook 04: baseline and gamma in sections 4, 5 and 7, critic losses and
-# normalisation in section 2, the paper's literal setting in section 10. What they do on images: notebook 06, section 5.
+# Where the numbers disagree with the table of theory, mind what that leaves out: so many updates are not the end, no critic is
+# right, and what a setting is worth, it is worth beside the others.
 #
 # ## 7 · On images
 #
@@ -607,7 +602,7 @@ widgets.explore(explore, method=list(RAL), temperature=(0.3, 1.3, 0.1), number=(
 # * Compare curves, not points. A free knob is the first competitor of anything that sharpens.
 # * A reward without a scale cannot know when to stop. A log density ratio has one, and an autoregressive prior makes half
 #   of it exact.
-# * Change one thing at a time, even where the whole works: table 08-11 has what each setting of the anchored run is worth.
+# * Take apart what works, too: table 08-10 has what each setting of the anchored run is worth beside the others.
 # * The true reward is a ceiling of KL(G‖oracle) alone: table 08-7 has what it does to NLL_test and to FD-faces.
 # * Anchored RAL aims at $G_\text{MLE}(c)\, e^{D(c)}$, and so does rejection by the same critic as its price grows. What rejection
 #   has and the anchored run lacks (section 3) is not the critic's fault: it is the way there, or the network's room.
