@@ -115,6 +115,8 @@ def test_runs_side_by_side(smoke, tmp_path, capsys):
     again = Experiment(smoke, root=tmp_path)
     again.train(["MLE"], again.seeds)  # nothing to train, but the histories are asked for
     assert {"MLE 1", "MLE 2"} <= again.histories.keys()
+    with pytest.raises(RalkitError, match="training in another process failed: unknown method 'GAN'"):
+        _train_apart([[(exp, "GAN", 1)]], threads=1)
 
 
 def test_a_run_that_fails_elsewhere_ends_the_others():

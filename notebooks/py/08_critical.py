@@ -53,9 +53,8 @@ ABLATIONS = (
     "RAL without layer norm", "RAL literal",
 )  # fmt: skip
 TAKEN_BACK = tuple(run for run in RUNS if run.endswith("taken back"))
-exp.train(
-    ("MLE", "MLE continued", *RAL, *ABLATIONS, *TAKEN_BACK), exp.seeds
-)  # side by side on a CPU's cores, or loaded
+# Side by side on a CPU's cores, or loaded.
+exp.train(("MLE", "MLE continued", *RAL, *ABLATIONS, *TAKEN_BACK), exp.seeds)
 
 # %% [markdown]
 # ## 1 · Two planes
