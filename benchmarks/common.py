@@ -105,7 +105,10 @@ def matrix_rate(device: str, dtype: torch.dtype = torch.float32) -> float:
 
 
 def multiplications(prior: Prior, shape: tuple[int, int]) -> float:
-    """Of one code, on average over a map of `shape`: every kernel has kept taps only, so it counts once."""
+    """Of one code, on average over a map of `shape`: every kernel has kept taps only, so it counts once.
+
+    So do its taps beside the map, which the cached sampler leaves out where it can.
+    """
     weights = [m.weight.numel() for m in prior.layers.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     weights += [m.weight.numel() for m in prior.head.modules() if isinstance(m, nn.Linear)]
     attention = sum(m.width for m in prior.layers if isinstance(m, Attention))

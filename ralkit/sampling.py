@@ -25,25 +25,29 @@ from .prior import Attention, GatedLayer, Prior, SnailBlock, TwoStreams
 class Above:
     """A vertical convolution, a row at a time: matrix products with the last rows of its input.
 
-    Rows lie place by place, (W, n, channels), so that what each column of the kernel looks at is a matrix as it lies.
+    Rows lie place by place, (W, n, channels), so that what a column of the kernel looks at, beside the map left out, is
+    a matrix as it lies.
     """
 
     def __init__(self, conv: nn.Conv2d, n: int, W: int):
         C, (height, k) = conv.in_channels, conv.kernel_size
-        self.bias, self.matrices = conv.bias, conv.weight.permute(3, 2, 1, 0).flatten(1, 2)
-        rows = conv.weight.new_zeros(W + k - 1, n, height * C)
-        self.ages = rows[k // 2 : k // 2 + W].split(C, 2)  # each row of the window, the newest last
-        self.windows = [rows[d : d + W].flatten(0, 1) for d in range(k)]
-        self.y = rows.new_empty(W * n, conv.out_channels)
+        rows = conv.weight.new_zeros(W, n, height * C)
+        self.ages = rows.split(C, 2)  # each row of the window, the newest last
+        self.bias, self.y = conv.bias, rows.new_empty(W, n, conv.out_channels)
+        self.products = []
+        for d, matrix in enumerate(conv.weight.permute(3, 2, 1, 0).flatten(1, 2), -(k // 2)):
+            if abs(d) < W:  # place x looks at place x + d
+                to, of = slice(max(-d, 0), W - max(d, 0)), slice(max(d, 0), W - max(-d, 0))
+                self.products.append((self.y[to].flatten(0, 1), rows[of].flatten(0, 1), matrix))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Output (W, n, C') at the row whose input is x (W, n, C)."""
         for older, row in pairwise((*self.ages, x)):
             older.copy_(row)
-        y = self.y.copy_(self.bias)
-        for window, matrix in zip(self.windows, self.matrices, strict=True):
-            y.addmm_(window, matrix)
-        return y.unflatten(0, x.shape[:2])
+        self.y.copy_(self.bias)
+        for y, seen, matrix in self.products:
+            y.addmm_(seen, matrix)
+        return self.y
 
 
 class Left:
@@ -56,25 +60,27 @@ class Left:
         C, width = conv.in_channels, conv.kernel_size[1]
         self.bias = conv.bias if beside is None else conv.bias + beside.bias
         self.beside = None if beside is None else beside.weight[:, :, 0, 0].T
-        self.matrix = conv.weight[:, :, 0].movedim(0, 2).movedim(0, 1).flatten(0, 1)
-        columns = conv.weight.new_zeros(n, (width - 1 + W) * C)
-        self.y = columns.new_empty(W, n, conv.out_channels)
+        matrix = conv.weight[:, :, 0].movedim(0, 2).movedim(0, 1).flatten(0, 1)
+        columns = conv.weight.new_zeros(n, W * C)
+        y = columns.new_empty(W, n, conv.out_channels)
         # All views are made here: in the loop over the codes they would take as long as the products.
-        self.newest = columns[:, (width - 1) * C :].split(C, 1)
-        self.windows = [columns[:, j * C : (j + width) * C] for j in range(W)]
-        self.outputs = self.y.unbind()
+        self.newest, self.whole, self.outputs = columns.split(C, 1), y.flatten(0, 1), y.unbind()
+        self.halves = list(zip(*(half.unbind() for half in y.chunk(2, 2)), strict=True))
+        widths = [min(j + 1, width) * C for j in range(W)]
+        self.windows = [columns[:, (j + 1) * C - seen : (j + 1) * C] for j, seen in enumerate(widths)]
+        self.matrices = [matrix[-seen:] for seen in widths]
 
     def start_row(self, x: Tensor | None) -> None:
         """`x` (W, n, C') goes into `beside`, if there is one."""
         if self.beside is None:
-            self.y.copy_(self.bias)
+            self.whole.copy_(self.bias)
         else:
-            torch.addmm(self.bias, x.flatten(0, 1), self.beside, out=self.y.flatten(0, 1))
+            torch.addmm(self.bias, x.flatten(0, 1), self.beside, out=self.whole)
 
     def __call__(self, x: Tensor, j: int) -> Tensor:
         """Output (n, C'') at column j, whose input is x (n, C)."""
         self.newest[j].copy_(x)
-        return self.outputs[j].addmm_(self.windows[j], self.matrix)
+        return self.outputs[j].addmm_(self.windows[j], self.matrices[j])
 
 
 class LayerCache:
@@ -87,7 +93,6 @@ class LayerCache:
         self.layer = layer
         self.above = [Above(conv, n, W) for conv in layer.vertical_convs()]
         self.left = [Left(conv, beside, n, W) for conv, beside in horizontal]
-        self.halves = list(zip(*(half.unbind() for half in self.left[-1].y.chunk(2, 2)), strict=True))
 
     def start_row(self, v: Tensor, condition: Tensor | None) -> Tensor:
         """The vertical stream over the next row, (W, n, C) -> (W, n, C)."""
@@ -109,12 +114,12 @@ class GatedCache(LayerCache):
         super().__init__(layer, [(layer.horizontal, layer.link)], n, W)
         (left,) = self.left
         self.at, self.to = left.newest, [None] * W
-        self.columns = list(zip(left.windows, left.outputs, self.halves, strict=True))
-        self.weights = left.matrix, layer.out.bias, layer.out.weight[:, :, 0, 0].T.contiguous()
+        self.columns = list(zip(left.windows, left.matrices, left.outputs, left.halves, strict=True))
+        self.out = layer.out.bias, layer.out.weight[:, :, 0, 0].T.contiguous()
 
     def step(self, h: Tensor, j: int) -> Tensor:
         """The horizontal stream at column j, h (n, C) -> (n, C): the layer's `right`."""
-        (window, y, (a, b)), (matrix, bias, out) = self.columns[j], self.weights
+        (window, matrix, y, (a, b)), (bias, out) = self.columns[j], self.out
         if h is not self.at[j]:  # the layer before may have put it there
             self.at[j].copy_(h)
         y.addmm_(window, matrix)
@@ -131,7 +136,7 @@ class SnailCache(LayerCache):
         """The horizontal stream at column j, h (n, C) -> (n, C): the layer's `right`."""
         first, second = self.left
         second(F.elu_(first(F.elu(h), j)), j)
-        a, b = self.halves[j]
+        a, b = second.halves[j]
         return h + a.mul_(b.sigmoid_())
 
 
