@@ -249,9 +249,8 @@ Markdown(
 
 # %%
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
-train_together((two, METHODS, two.seeds[:1]), (one, METHODS, one.seeds))  # side by side on a CPU's cores, or loaded
-measured = {(1, m): [one.measure(m, s) for s in one.seeds] for m in METHODS}
-measured |= {(2, m): [two.measure(m, two.seeds[0])] for m in METHODS}
+train_together((two, METHODS, two.seeds), (one, METHODS, one.seeds))  # side by side on a CPU's cores, or loaded
+measured = {(exp.levels, m): [exp.measure(m, s) for s in exp.seeds] for exp in (one, two) for m in METHODS}
 
 # %%
 runs = {m: [one.histories[f"{m} 1 {s}"] for s in one.seeds] for m in METHODS[2:]}
@@ -261,10 +260,10 @@ two.save_figure("05-05-curves-one", figure, "RAL on one level: every run and the
 figure
 
 # %%
-runs = {m: [two.histories[f"{m} 2 {seed}"]] for m in METHODS[2:]}
+runs = {m: [two.histories[f"{m} 2 {s}"] for s in two.seeds] for m in METHODS[2:]}
 keys = (two.metric, "NLL_test", "AUC", "SNR top", "SNR bottom")
 figure = plots.curves(runs, keys)
-two.save_figure("05-06-curves-two", figure, "RAL on two levels", data=runs)
+two.save_figure("05-06-curves-two", figure, "RAL on two levels: every run and the mean", data=runs)
 figure
 
 # %% [markdown]
@@ -306,7 +305,7 @@ Markdown(
 def cell(exp, method):
     rows = measured[exp.levels, method]
     keys = (f"{exp.metric} to real", f"{exp.metric} to reconstructed", "precision", "recall", "density", "coverage")
-    show = lambda v: f"{np.mean(v):.3g} ± {np.std(v, ddof=1):.2g}" if len(v) > 1 else f"{v[0]:.3g}"  # noqa: E731
+    show = lambda v: f"{np.mean(v):.3g} ± {np.std(v, ddof=1):.2g}"  # noqa: E731
     numbers = {k: show([r[k] for r in rows]) for k in (*keys, "NLL_test")}
     return {"codes": {1: "one level", 2: "two levels"}[exp.levels], "method": method, "runs": len(rows)} | numbers
 
@@ -328,9 +327,11 @@ def change(exp, method, against, key):
 def verdict(exp, method, against):
     """One line: how much a method changes the distance to reconstructions, beside the noise that is known of it."""
     d = change(exp, method, against, f"{exp.metric} to reconstructed")
-    spread = f"± {d.std(ddof=1):.2g} over {len(d)} runs" if len(d) > 1 else "in one run, whose spread is not known"
     word = ("better" if d.mean() < 0 else "worse") + ("" if direction(d) else ", not clearly")
-    return f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: {d.mean():+.2f} {spread} ({word})."
+    return (
+        f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: {d.mean():+.2f} ± "
+        f"{d.std(ddof=1):.2g} over {len(d)} runs ({word})."
+    )
 
 
 against = [(m, base) for m in METHODS[2:] for base in METHODS[:2]]
@@ -343,7 +344,7 @@ Markdown(f"{text}\n\n{verdicts}")
 every = [
     {"levels": n, "method": m, "seed": s} | row
     for (n, m), rows in measured.items()
-    for s, row in zip((one, two)[n - 1].seeds, rows, strict=False)
+    for s, row in zip((one, two)[n - 1].seeds, rows, strict=True)
 ]
 Markdown(two.save_table("table-2-runs", every, "Table 2, every run"))
 
@@ -352,9 +353,13 @@ lines = []
 for n, exp in ((1, one), (2, two)):
     ours = [np.mean([row["precision"] for row in measured[n, m]]) for m in METHODS]
     floor = exp.floors["reconstructions, other ones"]["precision"]
+    error = (2 * floor * (1 - floor) / exp.preset.n_eval) ** 0.5  # of the difference of two such shares
+    word = "below its ceiling"
+    if floor - min(ours) < 2 * error:
+        word = "at its ceiling, it cannot tell them apart; read recall and distance"
     lines.append(
         f"* {n} map{'s' * (n > 1)} of codes: the methods' precision lies between {min(ours):.3f} and {max(ours):.3f}, that of "
-        f"other reconstructions is {floor:.3f}: {'at its ceiling, it cannot tell them apart; read recall and distance' if floor - min(ours) < 0.03 else 'below its ceiling'}."
+        f"other reconstructions is {floor:.3f} (two standard errors of a difference: {2 * error:.3f}): {word}."
     )
 Markdown("\n".join(lines))
 
@@ -366,9 +371,7 @@ def checked(exp, method, column, theirs):
     number = lambda row: float(row[column].split(" ")[0])  # noqa: E731
     says = f"Table 2: {method} lowers the distance, {exp.levels} map{'s' * (exp.levels > 1)} of codes ({column})"
     before = np.mean([r[f"{exp.metric} to real"] for r in measured[exp.levels, "MLE continued"]])
-    ours = f"{100 * d.mean() / before:+.1f} %" + (
-        f" ± {100 * d.std(ddof=1) / before:.1f} %" if len(d) > 1 else ", one run"
-    )
+    ours = f"{100 * d.mean() / before:+.1f} % ± {100 * d.std(ddof=1) / before:.1f} %"
     return claim(
         says, f"{100 * (number(theirs) / number(paper.TABLE_2[0]) - 1):+.1f} %", ours, d.mean(), noise_over_seeds(d)
     )
@@ -445,39 +448,42 @@ figure
 # ## 8 · Temperature, the free knob
 #
 # As in notebook 03: sampling MLE colder costs nothing. Where does RAL lie beside that curve? Down is closer to the
-# data's mean and covariance, right is more recall. Each seed has its own curve.
+# data's mean and covariance, right is more recall. Each seed has its own curve; with two levels both have the same
+# temperature.
 
 # %%
 temperatures = (1.0, 0.95, 0.9, 0.8)
-tempered = {s: [one.measure("MLE", s, T) for T in temperatures] for s in one.seeds}
+tempered = {exp.levels: {s: [exp.measure("MLE", s, T) for T in temperatures] for s in exp.seeds} for exp in (one, two)}
 key = f"{one.metric} to reconstructed"
-figure, ((ax,),) = plots.new_figure(size=(5.2, 3.8))
-for i, (s, rows) in enumerate(tempered.items()):
-    marker, first = "os^Dv"[i % 5], s == seed
-    label = f"MLE, temperature {temperatures[0]:g} to {temperatures[-1]:g}" if first else None
-    ax.plot(
-        [r["recall"] for r in rows], [r[key] for r in rows], f"{marker}-", color="black", linewidth=0.8, label=label
-    )
-    ax.annotate(f"  {temperatures[0]:g}", (rows[0]["recall"], rows[0][key]), fontsize=8)
-    for m in METHODS[1:]:
-        row, style = measured[1, m][i], {"color": plots.COLOURS[m], "label": m if first else None}
-        ax.plot(row["recall"], row[key], marker, markersize=8, markeredgecolor="white", linestyle="none", **style)
-ax.set(xlabel="recall", ylabel=key, title="one shape of marker for each seed")
-ax.legend(fontsize=8)
-title = "One level: distance against recall, beside MLE by temperature"
+figure, (axes,) = plots.new_figure(1, 2, (4.6, 3.8))
+for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
+    for i, (s, rows) in enumerate(curves.items()):
+        marker, first = "os^Dv"[i % 5], s == seed
+        label = f"MLE, temperature {temperatures[0]:g} to {temperatures[-1]:g}" if first else None
+        ax.plot([r["recall"] for r in rows], [r[key] for r in rows], f"{marker}-", color="black", lw=0.8, label=label)
+        ax.annotate(f"  {temperatures[0]:g}", (rows[0]["recall"], rows[0][key]), fontsize=8)
+        for m in METHODS[1:]:
+            row, style = measured[n, m][i], {"color": plots.COLOURS[m], "label": m if first else None}
+            ax.plot(row["recall"], row[key], marker, markersize=8, markeredgecolor="white", linestyle="none", **style)
+    ax.set(xlabel="recall", ylabel=key, title=f"{n} map{'s' * (n > 1)} of codes")
+axes[0].legend(fontsize=8, title="one shape of marker for each seed", title_fontsize=8)
+title = "Distance against recall, beside MLE by temperature"
 two.save_figure("05-07-temperature", figure, title, data=tempered)
 figure
 
 # %%
-coldest = np.array([min(r[key] for r in rows) for rows in tempered.values()])  # MLE at its best temperature, each seed
 lines = []
-for m in METHODS[2:]:
-    d = np.array([r[key] for r in measured[1, m]]) - coldest
-    word = {-1: "RAL is ahead of the free knob", 0: "not decided", 1: "the free knob does better"}[direction(d)]
-    lines.append(
-        f"* **{m}** at temperature 1 less MLE at its best temperature, seed by seed: {d.mean():+.2f} "
-        f"({', '.join(f'{v:+.2f}' for v in d)}): {word} on this number (95 % over seeds, Student's t)."
-    )
+for n, curves in tempered.items():
+    coldest = np.array(
+        [min(r[key] for r in rows) for rows in curves.values()]
+    )  # MLE at its best temperature, each seed
+    for m in METHODS[2:]:
+        d = np.array([r[key] for r in measured[n, m]]) - coldest
+        word = {-1: "RAL is ahead of the free knob", 0: "not decided", 1: "the free knob does better"}[direction(d)]
+        lines.append(
+            f"* {n} map{'s' * (n > 1)}: **{m}** at temperature 1 less MLE at its best temperature, seed by seed: "
+            f"{d.mean():+.2f} ({', '.join(f'{v:+.2f}' for v in d)}): {word} on this number (95 % over seeds, Student's t)."
+        )
 Markdown("\n".join(lines))
 
 # %% [markdown]
