@@ -107,7 +107,7 @@ def matrix_rate(device: str, dtype: torch.dtype = torch.float32) -> float:
 def multiplications(prior: Prior, shape: tuple[int, int]) -> float:
     """Of one code, on average over a map of `shape`: every kernel has kept taps only, so it counts once.
 
-    So do its taps beside the map, which the cached sampler leaves out where it can.
+    Products with the zeros beside the map are counted; the cached sampler leaves most of them out.
     """
     weights = [m.weight.numel() for m in prior.layers.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     weights += [m.weight.numel() for m in prior.head.modules() if isinstance(m, nn.Linear)]
@@ -116,7 +116,7 @@ def multiplications(prior: Prior, shape: tuple[int, int]) -> float:
 
 
 def floor(prior: Prior, n: int, shape: tuple[int, int], rate: float, memory: float) -> dict[str, float]:
-    """Seconds that sampling n maps of `shape` takes at least: by arithmetic, and by reading the weights.
+    """Seconds for sampling n maps of `shape`: by the arithmetic of all kept taps, and by reading the weights.
 
     A step reads the weights of the horizontal stream and the head, a row those of the vertical one.
     """

@@ -113,7 +113,7 @@ class ImageConfig:
     n_eval: int = 10_000
     n_curve: int = 1_000
     points: int = 10
-    seeds: int = 3
+    seeds: int = 3  # of priors, two at least: noise is judged over them
 
 
 @dataclass(frozen=True)

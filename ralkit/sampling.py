@@ -25,8 +25,8 @@ from .prior import Attention, GatedLayer, Prior, SnailBlock, TwoStreams
 class Above:
     """A vertical convolution, a row at a time: matrix products with the last rows of its input.
 
-    Rows lie place by place, (W, n, channels), so that what a column of the kernel looks at, beside the map left out, is
-    a matrix as it lies.
+    Rows lie place by place, (W, n, channels), so that what a column of the kernel looks at, within the map, is a matrix
+    as it lies.
     """
 
     def __init__(self, conv: nn.Conv2d, n: int, W: int):
@@ -53,7 +53,8 @@ class Above:
 class Left:
     """A horizontal convolution, a code at a time: a matrix product with the last columns of the row, (n, width C).
 
-    It is added to what stands at each place already, computed once a row: a 1x1 convolution `beside`, and the biases.
+    At the row's start there are fewer. It is added to what stands at each place already, computed once a row: a 1x1
+    convolution `beside`, and the biases.
     """
 
     def __init__(self, conv: nn.Conv2d, beside: nn.Conv2d | None, n: int, W: int):
