@@ -550,11 +550,11 @@ Markdown(markdown_table([{"run": method} | way for method, way in ways.items()])
 #
 # *"the use of partial generation outperforms the full-generation. Note that both configurations are trained for the
 # same time interval for a fair comparison."* Since partial generation samples half of the codes, `RAL partial` gets
-# twice the updates. Whether that is the same time is measured: the seconds are those of the run's own
-# history. They include the points of its curve, and whatever else the computer did meanwhile: so does the run beside it,
-# and the run with full generation may have been made by notebook 05, beside others. They leave out the critic's warm-up before the first update, which is cheaper too where maps are made in part. For
-# the MLE rows, updates and seconds are those of top and bottom prior; *MLE continued*, the control, has as many updates as
-# the run with full generation.
+# twice the updates. Whether that is the same time is measured: the seconds are those of the run's own history. They include
+# the points of its curve, and whatever else the computer did meanwhile; the run with full generation may have been made by
+# notebook 05, with other runs beside it. They leave out the critic's warm-up before the first update, which is cheaper too
+# where maps are made in part. For the MLE rows, updates and seconds are those of top and bottom prior; *MLE continued*, the
+# control, has as many updates as the run with full generation.
 #
 # Every run of a seed starts from that seed's MLE priors, so runs are compared seed by seed; VQ-VAE, feature network and test
 # images are the same for all. ± is the standard deviation of one seed. A run counts as lower than another (which is better)
@@ -602,11 +602,15 @@ def changes(a, b, key):
     return np.array([two.measure(a, s)[key] - two.measure(b, s)[key] for s in two.seeds])
 
 
+def word(d):
+    """What changes, one a seed, come to."""
+    return {-1: "lower", 0: "not decided", 1: "higher"}[direction(d)]
+
+
 def compared(a, b, key):
-    """The same in words."""
+    """How run a compares with run b, in words."""
     d = changes(a, b, key)
-    word = {-1: "lower", 0: "not decided", 1: "higher"}[direction(d)]
-    return f"**{a}** against {b}: {key} {d.mean():+.3g} ± {d.std(ddof=1):.2g} ({word})"
+    return f"**{a}** against {b}: {key} {d.mean():+.3g} ± {d.std(ddof=1):.2g} ({word(d)})"
 
 
 # %%
@@ -669,7 +673,7 @@ def readings(*runs):
 by_place = {where: np.array([readings(*pair)[where] for pair in pairs]).T for where in readings(*pairs[0])}
 rows = [
     {"read at": where, full: spread(a), "RAL partial": spread(b), "partial - full, seed by seed": spread(b - a),
-     "partial is": {-1: "lower", 0: "not decided", 1: "higher"}[direction(b - a)]}
+     "partial is": word(b - a)}
     for where, (a, b) in by_place.items()
 ]  # fmt: skip
 title = f"{two.metric} to reconstructed along the run: full and partial generation, {len(pairs)} seeds"
@@ -697,13 +701,12 @@ watching = np.mean(
     [[min(1.0, len(h["seconds"]) * h["seconds"][0] / h["seconds"][-1]) for h in pair] for pair in pairs], 0
 )
 whole_map, in_part = by_place["equal seconds"]
-word = {-1: "lower", 0: "not decided", 1: "higher"}[direction(in_part - whole_map)]
 Markdown(
     f"RAL partial made {made:.1f} times the updates in {took_longer:.2f} times the seconds: an update takes "
     f"{took_longer / made:.2f} of the time of a full one (sampling alone, section 2: "
     f"{means[size_of(two)]['partial'] / means[size_of(two)]['full']:.2f}). Measuring the curve's points took about "
     f"{watching[0]:.0%} of the full run's seconds and {watching[1]:.0%} of the partial run's (means over seeds). At equal "
-    f"seconds {two.metric} of partial generation is that of full generation {(in_part - whole_map).mean():+.3g} ({word}). "
+    f"seconds {two.metric} of partial generation is that of full generation {(in_part - whole_map).mean():+.3g} ({word(in_part - whole_map)}). "
     + ("In both runs the priors' learning rate falls to 0 over the second half; at as many updates or seconds the longer "
        "run is read before its quiet end." if cfg.anneal else "The learning rates are constant.")
 )  # fmt: skip
