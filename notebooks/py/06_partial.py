@@ -706,7 +706,8 @@ Markdown(
     f"{took_longer / made:.2f} of the time of a full one (sampling alone, section 2: "
     f"{means[size_of(two)]['partial'] / means[size_of(two)]['full']:.2f}). Measuring the curve's points took about "
     f"{watching[0]:.0%} of the full run's seconds and {watching[1]:.0%} of the partial run's (means over seeds). At equal "
-    f"seconds {two.metric} of partial generation is that of full generation {(in_part - whole_map).mean():+.3g} ({word(in_part - whole_map)}). "
+    f"seconds partial generation has a {two.metric} of {(in_part - whole_map).mean():+.3g} against full generation "
+    f"({word(in_part - whole_map)}). "
     + ("In both runs the priors' learning rate falls to 0 over the second half; at as many updates or seconds the longer "
        "run is read before its quiet end." if cfg.anneal else "The learning rates are constant.")
 )  # fmt: skip
