@@ -486,7 +486,7 @@ for n, curves in tempered.items():
         word = {-1: "RAL is ahead of the free knob", 0: "not decided", 1: "the free knob does better"}[direction(d)]
         lines.append(
             f"* {n} map{'s' * (n > 1)}: **{m}** at temperature 1 against MLE at {temperatures[best]:g}"
-            f"{', the coldest tried' * (best == len(temperatures) - 1)}, seed by seed: {d.mean():+.2f} "
+            f"{', the coldest tried' if best == len(temperatures) - 1 else ''}, seed by seed: {d.mean():+.2f} "
             f"({', '.join(f'{v:+.2f}' for v in d)}): {word}."
         )
 Markdown(
