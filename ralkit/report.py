@@ -58,22 +58,11 @@ def beyond(curve: Sequence[dict[str, float]], row: dict[str, float], x: str, y: 
     return float(row[y] - np.interp(row[x], xs, ys, left=ys[0] if row[y] < ys[0] else np.nan, right=np.nan))
 
 
-def noise_of_difference(draws: Sequence[float]) -> float:
-    """How far two numbers may differ by chance, from several draws of one of them: 95 %, Student's t."""
-    return student.ppf(0.975, len(draws) - 1) * 2**0.5 * np.std(draws, ddof=1)
-
-
 def claim(says: str, theirs: str, ours: str, change: float, noise: float) -> dict[str, str]:
     """A row for a table of claims, each of which wants a `change` below 0; within `noise` of 0 it is not decided."""
     undecided = "not decided: one run" if noise == np.inf else "not decided: within the noise"
     holds = undecided if abs(change) <= noise else "yes" if change < 0 else "no"
     return {"the paper says": says, "the paper's": theirs, "ours": ours, "holds here": holds}
-
-
-def in_one_run(row: dict[str, str]) -> dict[str, str]:
-    """A row of `claim`, in place, whose noise leaves out what training again would change: its verdict says so."""
-    row["holds here"] += ", in one run" * (row["holds here"] in ("yes", "no"))
-    return row
 
 
 def claims(folder: Path) -> list[dict[str, str]]:

@@ -83,10 +83,9 @@ print(
 #
 # Each line is a claim of the paper, its numbers and ours, against the control where there is one (*MLE continued*: as many
 # further updates by maximum likelihood). *Yes* means: the change is in the claim's direction, and larger than the noise
-# that the notebook could measure: 95 % over seeds, Student's t (Tables 1, 2 and 3a, exposure bias); drawing the samples again
-# (Table 3b: one run each, so training again may move it by more, and the verdict says *in one run*); 5 % of the time
-# (S-Table 11). *No* means the same in the other direction. The rest is not decided, which is not a polite *yes*. Behind a
-# mean over seeds, ± is the standard deviation of one seed; of three seeds' mean the noise is 2.5 of them.
+# over seeds: 95 %, Student's t, or than 5 % of the time (S-Table 11). *No* means the same in the other direction. The rest is
+# not decided, which is not a polite *yes*. Behind a mean over seeds, ± is the standard deviation of one seed; of three
+# seeds' mean the noise is 2.5 of them.
 
 # %%
 checked = report.claims(folder)
