@@ -37,6 +37,11 @@ def missing(folder: Path) -> list[paper.Item]:
     return [item for item in paper.ITEMS if not (folder / f"{item.file}.json").exists()]
 
 
+def spread(values: Sequence[float], mean: str = ".4g") -> str:
+    """Mean ± standard deviation of one number, from one value a seed; `mean` is the format of the former."""
+    return f"{np.mean(values):{mean}} ± {np.std(values, ddof=1):.2g}"
+
+
 def noise_over_seeds(changes: Sequence[float]) -> float:
     """How far the mean of changes, one a seed, may be from 0 by chance: 95 %, Student's t; infinite for one seed."""
     n = len(changes)

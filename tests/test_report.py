@@ -19,6 +19,11 @@ def test_a_claim_is_judged_by_its_noise(change, noise, holds):
     assert report.claim("lower", "1", "2", change, noise)["holds here"].startswith(holds)
 
 
+def test_a_spread_is_that_of_one_seed():
+    assert report.spread([1.0, 2.0, 3.0]) == "2 ± 1"
+    assert report.spread([-1.0, -3.0], "+.2f") == "-2.00 ± 1.4"
+
+
 @pytest.mark.parametrize(
     ("changes", "sign"),
     [

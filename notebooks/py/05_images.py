@@ -43,7 +43,7 @@ from ralkit.experiment import markdown_table, train_together
 from ralkit.images import ImageExperiment
 from ralkit.metrics import fidelity, frechet_distance
 from ralkit.prior import Attention, PixelSNAIL, SnailBlock
-from ralkit.report import claim, direction, noise_over_seeds
+from ralkit.report import claim, direction, noise_over_seeds, spread
 from ralkit.sampling import sample_levels, sample_naive
 from ralkit.training import seeded
 
@@ -292,8 +292,8 @@ def diagnosis(exp, method):
 
 lines = [diagnosis(exp, m) for exp in (one, two) for m in METHODS[2:]]
 Markdown(
-    "Of the first seed's runs. The cosine is that of an estimated gradient with its expectation, with as many roll-outs as a point of the curve "
-    f"has ({one.preset.n_curve}; an update has {one.config.ral.rollouts} and {two.config.ral.rollouts}):\n\n"
+    "Of the first seed's runs. The cosine is that of an estimated gradient with its expectation, with as many roll-outs as "
+    f"a point of the curve has ({one.preset.n_curve}; an update has {one.config.ral.rollouts} and {two.config.ral.rollouts}):\n\n"
     + "\n".join(lines)
 )
 
@@ -309,8 +309,7 @@ Markdown(
 def cell(exp, method):
     rows = measured[exp.levels, method]
     keys = (f"{exp.metric} to real", f"{exp.metric} to reconstructed", "precision", "recall", "density", "coverage")
-    show = lambda v: f"{np.mean(v):.4g} ± {np.std(v, ddof=1):.2g}"  # noqa: E731
-    numbers = {k: show([r[k] for r in rows]) for k in (*keys, "NLL_test")}
+    numbers = {k: spread([r[k] for r in rows]) for k in (*keys, "NLL_test")}
     return {"codes": {1: "one level", 2: "two levels"}[exp.levels], "method": method, "runs": len(rows)} | numbers
 
 
@@ -333,8 +332,8 @@ def verdict(exp, method, against):
     d = change(exp, method, against, f"{exp.metric} to reconstructed")
     word = ("better" if d.mean() < 0 else "worse") + ("" if direction(d) else ", not clearly")
     return (
-        f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: {d.mean():+.2f} ± "
-        f"{d.std(ddof=1):.2g} over {len(d)} runs ({word})."
+        f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: "
+        f"{spread(d, '+.2f')} over {len(d)} runs ({word})."
     )
 
 

@@ -45,7 +45,7 @@ from IPython.display import Markdown
 from ralkit import paper, plots, ral, widgets
 from ralkit.experiment import markdown_table, train_together
 from ralkit.images import LEVELS, RUNS, ImageExperiment
-from ralkit.report import claim, direction, noise_over_seeds
+from ralkit.report import claim, direction, noise_over_seeds, spread
 from ralkit.sampling import sample
 from ralkit.training import seeded
 
@@ -584,11 +584,6 @@ def columns(exp):
 
 
 # %%
-def spread(values):
-    """Mean ± standard deviation over the seeds."""
-    return f"{np.mean(values):.4g} ± {np.std(values, ddof=1):.2g}"
-
-
 def over_seeds(exp, method):
     """A row of Table 3."""
     lines = [line(exp, method, s) for s in exp.seeds]
@@ -608,7 +603,7 @@ def word(d):
 def compared(exp, a, b, key):
     """How run a compares with run b, in words."""
     d = by_seed(exp, a, key) - by_seed(exp, b, key)
-    return f"**{a}** against {b}: {key} {d.mean():+.3g} ± {d.std(ddof=1):.2g} ({word(d)})"
+    return f"**{a}** against {b}: {key} {spread(d, '+.3g')} ({word(d)})"
 
 
 # %%
@@ -795,7 +790,7 @@ def checked(exp, says, theirs, a, b):
     """A claim that run a has a lower distance than run b."""
     mine, other = (by_seed(exp, run, to_real) for run in (a, b))
     d = mine - other
-    ours = f"{mine.mean():.4g} and {other.mean():.4g}: {d.mean():+.3g} ± {d.std(ddof=1):.2g}"
+    ours = f"{mine.mean():.4g} and {other.mean():.4g}: {spread(d, '+.3g')}"
     return claim(says, f"{theirs[0]} and {theirs[1]}", ours, d.mean(), noise_over_seeds(d))
 
 

@@ -41,7 +41,7 @@ from ralkit.experiment import in_batches
 from ralkit.faces import FACTORS
 from ralkit.images import ImageExperiment
 from ralkit.metrics import frechet_distance
-from ralkit.report import claim, direction, noise_over_seeds
+from ralkit.report import claim, direction, noise_over_seeds, spread
 from ralkit.sampling import complete, sample_levels
 from ralkit.training import seeded
 
@@ -510,11 +510,6 @@ fig
 def by_seed(m, key):
     """One number of a method's completions: (seeds, counts of rows given)."""
     return np.array([[row[key] for row in rows] for rows in results[m]])
-
-
-def spread(values, unit=".4g"):
-    """Mean ± standard deviation over the seeds."""
-    return f"{np.mean(values):{unit}} ± {np.std(values, ddof=1):.2g}"
 
 
 shares = {m: 1 - by_seed(m, metric) / by_seed("MLE", metric) for m in methods}
