@@ -238,38 +238,40 @@ PRESETS = {
         ),
         Preset(
             "gpu",
-            "one CUDA GPU: 64x64 images to 8x8 codes, the VQ-VAE of S-Table 4, an oracle of half its width; settings "
-            "scaled from quick's, not tuned",
+            "one CUDA GPU of 12 GB or more: 64x64 images to 8x8 codes, the VQ-VAE of S-Table 4, an oracle of half its "
+            "width, then 128x128 images; settings scaled from quick's, not tuned",
             n_train=60_000,
             n_test=10_000,
-            vqvae=VQVAEConfig(stages=3, steps=8000),
-            factors=FactorConfig(steps=4000),
-            oracle=PriorConfig(channels=128, layers=5, output_layers=0, batch=256, steps=8000),
+            vqvae=VQVAEConfig(stages=3, steps=4000),
+            factors=FactorConfig(steps=3000),
+            oracle=PriorConfig(channels=128, layers=5, output_layers=0, batch=256, steps=6000),
             generator=PriorConfig(channels=48, layers=1, output_layers=0, dropout=0.0, batch=256, steps=6000, lr=3e-3),
             n_oracle=60_000,
             n_curve=2_048,
+            points=10,
             ral=RalConfig(
-                rollouts=2048, critic_batch=128, critic_updates=2, warmup=400, updates=400, lr_prior=2e-4, anneal=True,
+                rollouts=1792, critic_batch=128, critic_updates=2, warmup=250, updates=150, lr_prior=3e-4, anneal=True,
                 lr_critic=5e-4, gamma=1.0, critic_loss="logistic-r1", critic_norm="layer", critic_channels=32,
                 critic_stages=5, baseline="leave-one-out",
             ),
             images=ImageConfig(
-                n_train=60_000, n_test=10_000, factors=FactorConfig(steps=4000),
+                n_train=60_000, n_test=10_000, factors=FactorConfig(steps=3000),
                 one=LevelsConfig(
-                    VQVAEConfig(stages=3, K=512, steps=8000),
-                    (SnailConfig(64, 4, 5, 0, 0.0, attention_layers=2, batch=128, steps=8000),),
-                    replace(QUICK_IMAGE_RAL, rollouts=1024, updates=200, critic_channels=32, critic_stages=5),
+                    VQVAEConfig(stages=3, K=512, steps=4000),
+                    (SnailConfig(64, 4, 5, 0, 0.0, attention_layers=2, batch=128, steps=4000),),
+                    replace(QUICK_IMAGE_RAL, rollouts=704, updates=60, critic_channels=32, critic_stages=5),
                 ),
                 two=LevelsConfig(
-                    VQVAEConfig(stages=2, K=512, steps=8000),
+                    VQVAEConfig(stages=2, K=512, steps=4000),
                     (
-                        SnailConfig(64, 4, 5, 0, 0.0, attention_layers=2, batch=128, steps=8000),
-                        SnailConfig(64, 4, 5, 0, 0.0, attention_layers=0, condition_layers=4, batch=128, steps=8000),
+                        SnailConfig(64, 4, 5, 0, 0.0, attention_layers=2, batch=128, steps=4000),
+                        SnailConfig(64, 4, 5, 0, 0.0, attention_layers=0, condition_layers=4, batch=128, steps=4000),
                     ),
                     replace(
-                        QUICK_IMAGE_RAL, rollouts=1024, updates=200, gamma=0.98, critic_channels=32, critic_stages=4
+                        QUICK_IMAGE_RAL, rollouts=512, updates=60, gamma=0.98, critic_channels=32, critic_stages=4
                     ),
                 ),
+                n_eval=5_000,
             ),
             needs_cuda=True,
         ),

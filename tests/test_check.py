@@ -92,3 +92,14 @@ def test_parameters_are_counted_without_memory(name):
         sizes = check.parameters(cfg)
         assert all(n > 0 for n in sizes.values())
         assert check.ral_parameters(cfg) == sum(sizes.values()) - sizes["VQ-VAE"]
+
+
+def test_the_gpu_preset_fits_a_card_of_12_gigabytes(monkeypatch):
+    monkeypatch.setattr(check, "memory_of", lambda device: 10 * 2**30)  # some is CUDA's own, some lies between blocks
+    monkeypatch.setattr(check, "PATIENCE", 0.0)  # what a few images keep is counted, no more are timed
+    preset = PRESETS["gpu"]
+    for name, (size, cfg) in check.experiments(preset).items():
+        run = check.Check(size, cfg, torch.device("cpu"))
+        run.run(preset.oracle if name == "oracle experiment" else None, preset.n_oracle)
+        for row in run.rows:
+            assert row["largest batch"] == "" or row["largest batch"] >= row["batch"], (name, row["stage"])
