@@ -136,12 +136,13 @@ def write_report(folder: Path, minutes: dict[str, float]) -> Path:
 def readme_parts(folder: Path, link: str) -> dict[str, str]:
     """The README's generated parts by name, from the run in `folder`, which is `link` from the README."""
     took, items = json.loads((folder / "minutes.json").read_text()), saved(folder)
-    total = sum(took["minutes"].values())
+    total, each = sum(took["minutes"].values()), sorted(took["minutes"].items())
+    shares = ", ".join(f"{name.partition('_')[0]}: {minutes:.1f}" for name, minutes in each)
     notes = [items[name]["note"] for name in ("table-1", "08-verdict", "08-7-win", "09-2-against") if name in items]
     return {
         "results": "\n".join(notes),
         "claims": markdown_table(rows) if (rows := claims(folder)) else "No claim has been checked yet.",
-        "time": f"On {took['device']}, the {len(took['minutes'])} notebooks took {total:.0f} minutes.",
+        "time": f"On {took['device']}, the {len(each)} notebooks took {total:.0f} minutes ({shares}).",
         "items": markdown_table(index(folder, link)),
     }
 
