@@ -154,7 +154,7 @@ class Experiment:
                 took.append(f"{run['minutes'][notebook]:.1f} minutes with {file.parent.name} on {run['device']}")
         return (
             f"preset {self.preset.name}, data set {self.dataset}, seeds {', '.join(map(str, self.seeds))}, {device}; "
-            f"this notebook took {'; '.join(took) if took else 'a time not recorded yet'}"
+            f"after those before it, this notebook took {'; '.join(took) if took else 'a time not recorded yet'}"
         )
 
     @property

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .critic import image_score
-from .data import to_float, to_uint8
+from .data import ImageSet, to_float, to_uint8
 from .errors import RalkitError
 from .experiment import RUNS as OF_ANY
 from .experiment import Experiment, changed, in_batches
@@ -78,6 +78,14 @@ class ImageExperiment(Experiment):
         self.seeds = tuple(range(seed, seed + cfg.seeds))
 
     # ---- The world ----
+
+    @cached_property
+    def images(self) -> ImageSet:
+        images = super().images
+        # Sets that are compared have the same number of images, also where the data set is small.
+        n_eval = min(self.preset.n_eval, len(images.test), len(images.train))
+        self.preset = replace(self.preset, n_eval=n_eval)
+        return images
 
     def _make_vqvae(self) -> VQVAE | VQVAE2:
         return make_vqvae(self.preset.vqvae, self.levels)
@@ -277,7 +285,7 @@ class ImageExperiment(Experiment):
 
     # ---- Completion (section 5.5) ----
 
-    def measure_completion(self, method: str, seed: int, rows: int) -> dict[str, float]:
+    def measure_completion(self, method: str, seed: int, rows: int, temperature: float = 1.0) -> dict[str, float]:
         """Of completions of the test images below their first `rows` rows of top codes: distance and `factors_kept`."""
         method = self.canonical(method)
         priors, n = self.generator(method, seed), self.preset.n_eval
@@ -285,12 +293,13 @@ class ImageExperiment(Experiment):
 
         def make(_: Path) -> dict[str, Any]:
             with seeded(11):
-                codes = complete(priors, tuple(c[:n] for c in self.codes["test"]), keep)
+                codes = complete(priors, tuple(c[:n] for c in self.codes["test"]), keep, temperature=temperature)
             images = self.decode(*codes)
             row = {self.metric: frechet_distance(self.reference("reconstructed"), self.features(images))}
             return row | self.factors_kept(images)
 
-        return self.artefact(f"completed {method} {self.levels} {seed} {rows}", self._of_run(method, seed), make)
+        name = f"completed {method} {self.levels} {seed} {rows}" + f" {temperature:g}" * (temperature != 1)
+        return self.artefact(name, self._of_run(method, seed), make)
 
     def factors_kept(self, images: Tensor) -> dict[str, float]:
         """Of the factors of the first test faces, the share that the classifier finds in images (N, 3, S, S)."""
@@ -336,7 +345,9 @@ class ImageExperiment(Experiment):
 
     @cached_property
     def floors(self) -> dict[str, dict[str, float]]:
-        """The same numbers of sets that no prior made: the least that can be asked for at this N (S-Table 12)."""
+        """The same numbers of sets that no prior made (S-Table 12): what distances to real images can fall to at this N
+        without the VQ-VAE, and what all numbers can reach with it.
+        """
         return {
             "real images, other ones": self.compare(self.reference("real, others")),
             "reconstructions, other ones": self.compare(self.reference("reconstructed, others")),

@@ -48,12 +48,19 @@ class TwoStreams(nn.Module):
         return v, self.right(h, seen, condition)
 
 
+def half(k: int) -> int:
+    """How far a window of width k looks to either side of its centre; raises RalkitError where it has none."""
+    if k % 2 == 0:
+        raise RalkitError(f"a convolution window is {k} wide; it must be odd, to have a centre")
+    return k // 2
+
+
 class GatedLayer(TwoStreams):
     """PixelCNN's layer (van den Oord et al. 2016); `k` is the width of the window."""
 
     def __init__(self, channels: int, k: int, dropout: float):
         super().__init__()
-        self.reach = k // 2
+        self.reach = half(k)
         self.vertical = nn.Conv2d(channels, 2 * channels, (self.reach + 1, k))
         self.link = nn.Conv2d(2 * channels, 2 * channels, 1)
         self.horizontal = nn.Conv2d(channels, 2 * channels, (1, self.reach + 1))
@@ -77,7 +84,7 @@ class SnailBlock(TwoStreams):
 
     def __init__(self, channels: int, k: int, dropout: float, conditional: bool):
         super().__init__()
-        C, self.reach = channels, k // 2
+        C, self.reach = channels, half(k)
         self.vertical = nn.ModuleList(nn.Conv2d(C, n * C, (self.reach + 1, k)) for n in (1, 2))
         self.link = nn.Conv2d(C, C, 1)
         self.horizontal = nn.ModuleList(nn.Conv2d(C, n * C, (1, self.reach + 1)) for n in (1, 2))

@@ -222,11 +222,14 @@ def part_gradients(
 ) -> Tensor:
     """The policy gradient of each of `parts` shares of the roll-outs, codes (B, H, W) and A (B, T): (parts, P).
 
-    Each share is differentiated `at_once` roll-outs at a time (default: whole).
+    Each share is differentiated `at_once` roll-outs at a time (default: whole). Of fewer roll-outs than `parts` each is
+    a share; shares are as equal as they can be. Raises RalkitError for a single roll-out: its noise is not known.
     """
+    if len(codes) < 2:
+        raise RalkitError("the noise of a gradient needs at least 2 roll-outs")
     parameters = [p for p in prior.parameters() if p.requires_grad]
-    rows = []
-    for share in zip(*(x.chunk(parts) for x in (A, codes, *above)), strict=True):
+    rows, parts = [], min(parts, len(codes))
+    for share in zip(*(x.tensor_split(parts) for x in (A, codes, *above)), strict=True):
         n, row = len(share[0]), 0.0
         for a, *c in zip(*(x.split(at_once or n) for x in share), strict=True):
             loss = policy_gradient_loss(prior.log_prob(*c).flatten(1), a) * (len(a) / n)

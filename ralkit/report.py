@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 from scipy.stats import t as student
 
 from . import paper, store
@@ -55,11 +56,17 @@ def direction(changes: Sequence[float]) -> int:
 
 
 def beyond(curve: Sequence[dict[str, float]], row: dict[str, float], x: str, y: str) -> float:
-    """How far y of `row` lies above the curve through the rows of `curve`, at the same x; nan outside of the curve.
+    """How far y of `row` lies above the curve that the rows of `curve` draw over their temperatures, at the same x.
 
-    Left of all of it and lower than its first point: against that point.
+    Between temperatures both are cubic splines of it: where x is least the curve turns upright, and a straight line
+    from one temperature to the next would lie above it. Warmer than there is left out: x grows again. nan outside of
+    the curve; left of all of it and lower than its first point: against that point.
     """
-    xs, ys = zip(*sorted((r[x], r[y]) for r in curve), strict=True)
+    rows = sorted(curve, key=lambda r: r["temperature"])
+    T = [r["temperature"] for r in rows]
+    xs, ys = (CubicSpline(T, [r[k] for r in rows])(np.linspace(T[0], T[-1], 1001)) for k in (x, y))
+    colder = slice(xs.argmin(), None, -1)  # from the least x
+    xs, ys = xs[colder], ys[colder]
     return float(row[y] - np.interp(row[x], xs, ys, left=ys[0] if row[y] < ys[0] else np.nan, right=np.nan))
 
 
@@ -142,7 +149,8 @@ def readme_parts(folder: Path, link: str) -> dict[str, str]:
     return {
         "results": "\n".join(notes),
         "claims": markdown_table(rows) if (rows := claims(folder)) else "No claim has been checked yet.",
-        "time": f"On {took['device']}, the {len(each)} notebooks took {total:.0f} minutes ({shares}).",
+        "time": f"On {took['device']}, the {len(each)} notebooks took {total:.0f} minutes, each after those before it: "
+        f"{shares}.",
         "items": markdown_table(index(folder, link)),
     }
 

@@ -272,7 +272,7 @@ def choose(logits: Tensor, u: Tensor, out: Tensor | None = None) -> Tensor:
 
 def _start(prior, n, shape, temperature, given, given_rows, keep, generator) -> tuple[Tensor, Tensor]:
     """The empty (or partly given) codes and the uniform numbers that decide the others, both (n, H, W)."""
-    if temperature <= 0:
+    if not temperature > 0:
         raise RalkitError(f"the sampling temperature is {temperature}; it must be above 0")
     H, W = shape
     device = prior.embedding.weight.device
@@ -411,8 +411,8 @@ def complete(
     """Codes of every level: `real` ones (n, H, W), ... where `keep` (H, W) of the top level says so, else sampled.
 
     A code sees what is kept before it, not after it. With several `tries` each map gets that many completions, and one
-    is drawn from them with the weights of sampling-importance resampling, the product of G over the kept codes:
-    completions then answer to what is kept after them as well, the better the more tries there are.
+    is drawn from them with the weights of sampling-importance resampling, the product of G, at the temperature, over
+    the kept codes: completions then answer to what is kept after them as well, the better the more tries there are.
     """
     n, shapes = len(real[0]), [tuple(c.shape[1:]) for c in real]
     scales = [H // keep.shape[0] for H, _ in shapes]
@@ -427,7 +427,7 @@ def complete(
     weight = 0.0
     for level, (prior, mask) in enumerate(zip(priors, masks, strict=True)):
         parts = zip(*(c.split(512) for c in codes[max(level - 1, 0) : level + 1][::-1]), strict=True)
-        weight = weight + torch.cat([prior.log_prob(*part)[:, mask].sum(1) for part in parts])
+        weight = weight + torch.cat([prior.log_prob(*part, temperature=temperature)[:, mask].sum(1) for part in parts])
     chosen = torch.multinomial(weight.view(n, tries).softmax(1), 1)[:, 0]
     chosen = chosen + tries * torch.arange(n, device=chosen.device)
     return tuple(c[chosen] for c in codes)

@@ -51,7 +51,7 @@ class Codebook(nn.Module):
             codes = self.nearest(z)
             if self.training:
                 self._update(z, codes)
-            e = self.lookup(codes)
+            e = self.lookup(codes)  # in training the vectors that this batch has moved already
             commitment = F.mse_loss(z, e)
             return z + (e - z).detach(), codes, commitment
 

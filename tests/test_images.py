@@ -133,6 +133,12 @@ def test_weights_in_the_data_folder_are_found_for_real_images_and_name_the_metri
     assert ImageExperiment("smoke", "some/folder", root=tmp_path / "elsewhere").metric == "FD-faces"
 
 
+def test_a_small_data_set_is_compared_with_as_many_samples(tmp_path, smoke):
+    few = replace(smoke, images=replace(smoke.images, n_train=50, n_test=20, n_eval=64))
+    exp = ImageExperiment(few, root=tmp_path, levels=1)
+    assert (len(exp.images.test), exp.preset.n_eval) == (20, 20)
+
+
 def test_unknown_runs_are_named(folder):
     with pytest.raises(RalkitError, match="unknown run 'RAL best'"):
         ImageExperiment(get_preset("smoke"), seed=1, root=folder).generator("RAL best", 1)

@@ -110,6 +110,8 @@ def test_a_prior_is_what_its_configuration_says():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: PixelCNN(7, 16, layers=1, k=4), "a convolution window is 4 wide; it must be odd"),
+        (lambda: PixelSNAIL(7, 16, layers=1, k=2), "a convolution window is 2 wide; it must be odd"),
         (lambda: PixelSNAIL(7, 16, layers=5, attention_layers=2), "2 attention layers do not divide 5 blocks"),
         (
             lambda: PixelSNAIL(7, 12, layers=2, attention_layers=1, heads=4),

@@ -377,6 +377,9 @@ def test_cosine_of_expected_gradients(tiny):
     codes = sample(tiny, 4000, (2, 2))
     A = advantages(returns((codes == 0).float().flatten(1), 1.0), "leave-one-out")
     g = part_gradients(tiny, codes, A)
+    assert len(part_gradients(tiny, codes[:3], A[:3])) == 3  # each roll-out a share
+    with pytest.raises(RalkitError, match="at least 2 roll-outs"):
+        part_gradients(tiny, codes[:1], A[:1])
     noisy = part_gradients(tiny, codes, A + torch.randn(len(codes), 1))
     assert gradient_cosine(g, -3 * g) == pytest.approx(-1, abs=1e-3)
     plain = torch.cosine_similarity(g.mean(0), noisy.mean(0), dim=0).item()

@@ -48,8 +48,21 @@ def test_a_direction_is_beyond_chance(changes, sign):
     ],
 )
 def test_a_row_beside_a_curve(x, y, beyond):
-    curve = [{"x": 3.0, "y": 4.0}, {"x": 1.0, "y": 8.0}]
+    curve = [{"temperature": 1.0, "x": 1.0, "y": 8.0}, {"temperature": 0.5, "x": 3.0, "y": 4.0}]
     assert report.beyond(curve, {"x": x, "y": y}, "x", "y") == pytest.approx(beyond or float("nan"), nan_ok=True)
+
+
+def test_a_row_of_the_curve_itself_lies_on_it():
+    """Also between its temperatures, where it is steep: at .93 the straight line from .9 to .95 is .46 above it."""
+
+    def at(T):  # x is least at .95, as a model's NLL_test can be
+        return {"temperature": T, "x": 150 + 100 * (T - 0.95) ** 2, "y": 20 * T**2}
+
+    curve = [at(T) for T in (0.9, 0.5, 0.7, 0.8, 0.95, 1.0)]
+    for T in (0.55, 0.84, 0.93, 0.949):
+        assert report.beyond(curve, at(T), "x", "y") == pytest.approx(0, abs=0.02)
+    assert report.beyond(curve, at(1.0), "x", "y") == pytest.approx(at(1.0)["y"] - at(0.9)["y"], abs=0.02)
+    assert report.beyond(curve, at(1.0) | {"y": 15.0}, "x", "y") == pytest.approx(15 - at(0.9)["y"], abs=0.02)
 
 
 def test_what_is_missing_is_named_with_its_notebook(tmp_path):

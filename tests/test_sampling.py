@@ -88,17 +88,18 @@ def test_samples_have_the_priors_distribution():
     assert ((seen - p).abs() < 5 * (p * (1 - p) / n).sqrt() + 1e-4).all()
 
 
-def test_completion_answers_to_what_is_kept_after_it():
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_completion_answers_to_what_is_kept_after_it(temperature):
     """With the last code kept, raster sampling draws the first three from the prior; resampling from p(c | last)."""
     prior, n, tries = make_prior(K=3, layers=2, k=3), 20_000, 64
     maps = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)
     with torch.no_grad():
-        p = prior.log_prob(maps).sum((1, 2)).exp().view(27, 3)
+        p = prior.log_prob(maps, temperature=temperature).sum((1, 2)).exp().view(27, 3)
     keep = torch.tensor([[False, False], [False, True]])
     real = (torch.full((n, 2, 2), 1),)
 
     def seen(tries):
-        (codes,) = complete((prior,), real, keep, tries=tries)
+        (codes,) = complete((prior,), real, keep, tries=tries, temperature=temperature)
         assert (codes[:, 1, 1] == 1).all()
         first = codes.flatten(1)[:, :3] @ torch.tensor([9, 3, 1])
         return torch.bincount(first, minlength=27) / n
@@ -164,6 +165,7 @@ def test_dropout_is_off_and_the_mode_is_kept():
     ("options", "message"),
     [
         (dict(temperature=0), "temperature is 0"),
+        (dict(temperature=float("nan")), "temperature is nan"),
         (dict(given_rows=2), "need codes of that shape"),
         (dict(given_rows=2, given=torch.zeros(3, 4, 5, dtype=torch.long)), "need codes of that shape"),
         (dict(keep=torch.ones(4, 4).bool()), "need codes of that shape"),

@@ -23,7 +23,7 @@
 #
 # | notebook | what it teaches | paper | `ralkit` |
 # |---|---|---|---|
-# | 00_tour | this: one picture of every stage | 1 | `experiment`, `plots` |
+# | 00_tour | this: one picture of every stage | 1, 4 | `experiment`, `plots` |
 # | [01_vqvae](01_vqvae.ipynb) | images to codes and back | 3, stage 1 | `vqvae`, `data`, `faces` |
 # | [02_pixelcnn](02_pixelcnn.ipynb) | the prior: likelihood, exact sampling | 3, stage 2 | `prior`, `sampling` |
 # | [03_oracle](03_oracle.ipynb) | does RAL work? Table 1, Fig. 4, controls | 5.2 | `metrics`, `training` |
@@ -47,7 +47,7 @@ from IPython.display import Markdown
 from ralkit import plots, ral, widgets
 from ralkit.critic import image_score
 from ralkit.data import to_float
-from ralkit.experiment import Experiment
+from ralkit.experiment import Experiment, in_batches
 from ralkit.metrics import auc
 
 exp = Experiment(preset, dataset, seed)
@@ -115,24 +115,28 @@ fig
 
 # %% [markdown]
 # ## Critic, rewards, returns
-# The critic's **score map** says of each region how real it looks (blue: real). Up-sampled to the code map, the
-# scores are the rewards: that of code $a_t$ is numbered $r_{t+1}$. A code's return adds up its own reward and the later ones,
-# $Q(s_t, a_t) = \sum_{k=t+1}^{T} \gamma^{k-t-1} r_k$. The next cell runs RAL with intermediate rewards (and, for later, RAL
-# with a single one and a control), then looks through its critic.
+# The critic's **score map** says how real the image looks around each of a few places (blue: real). Up-sampled to the code map,
+# the scores are the rewards: that of code $a_t$, the one drawn in step $t$ of $T$, is numbered $r_{t+1}$. A code's return adds up
+# its own reward and the later ones, $Q(s_t, a_t) = \sum_{k=t+1}^{T} \gamma^{k-t-1} r_k$, where $s_t$ are the codes before it and
+# $\gamma$, at most 1, is what a later reward counts for. The next cell runs RAL with intermediate rewards (and, for later, RAL
+# with a single one and a control), then looks at MLE samples through the critic that the run ended with.
 
 # %%
 methods = ("MLE continued", "RAL single", "RAL intermediate")
 exp.train(methods, [first])  # side by side, on a CPU with several cores
 cfg = exp.preset.ral
 prior, critic = exp.ral("RAL intermediate", first, cfg)
-fake, real = decode(mle_codes), decode(oracle_codes[:10])
+n = exp.preset.n_curve
+several = {"real": oracle_codes[:n], "MLE samples": exp.draw(G, n, seed + 1)}
 with torch.no_grad():
-    fake_map, real_map = critic(fake), critic(real)
+    real_map, many_map = (in_batches(lambda c: critic(decode(c)), c) for c in several.values())
+    fake = decode(mle_codes)
+    fake_map = critic(fake)
 scores = ral.normalise(fake_map, real_map, cfg.normalise)
 r = ral.rewards(scores, shape, "intermediate")
 Q = ral.returns(r, cfg.gamma)
-print(f"on {len(real)} real and {len(fake)} generated images the critic's AUC is "
-      f"{auc(image_score(real_map), image_score(fake_map)):.2f} (0.5 is chance)")  # fmt: skip
+print(f"on {len(real_map)} real and {len(many_map)} generated images the critic's AUC is "
+      f"{auc(image_score(real_map), image_score(many_map)):.2f} (0.5 is chance)")  # fmt: skip
 
 # %%
 fig, axes = plots.new_figure(3, 4, (2.3, 1.9))
@@ -226,7 +230,7 @@ second_row = [
 
 # %%
 rows = [("1  VQ-VAE, then the prior of its codes by maximum likelihood", first_row), ("2  RAL", second_row)]
-fig = plots.chain(rows, back="policy gradient: codes with large returns become more likely")
+fig = plots.chain(rows, back="policy gradient: codes whose return is above the others' become more likely")
 exp.save_figure("00-pipeline", fig, title="The pipeline, from real intermediate data")
 fig
 
@@ -259,7 +263,7 @@ widgets.explore(explore, temperature=(0.1, 1.5, 0.1), number=(1, 20))
 # 1. "Real images are also their reconstructed version": here real data are the oracle's codes, decoded
 #    (`Experiment.oracle_codes`).
 # 2. The paper's units of NLL cannot be right as printed; ours are nats per image (`metrics.oracle_metrics`).
-# 3. Presets scale sizes and lengths down and change some of RAL's settings; notebook 04 lists every one
+# 3. Presets scale sizes and lengths down and change some of RAL's settings; notebook 04 lists them
 #    (`presets.RalConfig`).
 #
 # ## Glossary

@@ -128,7 +128,7 @@ Markdown(markdown_table([row for row in rows if row["layer"] != "ReLU"]))
 
 # %% [markdown]
 # How much of the image can one position of $z$ see? The gradient of that position with respect to the pixels answers
-# exactly: where it is zero (grey), the pixel has no say. We will use this picture often.
+# exactly: where it is zero (grey), the pixel has no say, in this image. We will use this picture often.
 
 # %%
 pixels = x[:1].clone().requires_grad_()
@@ -327,7 +327,7 @@ print(f"decay {codebook.decay}: N, m and e agree")
 # %% [markdown]
 # ### Dead codes, and how many codes are alive
 #
-# A vector that nobody chooses gets no update: it stays where it is, dead. How many are in use is measured by the
+# A vector that nobody chooses gets no update: it stays where it is, dead, unless outputs come to it. How many are in use is measured by the
 # **perplexity**, the exponential of the entropy of the codes' frequencies $p_i$: $K$ if all are used alike, 1 if only
 # one is.
 #
@@ -347,7 +347,8 @@ print(f"all {K} codes alike: {perplexity(everything, K):.1f}; one code only: {pe
 
 # %% [markdown]
 # Two remedies, both in `Codebook`: the first batch **places** every vector on an encoder output, and a vector whose
-# moving count falls below `revive_below` is **put on an output again**. In the plane, from the same bad start:
+# moving count falls below `revive_below` is **put on an output again**. In the plane, from a bad start without and with
+# revival, and placed:
 
 
 # %%
@@ -497,8 +498,8 @@ exp.save_figure("01-11-one-code", fig, title="One code swapped: the decoder's re
 fig
 
 # %% [markdown]
-# The decoder's convolutions spread each code beyond its patch, so neighbouring codes must agree with each other. That
-# is why the prior has something to learn, and why RAL's critic judges patches of pixels, not codes.
+# The decoder's convolutions spread each code beyond its patch: what is seen at a place its neighbours decide as well, so a
+# code cannot be judged by itself. RAL's critic judges patches of pixels, not codes.
 
 # %%
 inside = torch.stack([
@@ -530,7 +531,7 @@ fig
 # %%
 vectors = e[alive].cpu()
 centred = vectors - vectors.mean(0)
-_, scale, directions = torch.linalg.svd(centred, full_matrices=False)
+_, scale, directions = torch.linalg.svd(centred)
 flat = centred @ directions[:2].T
 colours = (swatches.mean((2, 3)).cpu() + 1).clamp(0, 2) / 2
 fig, ((ax,),) = plots.new_figure(size=(4.5, 4.0))
@@ -593,7 +594,7 @@ fig
 # is never to be compared with one. Three floors, all against the same test images and at the same number of images:
 #
 # * *other real images*: zero but for the finite number of images;
-# * *the same images, reconstructed*: the loss of the code map alone (what S-Table 12 measures);
+# * *the same images, reconstructed*: what the VQ-VAE loses (what S-Table 12 measures);
 # * *other real images, reconstructed*: what a perfect prior would get. **This is the one to reach.**
 
 # %%
@@ -618,9 +619,9 @@ Markdown(f"{table}\n\nThe paper's S-Table 12, in FID:\n\n{markdown_table(paper.S
 
 # %%
 real, same, others = (row["FD-faces to the test images"] for row in rows)
-share = (others - real) / others
 print(
-    f"Of the {others:.3g} that a perfect prior would get, {share:.0%} is the decoder's doing; the rest is the sample."
+    f"A perfect prior would get {others:.3g}. Other real images have {real:.3g}, so the finite sample is little of it; the same "
+    f"images, through the VQ-VAE, {same:.3g}: what it loses is {'nearly all' if same > 0.9 * others else 'a part'} of it."
 )
 
 # %% [markdown]
@@ -651,7 +652,8 @@ widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), c
 # ## Readings and deviations
 #
 # 1. *"E, C and U are learned together as in [32]"* (section 3): reference 32 moves the codebook by a loss term or by
-#    moving averages. We take the averages with decay .99, as VQ-VAE-2 does. `Codebook._update`
+#    moving averages. We take the averages with decay .99, as VQ-VAE-2 does. In training a position
+#    gets its vector as this batch has left it. `Codebook._update`
 # 2. *"Each layer includes a transposed convolution for downsampling"* (section 5.1): read as a slip; downsampling is a
 #    strided convolution, upsampling a transposed one. `VQVAE.encoder`, `VQVAE.decoder`
 # 3. *"Layers 3"* beside 64x64 images and 8x8 codes (S-Table 4c): read as the number of stride-2 stages, which fits

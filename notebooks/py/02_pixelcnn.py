@@ -14,7 +14,7 @@
 #
 # * write the probability of a map as a product of conditionals, and compute all of them in one pass;
 # * write a masked convolution, see its blind spot, and remove it with two shifted streams;
-# * prove by gradients that a network is causal at every position;
+# * test by gradients that a network is causal, at every position;
 # * report a likelihood in nats per image, nats per code and bits, beside baselines that cost nothing;
 # * sample with a cache, show that it changes nothing but the time, and say what it cannot help.
 #
@@ -187,7 +187,11 @@ v, h = F.pad(x, (0, 0, 1, -1)), F.pad(x, (1, -1))  # the row above; the code to 
 above = F.conv2d(F.pad(v, (r, r, r - 1, 0)), w[:, :, :r])
 left = F.conv2d(F.pad(h, (r - 1, 0, 0, 0)), w[:, :, r : r + 1, :r])
 assert torch.allclose(masked_conv(x, w, "A"), above + left, atol=1e-4)
-print(f"kernel taps: {w[0, 0].numel()} masked, {r * 5 + r} kept; results equal")
+kept = int(mask(5, "A").sum())
+assert kept == w[0, 0, :r].numel() + w[0, 0, r, :r].numel()
+print(
+    f"of {w[0, 0].numel()} kernel taps mask A keeps {kept}; the two parts have just those, and no mask; results equal"
+)
 
 # %% [markdown]
 # Now the layers of `ralkit`, two streams of them, on the same 9x9 map:
@@ -222,7 +226,7 @@ print(f"after {depth} layers all {before.sum()} earlier positions are seen, and 
 # %% [markdown]
 # ### The gate
 #
-# Each layer ends in a gated activation: one half of the channels says *what*, the other *how much of it*,
+# In each layer either stream goes through a gated activation: one half of the channels says *what*, the other *how much of it*,
 #
 # $$y = \tanh(a) \odot \sigma(b) .$$
 
@@ -242,8 +246,10 @@ fig
 
 # %% [markdown]
 # One layer, and the whole network, are short enough to read here. `down` is the vertical stream (`above` is its
-# convolution, padded), `right` the horizontal one: what `down` has `seen` enters it by `link`, a 1x1 convolution.
-# `condition`, `Attention` and `recompute` are for the larger priors of notebook 05 and do nothing here.
+# convolution, padded), `right` the horizontal one: what `down` has `seen` enters it by `link`, a 1x1 convolution; `out`,
+# another, mixes the channels behind the gate, and the sum with `h` is a skip connection. `reach` is how far a window looks,
+# 2 for 5x5. `condition`, `Attention`, `recompute` and the network's own `above` (codes of a level above) are for the larger
+# priors of notebook 05 and do nothing here.
 
 # %%
 for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
@@ -267,8 +273,8 @@ for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
 #
 # | number | meaning | watch for |
 # |---|---|---|
-# | `NLL_train` | nats per image of the training batch | must fall |
-# | `NLL_test` | nats per image of test maps, never trained on | rising while `NLL_train` falls: overfitting |
+# | `NLL_train` | nats per image of the last training batch, with dropout: noisy | must fall in the long run |
+# | `NLL_test` | nats per image of test maps, never trained on, without dropout | rising while `NLL_train` falls: overfitting |
 #
 # Two **baselines** cost no training. *Uniform*: every code costs $\ln K$. *Independent positions*: count how often
 # each code stands at each position of the training maps (add one to every count), and ignore the neighbours. What a
@@ -323,8 +329,8 @@ print(f"test maps, independent positions minus PixelCNN: {knows:+.1f} nats an im
 print(f"gap between test and training maps: {nats['PixelCNN, test maps'] - nats['PixelCNN, training maps']:.1f} nats")
 
 # %% [markdown]
-# Where in the map are the nats? The first codes have no past to lean on; flat background is cheap once its colour is
-# known.
+# Where in the map are the nats? The first code has no past to lean on; flat background is cheap once its colour is
+# known; what is dear is the face.
 
 # %%
 with torch.no_grad():
@@ -338,6 +344,11 @@ fig.colorbar(axes[1].images[0], ax=axes.tolist())
 exp.save_figure(
     "02-09-nats-map", fig, title="Mean nats of every position on test maps", data={"nats": per_code.tolist()}
 )
+dearest = divmod(per_code.argmax().item(), W)
+print(
+    f"first code {per_code[0, 0]:.2f} nats, the second {per_code[0, 1]:.2f}, the dearest {per_code.max():.2f}, at {dearest};"
+)
+print(f"first row {per_code[0].sum():.1f} nats, the middle one {per_code[H // 2].sum():.1f}")
 fig
 
 # %% [markdown]
@@ -345,12 +356,14 @@ fig
 #
 # One wrong shift and the network sees what it is to predict: the loss is then wonderful and the samples are rubbish.
 # So test it, on the trained network, for all pairs: is $\partial\,\text{logits}_t / \partial\,\text{input}_s$ exactly
-# zero for every $s \ge t$? Codes have no gradient, but their embeddings do; a hook makes those the input.
+# zero for every $s \ge t$? Codes have no gradient, but their embeddings do; a hook makes those the input. (The gradient is
+# that of a random mixture of the logits: of their plain sum it would be one that the softmax does not see. And a zero is one
+# at this map; `tests/test_prior.py` has others, and every kind of prior.)
 
 
 # %%
 def dependence(prior, codes):
-    """|d logits_t / d embedded code_s|, (T, T): row t, column s; codes (1, H, W)."""
+    """|d (w logits_t) / d embedded code_s|, (T, T), w random: row t, column s; codes (1, H, W)."""
     kept = []
 
     def keep(module, args, e):
@@ -360,14 +373,18 @@ def dependence(prior, codes):
     hook = prior.embedding.register_forward_hook(keep)
     logits = prior(codes).flatten(1, 2)[0]  # (T, K)
     hook.remove()
-    rows = [torch.autograd.grad(row.sum(), kept[0], retain_graph=True)[0] for row in logits]
+    w = torch.randn(prior.K, device=logits.device)
+    rows = [torch.autograd.grad(row @ w, kept[0], retain_graph=True)[0] for row in logits]
     return torch.stack([g.abs().sum(-1).flatten() for g in rows])
 
 
+torch.manual_seed(seed)
 matrix = dependence(oracle, test[:1]).cpu()
 past = torch.ones(T, T, dtype=torch.bool).tril(-1)
 assert (matrix[~past] == 0).all()
-print(f"no output depends on itself or the future; of the past {(matrix[past] > 0).float().mean():.0%} is in reach")
+print(
+    f"at this map no output depends on itself or the future; of the past {(matrix[past] > 0).float().mean():.0%} is in reach"
+)
 
 # %%
 fig, (axes,) = plots.new_figure(1, 2, (3.6, 3.6))
@@ -447,9 +464,10 @@ print(f"positions computed for one map: plain {T * T}, cached {T} vertical + {T}
 fig
 
 # %% [markdown]
-# This is the whole difference; compare with `down` and `right` above. `Above` takes the place of the convolution in
+# This is what runs for each row and each code; compare with `down` and `right` above. (What it names by row or column, such as
+# `ages`, `columns` and `to`, are views of the same few buffers, cut once before the first row.) `Above` takes the place of the convolution in
 # `down`: it keeps the last rows of its input, place by place, and multiplies them with one column of the kernel after the
-# other, once a row. `Left` keeps this row's last columns, so that the $1\times(p+1)$ convolution at one place is the
+# other, once a row. `Left` keeps this row's last columns, so that the horizontal convolution at one place is the
 # product of a `window` of them and a `matrix`; it is added to what `link` makes of the vertical stream, computed for the
 # whole row at its start. `step` is `right` at one place, with the gate's halves `a` and `b`; its result is written to
 # where the next layer's `Left` looks for it. A row or a code that is not there is a code `K`, whose embedding is zero:
@@ -460,8 +478,8 @@ for part in (Above.__call__, Left.start_row, GatedCache.step, Cache.logits):
 
 # %% [markdown]
 # A cache must change *nothing*. Two checks: the logits are those of the full pass, and with the same random numbers the
-# codes are the same. (The codes are compared in double precision: in single precision a rounding difference may, once
-# in a great many draws, fall on the other side of $u$.)
+# codes are the same. (The codes are compared with the network in double precision: in single precision a rounding difference
+# may, once in a great many draws, fall on the other side of $u$.)
 
 # %%
 with torch.no_grad():
@@ -475,8 +493,8 @@ print(f"largest difference of the logits in single precision: {error:.1e}; all {
 
 # %% [markdown]
 # **Coarser numbers are not the same thing.** bfloat16 weights are half as many bytes to read, and `prior.bfloat16()`
-# samples with them. But of each number only 8 bits are kept, so it draws from another distribution. How far is that
-# one, in nats?
+# samples with them. But of each number only 8 significant bits are kept, so it draws from another distribution. How far are its
+# conditionals, in nats, after the codes of test maps?
 
 # %%
 halved = copy.deepcopy(oracle).bfloat16()
@@ -485,7 +503,7 @@ with torch.no_grad():
     log_p, log_q = oracle(few).log_softmax(-1), cached_logits(halved, few).float().log_softmax(-1)
 rounding = F.kl_div(log_q, log_p, reduction="sum", log_target=True).item() / len(few)
 cost = nats["PixelCNN, test maps"]
-print(f"KL(float32 || bfloat16) on test maps: {rounding:.3f} nats an image, beside an NLL of {cost:.0f}")
+print(f"KL(float32 || bfloat16) of the conditionals: {rounding:.3f} nats an image, beside an NLL of {cost:.0f}")
 
 # %% [markdown]
 # What does it save? Measured here, now, on this machine (the larger maps are only for timing: the network is
@@ -570,8 +588,9 @@ exp.save_figure("02-15-temperature-samples", fig, title="Samples at four tempera
 fig
 
 # %% [markdown]
-# Two numbers for it. Left: the mean entropy of the conditionals, on real maps, at each
-# temperature. Right: how likely the samples are under the prior itself ($\tau = 1$), beside real test maps.
+# Numbers for it. Left, in nats a code: the mean entropy of the conditionals on real maps, at each temperature, and the entropy
+# of the sampler itself, $-\mathbb{E}_{p_\tau} \log p_\tau$: the lower, the more alike are its maps. Right: how likely the
+# samples are under the prior itself ($\tau = 1$), beside real test maps.
 
 # %%
 grid, n = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4), min(p.n_curve, 256)
@@ -579,29 +598,40 @@ with torch.no_grad():
     logits = oracle(test[:n])
 entropy = [torch.special.entr((logits / tau).softmax(-1)).sum(-1).mean().item() for tau in grid]
 draws = [sample(oracle, n, (H, W), temperature=tau, generator=dice()) for tau in grid]
-nll = [-map_log_prob(oracle, codes).mean().item() for codes in draws]
+own = [-map_log_prob(oracle, codes, tau).mean().item() / T for tau, codes in zip(grid, draws, strict=True)]
+under_prior = [-map_log_prob(oracle, codes) for codes in draws]
+nll, error = ([f(x).item() for x in under_prior] for f in (torch.mean, lambda x: x.std() / len(x) ** 0.5))
 
 # %%
 fig, (axes,) = plots.new_figure(1, 2, (3.8, 2.9))
-axes[0].plot(grid, entropy, "o-")
+axes[0].plot(grid, entropy, "o-", label="conditionals, on real maps")
+axes[0].plot(grid, own, "s--", label="sampler")
 axes[0].axhline(math.log(K), color="gray", linestyle=":", label="uniform")
-axes[0].set(xlabel="temperature", ylabel="nats per code", title="entropy of the conditionals", ylim=(0, None))
+axes[0].set(xlabel="temperature", ylabel="nats per code", title="entropy", ylim=(0, None))
 axes[1].plot(grid, nll, "o-", label="samples")
 axes[1].axhline(nats["PixelCNN, test maps"], color="gray", linestyle="--", label="real test maps")
 axes[1].set(xlabel="temperature", ylabel="nats per image", title="NLL under the prior")
 for ax in axes:
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
-data = {"temperature": grid, "entropy": entropy, "nll": nll}
+data = {
+    "temperature": grid,
+    "entropy": entropy,
+    "entropy of the sampler": own,
+    "nll": nll,
+    "nll, standard error": error,
+}
 exp.save_figure("02-16-temperature-entropy", fig, title="Temperature trades diversity for likelihood", data=data)
 fig
 
 # %%
 real = nats["PixelCNN, test maps"]
-for tau, value in zip(grid, nll, strict=True):
-    print(f"temperature {tau}: {value:6.1f} nats an image, {value - real:+.1f} against real test maps")
+for tau, value, e in zip(grid, nll, error, strict=True):
+    print(f"temperature {tau}: {value:6.1f} nats an image, {value - real:+.1f} ± {2 * e:.1f} against real test maps")
 
 # %% [markdown]
+# (± are two standard errors. At temperature 1 the two would be equal for a perfect prior.)
+#
 # Keep this in mind for RAL: lowering the temperature alone makes samples more likely under the oracle, for free, at
 # the price of diversity. A method that claims better samples has to beat *this* curve, not the one point at 1.
 #

@@ -192,7 +192,8 @@ figure
 # nothing alone: it depends on the feature network (so the name says which), on the number of images, and on how
 # good the VQ-VAE is, which no prior can mend. So there are floors, also below Table 2: other real images, and
 # reconstructions of other real images. The *other* images are training images, which the VQ-VAE and, for faces, the
-# network behind the distance have seen.
+# network behind the distance have seen. (Other real images are a floor in the column *to real* only: in the rest that row says how
+# far real images are from reconstructions.)
 
 # %%
 floors = {exp.levels: exp.floors for exp in (one, two)}
@@ -213,7 +214,7 @@ Markdown(two.save_table("s-table-12", table, title, note, paper=paper.S_TABLE_12
 # Two more numbers tell *how* sets differ. **Precision**: the share of the generated images that lie among the real
 # ones (within a real image's distance to its $k$-th neighbour). **Recall**: the share of the real images that lie among
 # the generated ones. **Density** and **coverage** are their sturdier successors. A model that turns down its
-# variety raises precision and density, and loses recall and coverage: as a rule, which section 8 checks. All are taken against reconstructions, which is
+# variety should raise precision and density, and lose recall and coverage; section 8 asks whether it is so. All are taken against reconstructions, which is
 # what a prior of codes can reach at best.
 #
 # The distance's bias: with fewer images it is larger, even for the same distribution.
@@ -272,28 +273,24 @@ figure
 # | number | is | look for |
 # |---|---|---|
 # | FD-… / FID-… | distance to reconstructed real images, few samples | falling below its first value by more than its noise |
-# | NLL_test | $-\log G$ of codes of test images, all levels, nats per image | rising: diversity is being paid |
-# | AUC | chance that the critic ranks a real image above a generated one; .5 is blind | well above .5; falling as RAL wins |
-# | SNR | length of the policy gradient over its standard error (a single map is called bottom); 1 is noise only | above 1, or updates are a random walk |
+# | NLL_test | $-\log G$ of codes of test images, all levels, nats per image | rising: they become less likely; read recall and coverage beside it |
+# | AUC | chance that the critic ranks a real image above a generated one; .5 is blind | well above .5; it falls if G catches up, and rises if the critic learns faster |
+# | SNR | length of the policy gradient over its standard error (a single map is called bottom); 1 is noise only | above 1. Near it, noise hides the signal of one update, but what is the same in all updates adds up |
 
 
 # %%
 def diagnosis(exp, method):
-    """What the first and last diagnoses of the first seed's run say, in one line."""
-    h = exp.histories[f"{method} {exp.levels} {seed}"]
-    snr = [k for k in h if k.startswith("SNR")]
-    # With independent noise in many directions SNR^2 = 1 + (signal / noise)^2.
-    cosines = [max(np.mean(h[k]) ** 2 - 1, 0) / max(np.mean(h[k]) ** 2, 1e-9) for k in snr]
-    told = ", ".join(f"{k} {np.mean(h[k]):.2f} (cosine about {c**0.5:.2f})" for k, c in zip(snr, cosines, strict=True))
-    return (
-        f"* {exp.levels} level{'s' * (exp.levels > 1)}, {method}: AUC {h['AUC'][0]:.2f} → {h['AUC'][-1]:.2f}; {told}."
-    )
+    """How the critic's AUC and the distance go along the runs of a method, and their SNR, in one line."""
+    runs = [exp.histories[f"{method} {exp.levels} {s}"] for s in exp.seeds]
+    ways = [f"{k} {spread([h[k][0] for h in runs])} → {spread([h[k][-1] for h in runs])}" for k in ("AUC", exp.metric)]
+    snr = [f"{k} {spread([np.mean(h[k]) for h in runs])}" for k in runs[0] if k.startswith("SNR")]
+    return f"* {exp.levels} level{'s' * (exp.levels > 1)}, {method}: {', '.join(ways + snr)}."
 
 
 lines = [diagnosis(exp, m) for exp in (one, two) for m in METHODS[2:]]
 Markdown(
-    "Of the first seed's runs. The cosine is that of an estimated gradient with its expectation, with as many roll-outs as "
-    f"a point of the curve has ({one.preset.n_curve}; an update has {one.config.ral.rollouts} and {two.config.ral.rollouts}):\n\n"
+    "From the first point of the curves to the last; SNR: the mean of all, with as many roll-outs as a point has "
+    f"({one.preset.n_curve}; an update has {one.config.ral.rollouts} and {two.config.ral.rollouts}). Mean ± spread over seeds:\n\n"
     + "\n".join(lines)
 )
 
@@ -328,15 +325,13 @@ def change(exp, method, against, key):
 
 
 def verdict(exp, method, against):
-    """One line: how much a method changes the distance to reconstructions, beside its spread over seeds."""
-    d = change(exp, method, against, f"{exp.metric} to reconstructed")
-    word = ("better" if d.mean() < 0 else "worse") + ("" if direction(d) else ", not clearly")
-    return (
-        f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: "
-        f"{spread(d, '+.2f')} over {len(d)} runs ({word})."
-    )
+    """One line: how much a method changes the distances, beside their spread over seeds."""
+    changes = {where: change(exp, method, against, f"{exp.metric} to {where}") for where in ("reconstructed", "real")}
+    said = [f"{spread(d, '+.2f')} to {where} ({SIDE[direction(d)]})" for where, d in changes.items()]
+    return f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: {', '.join(said)}."
 
 
+SIDE = {-1: "lower", 0: "not decided", 1: "higher"}
 against = [(m, base) for m in METHODS[2:] for base in METHODS[:2]]
 verdicts = "\n".join(verdict(exp, *pair) for exp in (one, two) for pair in against)
 title = f"Table 2: {one.metric} of {one.preset.n_eval} samples, mean ± spread over runs"
@@ -351,30 +346,40 @@ every = [
 ]
 Markdown(two.save_table("table-2-runs", every, "Table 2, every run"))
 
+# %% [markdown]
+# Is precision at its ceiling, which is that of other reconstructions? (Its noise: over seeds, and that of a share of so many
+# images.) And do the numbers of diversity agree with each other?
+
 # %%
 lines = []
 for n, exp in ((1, one), (2, two)):
-    ours = {m: np.mean([row["precision"] for row in measured[n, m]]) for m in METHODS}
-    floor, lowest = exp.floors["reconstructions, other ones"]["precision"], min(ours, key=ours.get)
-    error = (floor * (1 - floor) / exp.preset.n_eval * (1 + 1 / len(exp.seeds))) ** 0.5  # of a mean less the floor
-    word = "all at its ceiling, it cannot tell them apart; read recall and distance"
-    if floor - ours[lowest] > 2 * error:
-        word = f"the lowest, of {lowest}, is below its ceiling"
-    lines.append(
-        f"* {n} map{'s' * (n > 1)} of codes: the methods' precision lies between {ours[lowest]:.3f} and "
-        f"{max(ours.values()):.3f}, that of other reconstructions is {floor:.3f} (two standard errors of a difference: "
-        f"{2 * error:.3f}): {word}."
-    )
+    floor, said = exp.floors["reconstructions, other ones"]["precision"], []
+    for m in METHODS:
+        d = np.array([row["precision"] for row in measured[n, m]]) - floor
+        noise = np.hypot(noise_over_seeds(d), 2 * (floor * (1 - floor) / exp.preset.n_eval) ** 0.5)
+        word = "at it" if abs(d.mean()) <= noise else "below it" if d.mean() < 0 else "above it"
+        said.append(f"{m} {d.mean():+.3f}, noise {noise:.3f}: {word}")
+    lines.append(f"* {n} map{'s' * (n > 1)} of codes, precision from its ceiling of {floor:.3f}: {'; '.join(said)}.")
+    for m in METHODS[2:]:
+        several = {k: change(exp, m, "MLE continued", k) for k in ("recall", "coverage", "density", "NLL_test")}
+        said = ", ".join(f"{k} {spread(d, '+.3g')} ({SIDE[direction(d)]})" for k, d in several.items())
+        lines.append(f"* {n} map{'s' * (n > 1)}, **{m}** against MLE continued: {said}.")
 Markdown("\n".join(lines))
+
+# %% [markdown]
+# Where NLL_test and recall rise together, they do not mean the same: NLL_test asks what the prior thinks of every test map;
+# recall asks whether test images have samples near them, which better samples raise as well as more varied ones. A recall far below
+# that of reconstructions is first of all a sign of bad samples.
 
 
 # %%
-def checked(exp, method, column, theirs):
-    """The paper's claim on a column of Table 2, beside our change of the distance to real images against the control, in percent."""
-    d = change(exp, method, "MLE continued", f"{exp.metric} to real")
-    number = lambda row: float(row[column].split(" ")[0])  # noqa: E731
-    says = f"Table 2: {method} lowers the distance, {exp.levels} map{'s' * (exp.levels > 1)} of codes ({column})"
-    before = np.mean([r[f"{exp.metric} to real"] for r in measured[exp.levels, "MLE continued"]])
+def checked(exp, where, method, column, theirs):
+    """The paper's claim on a column of Table 2, beside our change of a distance against the control, in percent."""
+    key = f"{exp.metric} to {where}"
+    d = change(exp, method, "MLE continued", key)
+    number = lambda row: float(row[column].split(" ")[where == "reconstructed"].strip("()"))  # noqa: E731
+    says = f"Table 2: {method} lowers the distance to {where}, {exp.levels} map{'s' * (exp.levels > 1)} of codes ({column})"
+    before = np.mean([r[key] for r in measured[exp.levels, "MLE continued"]])
     ours = f"{100 * d.mean() / before:+.1f} % ± {100 * d.std(ddof=1) / before:.1f} %"
     return claim(
         says, f"{100 * (number(theirs) / number(paper.TABLE_2[0]) - 1):+.1f} %", ours, d.mean(), noise_over_seeds(d)
@@ -383,11 +388,20 @@ def checked(exp, method, column, theirs):
 
 # %%
 rows = [
-    checked(exp, method, column, theirs)
-    for exp, column in ((one, "CelebA 64"), (two, "CelebA 128"))
+    checked(exp, where, method, column, theirs)
+    for exp, where, column in (
+        (one, "real", "CelebA 64"),
+        (two, "real", "CelebA 128"),
+        (two, "reconstructed", "CelebA 128"),
+    )
     for method, theirs in zip(METHODS[2:], paper.TABLE_2[1:], strict=True)
 ]
 Markdown(two.save_table("05-claims", rows, "The paper's claims on images"))
+
+# %% [markdown]
+# The two distances need not agree. That to real images contains what the VQ-VAE loses (the row *reconstructions, other ones*), which
+# no prior can mend, but which other samples may make up for: section 8 has an example. The one to reconstructions asks about the
+# prior alone; the paper calls it *"more meaningful for comparison"*, and gives it for some of its columns (in parentheses below).
 
 # %% [markdown]
 # The paper's, on Inception's features of CelebA and LSUN (distance to reconstructions in parentheses):
@@ -458,6 +472,25 @@ figure
 # %%
 temperatures = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
 tempered = {exp.levels: {s: [exp.measure("MLE", s, T) for T in temperatures] for s in exp.seeds} for exp in (one, two)}
+numbers = (f"{one.metric} to reconstructed", f"{one.metric} to real", "precision", "recall", "density", "coverage")
+rows = [
+    {"maps": n, "temperature": T} | {k: spread([rows[i][k] for rows in curves.values()]) for k in numbers}
+    for n, curves in tempered.items()
+    for i, T in enumerate(temperatures)
+]
+expected = {"precision": 1, "density": 1, "recall": -1, "coverage": -1}
+came = [
+    f"{k}, {n} map{'s' * (n > 1)}: {SIDE[side]}{'' if side == way else ', not as expected'}"
+    for k, way in expected.items()
+    for n, curves in tempered.items()
+    for side in [direction([rows[-1][k] - rows[0][k] for rows in curves.values()])]
+]
+title = f"MLE by temperature, mean ± spread over {len(one.seeds)} seeds"
+note = f"From {temperatures[0]:g} to {temperatures[-1]:g} (beyond chance over seeds): {'; '.join(came)}."
+text = one.save_table("05-09-temperature", rows, title, note=note)
+Markdown(f"{text}\n\n{note}")
+
+# %%
 key = f"{one.metric} to reconstructed"
 figure, (axes,) = plots.new_figure(1, 2, (4.6, 3.8))
 for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
@@ -478,20 +511,21 @@ figure
 # %%
 lines = []
 for n, curves in tempered.items():
-    distances = np.array([[row[key] for row in rows] for rows in curves.values()])  # by seed and temperature
-    best = distances.mean(0).argmin()
-    for m in METHODS[2:]:
-        d = np.array([row[key] for row in measured[n, m]]) - distances[:, best]
-        word = {-1: "RAL is ahead of the free knob", 0: "not decided", 1: "the free knob does better"}[direction(d)]
-        lines.append(
-            f"* {n} map{'s' * (n > 1)}: **{m}** at temperature 1 against MLE at {temperatures[best]:g}"
-            f"{', the coldest tried' if best == len(temperatures) - 1 else ''}, seed by seed: {d.mean():+.2f} "
-            f"({', '.join(f'{v:+.2f}' for v in d)}): {word}."
-        )
+    for k in numbers[:2]:
+        distances = np.array([[row[k] for row in rows] for rows in curves.values()])  # by seed and temperature
+        best = distances.mean(0).argmin()
+        for m in METHODS[2:]:
+            d = np.array([row[k] for row in measured[n, m]]) - distances[:, best]
+            word = {-1: "RAL is ahead of the free knob", 0: "not decided", 1: "the free knob does better"}[direction(d)]
+            lines.append(
+                f"* {n} map{'s' * (n > 1)}, {k}: **{m}** at temperature 1 against MLE at {temperatures[best]:g}"
+                f"{', the coldest tried' if best == len(temperatures) - 1 else ''}, seed by seed: {d.mean():+.2f} "
+                f"({', '.join(f'{v:+.2f}' for v in d)}): {word}."
+            )
 Markdown(
     "\n".join(lines)
-    + f"\n\n({key}; MLE at the temperature with the lowest mean, which favours MLE a little, since it is "
-    "chosen on these numbers; 95 % over seeds, Student's t.)"
+    + "\n\n(MLE at the temperature with the lowest mean, which favours MLE a little, since it is chosen on these numbers; 95 % "
+    "over seeds, Student's t.)"
 )
 
 # %% [markdown]
