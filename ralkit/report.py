@@ -40,7 +40,7 @@ def missing(folder: Path) -> list[paper.Item]:
 
 def spread(values: Sequence[float], mean: str = ".4g") -> str:
     """Mean ± standard deviation of one number, from one value a seed; `mean` is the format of the former."""
-    return f"{np.mean(values):{mean}} ± {np.std(values, ddof=1):.2g}"
+    return f"{np.mean(values):{mean}} ± {round(np.std(values, ddof=1), 12):.2g}"  # equal values: 0, not 1e-16
 
 
 def noise_over_seeds(changes: Sequence[float]) -> float:

@@ -22,6 +22,7 @@ def test_a_claim_is_judged_by_its_noise(change, noise, holds):
 def test_a_spread_is_that_of_one_seed():
     assert report.spread([1.0, 2.0, 3.0]) == "2 ± 1"
     assert report.spread([-1.0, -3.0], "+.2f") == "-2.00 ± 1.4"
+    assert report.spread([0.99] * 3) == "0.99 ± 0"
 
 
 @pytest.mark.parametrize(

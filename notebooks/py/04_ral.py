@@ -580,7 +580,8 @@ both, g = alone[pairs], true_gradient(alone)  # (2, 6561, 4)
 
 def over_pairs(r):
     """Expectation of the estimate with leave-one-out, of rewards r (2, 6561, 4) of the pairs."""
-    A, log_prob = ral.advantages(ral.returns(r, 1.0), "leave-one-out"), tiny.log_prob(maps).flatten(1)[pairs]
+    Q, log_prob = ral.returns(r.flatten(0, 1), 1.0).view_as(r), tiny.log_prob(maps).flatten(1)[pairs]
+    A = ral.advantages(Q, "leave-one-out")
     return flat_gradient((p[pairs].prod(0)[:, None] * (A * log_prob).mean(0)).sum(), tiny)
 
 

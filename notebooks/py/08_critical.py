@@ -139,8 +139,8 @@ def spread(values, digits=1):
     if not inside:
         return "outside"
     outside = f", {len(values) - len(inside)} of {len(values)} outside" * (len(inside) < len(values))
-    deviation = np.std(inside, ddof=1) if len(inside) > 1 else np.nan
-    return f"{np.mean(inside):+.{digits}f} ± {deviation:.{digits}f}{outside}"
+    deviation = f" ± {np.std(inside, ddof=1):.{digits}f}" if len(inside) > 1 else ""
+    return f"{np.mean(inside):+.{digits}f}{deviation}{outside}"
 
 
 def judge(values):
