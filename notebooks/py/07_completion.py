@@ -521,7 +521,7 @@ for ax, key in zip(fig.axes, keys, strict=True):
     for style, (name, values) in zip((":", "--"), floors.items(), strict=True):
         ax.axhline(values[key], color="black", linewidth=1, linestyle=style, label=name)
     ax.set_xticks(counts)
-fig.axes[0].legend(fontsize=7)
+fig.axes[0].legend(handles=[x for x in fig.axes[0].get_lines() if x.get_label() in floors], fontsize=7)
 title = "Quality of completions along the rows given: every seed and the mean"
 exp.save_figure("07-quality", fig, title=title, data={"floors": floors} | runs)
 fig
