@@ -862,11 +862,11 @@ rows = [
     for key, value in asdict(literal).items()
     if value != asdict(ours)[key]
 ]
-scores = exp.preset.size // 2**ours.critic_stages
+side = exp.preset.size // 2**ours.critic_stages
 note = (
     "The paper gives neither the number of updates nor the critic's width: both are ours. Its critic has 5 strided convolutions, "
     f'"which output a 4×4 reward map from a 128×128 image" (section 5.1); the preset\'s, in both columns, has {ours.critic_stages}, '
-    f"which give {scores}x{scores} from {exp.preset.size}x{exp.preset.size}."
+    f"which give {side}x{side} from {exp.preset.size}x{exp.preset.size}."
 )
 text = exp.save_table("04-17-settings", rows, title="Where the preset departs from section 4.4", note=note)
 Markdown(f"{text}\n\n{note}")
