@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ralkit.course.experiment import markdown_table
+from ralkit.course.presets import LevelsConfig
 from ralkit.errors import RalkitError
-from ralkit.experiment import markdown_table
-from ralkit.presets import LevelsConfig
 from ralkit.prior import Attention, PixelCNN, PixelSNAIL, Prior, make_prior
 from ralkit.training import device_name
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import lmdb
 from PIL import Image
 
-from ralkit.images import ImageExperiment
-from ralkit.presets import ImageConfig, LevelsConfig, get_preset
+from ralkit.course.images import ImageExperiment
+from ralkit.course.presets import ImageConfig, LevelsConfig, get_preset
 
 from . import common
 

@@ -9,9 +9,9 @@ from functools import partial
 
 import torch
 
-from ralkit import paper
+from ralkit.course import paper
+from ralkit.course.presets import LevelsConfig, get_preset
 from ralkit.errors import RalkitError
-from ralkit.presets import LevelsConfig, get_preset
 from ralkit.ral import roll_out
 
 from . import common

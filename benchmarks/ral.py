@@ -5,10 +5,10 @@ The presets' sizes with untrained networks: what takes time does not depend on t
 
 import torch
 
-from ralkit.check import experiments
-from ralkit.experiment import in_batches
-from ralkit.presets import LevelsConfig, get_preset
-from ralkit.ral import Adam, assess, critic_update, descend, make_critic, policy_gradient_loss, roll_out, some
+from ralkit.course.costs import experiments
+from ralkit.course.experiment import in_batches
+from ralkit.course.presets import LevelsConfig, get_preset
+from ralkit.ral import Adam, critic_update, descend, make_critic, policy_gradient_loss, roll_out, score_advantages, some
 from ralkit.vqvae import make_vqvae
 
 from . import common
@@ -41,7 +41,7 @@ def split(levels: LevelsConfig, size: int, device: str) -> dict[str, float]:
     def priors_learn() -> None:
         loss, maps = 0.0, score()
         for level, (prior, c) in enumerate(zip(models, codes, strict=True)):
-            A = assess(*maps, shapes[level], cfg)
+            A = score_advantages(*maps, shapes[level], cfg)
             log_prob = prior.log_prob(c[n:], *[x[n:] for x in codes[:level]][-1:]).flatten(1)
             loss = loss + policy_gradient_loss(log_prob, A)
         descend(loss, optimisers[1])

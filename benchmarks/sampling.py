@@ -14,8 +14,9 @@ from unittest.mock import patch
 import torch
 
 from ralkit import sampling
+from ralkit.diagnostics import cached_logits
 from ralkit.prior import Prior
-from ralkit.sampling import cached_logits, sample
+from ralkit.sampling import sample
 
 from . import common
 

@@ -3,7 +3,7 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ralkit.presets import LevelsConfig, get_preset
+from ralkit.course.presets import LevelsConfig, get_preset
 from ralkit.prior import make_prior
 from ralkit.ral import Adam, descend
 from ralkit.vqvae import make_vqvae, vqvae_loss

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from .course.presets import PRESETS, get_preset
 from .errors import RalkitError
-from .presets import PRESETS, get_preset
 
 
 def notebooks(root: Path, only: str | None) -> list[Path]:
@@ -32,7 +32,7 @@ def run_notebook(source: Path, target: Path, parameters: dict) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    from .html import write_html
+    from .course.webpage import write_html
 
     known = papermill.inspect_notebook(source)
     unknown = [name for name in parameters if name not in known]
@@ -57,8 +57,9 @@ def run_notebook(source: Path, target: Path, parameters: dict) -> None:
 def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: bool) -> None:
     """Run the notebooks headless and write figures, tables and REPORT.md; finished artefacts are not made again."""
     get_preset(preset)  # before the slow imports, so that a slip is answered at once
-    from . import report, store
-    from .experiment import Experiment
+    from . import store
+    from .course import report
+    from .course.experiment import Experiment
 
     experiment = Experiment(preset, dataset, seed)
     chosen = notebooks(experiment.root, only)
@@ -108,12 +109,12 @@ def train(
         raise RalkitError(f"{len(method)} times --method and {len(generator)} times --generator; give one for each")
     if at_once is not None and at_once < 1:
         raise RalkitError(f"--at-once is {at_once}; it must be 1 or more images")
-    from . import ranks
-    from .experiment import Experiment
-    from .images import ImageExperiment
+    from . import distributed
+    from .course.experiment import Experiment
+    from .course.images import ImageExperiment
 
     oracle = levels is None
-    with ranks.joined():
+    with distributed.process_group():
         run = (
             Experiment(preset, dataset, seed)
             if oracle
@@ -127,8 +128,8 @@ def train(
 def presets(check: str | None) -> None:
     """List the presets and what they cost; or build one, run a step of every stage, and estimate its full run."""
     chosen = None if check is None else get_preset(check)  # before the slow imports
-    from . import check as checking
-    from .experiment import project_root
+    from .course import costs as checking
+    from .course.experiment import project_root
 
     if chosen:
         return checking.check(chosen)

@@ -8,6 +8,7 @@ after that a layer may look at its own position. So no tap is ever masked: each 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -16,10 +17,38 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .errors import RalkitError
-from .presets import PriorConfig, SnailConfig
 from .vqvae import Residual
 
 VerticalConv = Callable[[Tensor], Tensor]  # of a map, padded, or of its next row
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    channels: int = 128
+    layers: int = 5
+    k: int = 5  # width of the convolution window
+    output_layers: int = 5
+    dropout: float = 0.1
+    batch: int = 1024
+    steps: int = 19_531
+    lr: float = 1e-3
+
+
+@dataclass(frozen=True)
+class SnailConfig:
+    """A PixelSNAIL prior; the defaults are the top prior of S-Table 8 (128x128 images)."""
+
+    channels: int = 512
+    layers: int = 20  # gated residual blocks
+    k: int = 5
+    output_layers: int = 20
+    dropout: float = 0.1
+    attention_layers: int = 4  # one after each group of blocks (the table's "Attention layers 8" are heads)
+    heads: int = 8
+    condition_layers: int = 0  # residual blocks of the network that reads the level above
+    batch: int = 480
+    steps: int = 166_664
+    lr: float = 1e-3
 
 
 def gate(x: Tensor, dim: int = 1) -> Tensor:

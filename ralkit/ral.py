@@ -5,19 +5,47 @@ One iteration is `ral_iteration`; everything above it is one equation each.
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import ranks
+from . import distributed
 from .critic import LOSSES, PatchCritic, image_score
 from .errors import RalkitError
-from .presets import RalConfig
 from .prior import Prior
 from .sampling import sample_levels
 
 Codes = tuple[Tensor, ...]  # a code map (B, H, W) of each level, the top one first
+
+
+@dataclass(frozen=True)
+class RalConfig:
+    """What one RAL run is made of. The defaults are the paper's (section 4.4) where it gives them."""
+
+    reward: str = "intermediate"  # "single" (Eq. 6), "intermediate" (section 4.2), or "none": what `kl` gives alone
+    gamma: float = 0.99  # discount of Eq. 3
+    rollouts: int = 16  # maps sampled for one update of the prior
+    critic_batch: int = 16  # real and fake images for one update of the critic
+    critic_updates: int = 5  # updates of the critic for each one of the prior
+    warmup: int = 100  # updates of the critic before the first of the prior
+    updates: int = 1000  # updates of the prior (the paper does not say)
+    lr_prior: float = 4e-6
+    anneal: bool = False  # lr_prior falls to 0 over the second half of the updates
+    lr_critic: float = 1e-4
+    critic_loss: str = "wgan-gp"  # or "logistic-r1"
+    penalty: float = 10.0  # weight of the gradient penalty
+    critic_norm: str = "none"  # or "layer"
+    critic_channels: int = 64
+    critic_stages: int = 5
+    normalise: str = "max"  # scores over the largest |score| of this step; or "min-max", "none"
+    baseline: str = "none"  # or "leave-one-out"
+    upsample: str = "bilinear"  # score map to code map; or "nearest"
+    kl: float = 0.0  # nats taken from the reward for each nat of KL(G || reference); not in the paper: notebook 08
+    reference: str = "MLE"  # the MLE generator that RAL starts from, or the "oracle"
+    partial: bool = False  # partial generation (section 4.3)
+    levels: str = "joint"  # with two levels: both priors learn, or only the "top" or the "bottom" one
 
 
 def normalise(fake: Tensor, real: Tensor, how: str) -> Tensor:
@@ -77,20 +105,20 @@ def policy_gradient_loss(log_prob: Tensor, A: Tensor) -> Tensor:
     return -(log_prob * A.detach()).sum(1).mean()
 
 
-def anchor(prior: Prior, reference: Prior, codes: Tensor, *above: Tensor) -> Tensor:
+def kl_reward(prior: Prior, reference: Prior, codes: Tensor, *above: Tensor) -> Tensor:
     """log G_reference - log G of each code of codes (B, H, W): rewards (B, T), of mean sum -KL(G||reference)."""
     with torch.no_grad():
         return (reference.log_prob(codes, *above) - prior.log_prob(codes, *above)).flatten(1)
 
 
-def assess(
-    fake_map: Tensor, real_map: Tensor, shape: tuple[int, int], cfg: RalConfig, more: Tensor | float = 0.0
+def score_advantages(
+    fake_map: Tensor, real_map: Tensor, shape: tuple[int, int], cfg: RalConfig, extra_rewards: Tensor | float = 0.0
 ) -> Tensor:
     """Score maps of roll-outs and of real images -> what each sampled code is weighted with, (B, T).
 
-    `more` (B, T) are rewards beside the critic's.
+    `extra_rewards` (B, T) are rewards beside the critic's.
     """
-    r = rewards(normalise(fake_map, real_map, cfg.normalise), shape, cfg.reward, cfg.upsample) + more
+    r = rewards(normalise(fake_map, real_map, cfg.normalise), shape, cfg.reward, cfg.upsample) + extra_rewards
     return advantages(returns(r, cfg.gamma), cfg.baseline)
 
 
@@ -121,7 +149,7 @@ def descend(loss: Tensor | Iterable[Tensor], optimiser: torch.optim.Optimizer) -
     for part in (loss,) if isinstance(loss, Tensor) else loss:
         part.backward()
         total = total + part.detach()
-    ranks.average_gradients(optimiser)
+    distributed.average_gradients(optimiser)
     optimiser.step()
     return total
 
@@ -142,10 +170,10 @@ def choose_rows(H: int, partial: bool) -> tuple[int, int]:
     if not partial:
         return 0, H
     scratch, r = torch.rand(()) < 0.5, int(torch.randint(1, H, ()))
-    return ranks.agreed((0, r) if scratch else (r, H))
+    return distributed.broadcast((0, r) if scratch else (r, H))
 
 
-def some(real_codes: Codes, n: int, last: int) -> Codes:
+def draw_real(real_codes: Codes, n: int, last: int) -> Codes:
     """n code maps (n, h, W) of each level, int64, drawn with replacement and cut after the top level's row `last`."""
     rows = torch.randint(len(real_codes[0]), (n,), device=real_codes[0].device)
     return tuple(c[rows, : last * c.shape[1] // real_codes[0].shape[1]].long() for c in real_codes)
@@ -153,7 +181,7 @@ def some(real_codes: Codes, n: int, last: int) -> Codes:
 
 def roll_out(priors: Sequence[Prior], real_codes: Codes, n: int, first: int, last: int) -> Codes:
     """Sample n maps of every level, from the top level's row `first` to its row `last`; the rows before are real."""
-    given = some(real_codes, n, last)
+    given = draw_real(real_codes, n, last)
     shapes = [tuple(c.shape[1:]) for c in given]
     given_rows = [first * H // last for H, _ in shapes]
     return sample_levels(priors, n, shapes, given=given, given_rows=given_rows)
@@ -166,7 +194,7 @@ def warm_up(priors, decode, critic, optimiser, real_codes: Codes, cfg: RalConfig
         first, last = choose_rows(H, cfg.partial)
         n = min(together, cfg.warmup - done) * size
         fake = decode(*roll_out(priors, real_codes, n, first, last))
-        real = decode(*some(real_codes, n, last))
+        real = decode(*draw_real(real_codes, n, last))
         for f, r in zip(fake.split(size), real.split(size), strict=True):
             critic_update(critic, optimiser, r, f, cfg)
 
@@ -190,24 +218,24 @@ def ral_iteration(
     logs = {}
     # Not under autocast: it keeps the copy of a weight that it made first, through all updates of an iteration.
     with torch.autocast(codes[0].device.type, enabled=False):
-        fake, real = decode(*codes), decode(*some(real_codes, n + cfg.critic_batch, last))
+        fake, real = decode(*codes), decode(*draw_real(real_codes, n + cfg.critic_batch, last))
         for k in range(cfg.critic_updates):
             batch = slice(k * cfg.critic_batch, (k + 1) * cfg.critic_batch)
             logs["critic_loss"] = critic_update(critic, critic_optimiser, real[batch], fake[batch], cfg)
 
         with torch.no_grad():  # processes that train together normalise by the scores of all
-            fake_map, real_map = (ranks.everyones(critic(x[n:])) for x in (fake, real))
+            fake_map, real_map = (distributed.all_gather(critic(x[n:])) for x in (fake, real))
 
     def losses() -> Iterator[Tensor]:
         for level in learning_levels(len(priors), cfg):
             H, W = codes[level].shape[1:]
             size = at_once or cfg.rollouts
             parts = list(zip(*(c[n:].split(size) for c in codes[max(level - 1, 0) : level + 1][::-1]), strict=True))
-            more = 0.0
+            extra_rewards = 0.0
             if cfg.kl:
-                more = cfg.kl * torch.cat([anchor(priors[level], reference[level], *part) for part in parts])
-                more = ranks.everyones(more)
-            A = ranks.mine(assess(fake_map, real_map, (H, W), cfg, more))
+                held = torch.cat([kl_reward(priors[level], reference[level], *part) for part in parts])
+                extra_rewards = distributed.all_gather(cfg.kl * held)
+            A = distributed.local_rows(score_advantages(fake_map, real_map, (H, W), cfg, extra_rewards))
             sampled = slice(first * H // last * W, None)  # the log-probabilities of given codes are not ours to change
             for a, part in zip(A.split(size), parts, strict=True):
                 log_prob = priors[level].log_prob(*part).flatten(1)
@@ -215,43 +243,3 @@ def ral_iteration(
 
     descend(losses(), prior_optimiser)
     return logs | {"reward": image_score(fake_map).mean()}
-
-
-def part_gradients(
-    prior: Prior, codes: Tensor, A: Tensor, *above: Tensor, parts: int = 8, at_once: int | None = None
-) -> Tensor:
-    """The policy gradient of each of `parts` shares of the roll-outs, codes (B, H, W) and A (B, T): (parts, P).
-
-    Each share is differentiated `at_once` roll-outs at a time (default: whole). Of fewer roll-outs than `parts` each is
-    a share; shares are as equal as they can be. Raises RalkitError for a single roll-out: its noise is not known.
-    """
-    if len(codes) < 2:
-        raise RalkitError("the noise of a gradient needs at least 2 roll-outs")
-    parameters = [p for p in prior.parameters() if p.requires_grad]
-    rows, parts = [], min(parts, len(codes))
-    for share in zip(*(x.tensor_split(parts) for x in (A, codes, *above)), strict=True):
-        n, row = len(share[0]), 0.0
-        for a, *c in zip(*(x.split(at_once or n) for x in share), strict=True):
-            loss = policy_gradient_loss(prior.log_prob(*c).flatten(1), a) * (len(a) / n)
-            row = row + torch.cat([-d.flatten() for d in torch.autograd.grad(loss, parameters)])
-        rows.append(row)
-    return torch.stack(rows)
-
-
-def gradient_snr(g: Tensor) -> float:
-    """Signal to noise of a gradient from its parts g (parts, P): length of the mean over its standard error.
-
-    About 1 means noise only: the mean of pure noise is as long as its own standard error.
-    """
-    error = (g - g.mean(0)).square().sum() / (len(g) - 1) / len(g)
-    return (g.mean(0).norm() / error.sqrt()).item()
-
-
-def gradient_cosine(g: Tensor, h: Tensor) -> float:
-    """Cosine of two expected gradients, from parts g, h (parts, P) over the same roll-outs; nan where all is noise.
-
-    No part is multiplied with itself, so the noise does not count as length or as likeness.
-    """
-    apart = lambda a, b: (a.sum(0) @ b.sum(0) - (a * b).sum()).item()  # noqa: E731
-    squares = apart(g, g) * apart(h, h)
-    return apart(g, h) / squares**0.5 if min(apart(g, g), apart(h, h)) > 0 else float("nan")

@@ -431,21 +431,3 @@ def complete(
     chosen = torch.multinomial(weight.view(n, tries).softmax(1), 1)[:, 0]
     chosen = chosen + tries * torch.arange(n, device=chosen.device)
     return tuple(c[chosen] for c in codes)
-
-
-@torch.no_grad()
-def cached_logits(prior: Prior, codes: Tensor, above: Tensor | None = None, given_rows: int = 0) -> Tensor:
-    """Logits (B, H - given_rows, W, K) of given codes (B, H, W), computed a code at a time as `sample` does."""
-    B, H, W = codes.shape
-    codes = F.pad(codes, (1, 0, 1, 0), value=prior.K)
-    rows = []
-    with _evaluating(prior):
-        cache = Cache(prior, B, (H, W), above)
-        for i in range(H):
-            cache.next_row(i)
-            cache.start_row(codes[:, i, 1:].T)
-            if i < given_rows:
-                cache.skip_row(codes[:, i + 1, 1:].T)
-            else:
-                rows.append(torch.stack([cache.logits(j, codes[:, i + 1, j]) for j in range(W)], 1))
-    return torch.stack(rows, 1)

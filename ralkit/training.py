@@ -16,15 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from . import ranks, store
+from . import distributed, store
+from .course.faces import FactorConfig, FactorNet
 from .critic import PatchCritic
-from .data import to_float
 from .errors import RalkitError
-from .faces import FactorNet
-from .presets import FactorConfig, PriorConfig, RalConfig, SnailConfig, VQVAEConfig
-from .prior import Prior
-from .ral import Adam, Codes, critic_update, descend, learning_levels, ral_iteration, roll_out, some, warm_up
-from .vqvae import VQVAE, VQVAE2, as_levels, perplexities, vqvae_loss
+from .prior import Prior, PriorConfig, SnailConfig
+from .protocols import Codes
+from .ral import Adam, RalConfig, critic_update, descend, draw_real, learning_levels, ral_iteration, roll_out, warm_up
+from .vqvae import VQVAE, VQVAE2, VQVAEConfig, as_levels, perplexities, to_float, vqvae_loss
 
 History = dict[str, list[float]]
 Evaluation = Callable[[], dict[str, float]]
@@ -102,20 +101,20 @@ def fit(
     """
     evaluated = {round(i * steps / points) for i in range(points + 1)}
     history: History = {}
-    leads = ranks.rank() == 0
+    leads = distributed.rank() == 0
     device = device_of(next(part for part in parts.values() if isinstance(part, nn.Module)))
-    with seeded(ranks.own_seed(seed)):
+    with seeded(distributed.local_seed(seed)):
         start, spent = 0, 0.0
-        ranks.start_alike(*(part for part in parts.values() if isinstance(part, nn.Module)))
+        distributed.broadcast_modules(*(part for part in parts.values() if isinstance(part, nn.Module)))
         if checkpoint is not None and checkpoint.exists():
             saved = store.read(checkpoint)
             for key, part in parts.items():
                 part.load_state_dict(saved["parts"][key])
             start, spent, history = saved["step"], saved["seconds"], saved["history"]
-            if len(saved["random"]) == ranks.world():
-                _set_random_state(saved["random"][ranks.rank()])
+            if len(saved["random"]) == distributed.world_size():
+                _set_random_state(saved["random"][distributed.rank()])
             else:  # processes joined or left: random numbers that none of them has drawn before
-                torch.manual_seed(ranks.own_seed(seed) + 7919 * start)
+                torch.manual_seed(distributed.local_seed(seed) + 7919 * start)
             if leads:
                 print(f"{name}: continues at step {start} of {steps}")
         began = saved_at = time.monotonic()
@@ -141,8 +140,8 @@ def fit(
                     print(f"{name}  {t:>6}/{steps}  {seconds:6.1f} s  {shown}", flush=True)
             if t == steps:
                 break
-            if checkpoint is not None and ranks.agreed(time.monotonic() - saved_at > save_seconds):
-                random = ranks.all_of(_random_state())
+            if checkpoint is not None and distributed.broadcast(time.monotonic() - saved_at > save_seconds):
+                random = distributed.gather_objects(_random_state())
                 if leads:
                     states = {key: part.state_dict() for key, part in parts.items()}
                     elapsed = spent + time.monotonic() - began
@@ -192,7 +191,7 @@ def train_vqvae(model: VQVAE | VQVAE2, images: Tensor, test: Tensor, cfg: VQVAEC
 
     def step(t: int) -> dict[str, Tensor]:
         anneal(optimiser, cfg.lr, t, cfg.steps)
-        (x,) = draw(ranks.share(cfg.batch), images, device=device)
+        (x,) = draw(distributed.local_batch(cfg.batch), images, device=device)
         loss, logs = vqvae_loss(model, x, cfg.beta)
         descend(loss, optimiser)
         return logs
@@ -218,7 +217,7 @@ def train_factors(net: FactorNet, images: Tensor, factors: Tensor, cfg: FactorCo
 
     def step(t: int) -> dict[str, Tensor]:
         anneal(optimiser, cfg.lr, t, cfg.steps)
-        x, truth = draw(ranks.share(cfg.batch), images, factors, device=device)
+        x, truth = draw(distributed.local_batch(cfg.batch), images, factors, device=device)
         logits = net(x)
         loss = sum(F.cross_entropy(z, truth[:, i]) for i, z in enumerate(logits))
         descend(loss, optimiser)
@@ -249,7 +248,7 @@ def train_mle(
     def step(t: int) -> dict[str, Tensor]:
         if decay:
             anneal(optimiser, cfg.lr, t, cfg.steps)
-        n = ranks.share(cfg.batch)
+        n = distributed.local_batch(cfg.batch)
         parts = zip(*(x.split(at_once or n) for x in draw(n, *data, device=codes.device)), strict=True)
         losses = (-prior.log_prob(*part).sum((1, 2)).mean() * (len(part[0]) / n) for part in parts)
         return {"NLL_train": descend(losses, optimiser)}
@@ -278,9 +277,9 @@ def warm_critic(
     """Warm a fresh critic up against the priors as they are; every rank ends with the same critic."""
     for prior in priors:
         prior.eval()
-    cfg = replace(cfg, critic_batch=ranks.share(cfg.critic_batch))
-    ranks.start_alike(*priors, critic)
-    with seeded(ranks.own_seed(seed)), _enough_memory("the critic's warm-up", device_of(critic)):
+    cfg = replace(cfg, critic_batch=distributed.local_batch(cfg.critic_batch))
+    distributed.broadcast_modules(*priors, critic)
+    with seeded(distributed.local_seed(seed)), _enough_memory("the critic's warm-up", device_of(critic)):
         warm_up(priors, decode, critic, optimiser, codes, cfg)
 
 
@@ -293,7 +292,9 @@ def train_ral(
     Priors and codes are one for each level, the top one first; the critic has been warmed up (`warm_critic`);
     `at_once` as in `train_mle`, `reference` as in `ral_iteration`.
     """
-    cfg = replace(cfg, rollouts=ranks.share(cfg.rollouts), critic_batch=ranks.share(cfg.critic_batch))
+    cfg = replace(
+        cfg, rollouts=distributed.local_batch(cfg.rollouts), critic_batch=distributed.local_batch(cfg.critic_batch)
+    )
     learning = [p for level in learning_levels(len(priors), cfg) for p in priors[level].parameters()]
     prior_optimiser = Adam(learning, cfg.lr_prior, BETAS)
     for prior in priors:  # no dropout: the network that is differentiated must be the one that was sampled from
@@ -318,10 +319,10 @@ def train_critic(
 ) -> History:
     """Train a critic alone against priors that stand still, for `updates` steps; never under autocast, as in RAL."""
     optimiser = critic_adam(critic, cfg)
-    last, n = codes[0].shape[1], ranks.share(cfg.critic_batch)
+    last, n = codes[0].shape[1], distributed.local_batch(cfg.critic_batch)
 
     def step(t: int) -> dict[str, Tensor]:
-        real = decode(*some(codes, n, last))
+        real = decode(*draw_real(codes, n, last))
         fake = decode(*roll_out(priors, codes, n, 0, last))
         return {"critic_loss": critic_update(critic, optimiser, real, fake, cfg)}
 

@@ -7,6 +7,7 @@ With two levels `encode` gives (top, bottom) codes, and `decode` takes them as t
 step keeps the activations of that many images together: networks take a batch in parts, the codebook takes it whole.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -14,8 +15,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from . import ranks
-from .presets import VQVAEConfig
+from . import distributed
+
+
+@dataclass(frozen=True)
+class VQVAEConfig:
+    stages: int = 2  # stride-2 stages from image to code map (the tables' "Layers")
+    hidden: int = 128
+    residual: int = 64
+    K: int = 128  # codebook size
+    D: int = 64  # codebook dimension
+    beta: float = 0.25  # weight of the commitment loss
+    batch: int = 128
+    steps: int = 156_250
+    lr: float = 1e-3
+
+
+def to_float(x: Tensor) -> Tensor:
+    """uint8 in 0..255, any shape -> float32 in [-1, 1]."""
+    return x.float() / 127.5 - 1
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Float in [-1, 1] (clamped), any shape -> uint8 in 0..255, rounded; undoes `to_float` exactly."""
+    return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 class Codebook(nn.Module):
@@ -62,7 +85,7 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def _place(self, z: Tensor) -> None:
         self.vectors.copy_(self._draw(z, len(self.vectors)))
-        self.counts.fill_(z[:, 0].numel() * ranks.world() / len(self.counts))
+        self.counts.fill_(z[:, 0].numel() * distributed.world_size() / len(self.counts))
         self.sums.copy_(self.vectors * self.counts[:, None])
         self.placed.fill_(True)
 
@@ -71,11 +94,11 @@ class Codebook(nn.Module):
         flat, chosen = z.movedim(1, -1).flatten(0, -2), codes.flatten()
         n = torch.zeros_like(self.counts).index_add_(0, chosen, torch.ones_like(flat[:, 0]))
         m = torch.zeros_like(self.sums).index_add_(0, chosen, flat)
-        self.counts.lerp_(ranks.total(n), 1 - self.decay)
-        self.sums.lerp_(ranks.total(m), 1 - self.decay)
+        self.counts.lerp_(distributed.all_reduce_sum(n), 1 - self.decay)
+        self.sums.lerp_(distributed.all_reduce_sum(m), 1 - self.decay)
         dead = self.counts < self.revive_below
         # A revived vector starts with an average share, which gives it a few hundred steps to be chosen.
-        drawn, share = self._draw(z, len(dead)), len(flat) * ranks.world() / len(dead)
+        drawn, share = self._draw(z, len(dead)), len(flat) * distributed.world_size() / len(dead)
         self.counts.copy_(torch.where(dead, share, self.counts))
         self.sums.copy_(torch.where(dead[:, None], drawn * share, self.sums))
         self.vectors.copy_(self.sums / self.counts[:, None])
@@ -83,7 +106,7 @@ class Codebook(nn.Module):
     @staticmethod
     def _draw(z: Tensor, n: int) -> Tensor:
         flat = z.movedim(1, -1).flatten(0, -2)
-        return ranks.leaders(flat[torch.randint(len(flat), (n,), device=z.device)])
+        return distributed.broadcast_tensor(flat[torch.randint(len(flat), (n,), device=z.device)])
 
 
 def perplexity(codes: Tensor, size: int) -> Tensor:

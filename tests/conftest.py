@@ -5,7 +5,7 @@ import pytest
 import torch
 from standin import stand_in
 
-from ralkit.presets import get_preset
+from ralkit.course.presets import get_preset
 from ralkit.prior import PixelCNN, PixelSNAIL, Prior
 from ralkit.training import seeded
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ralkit import __main__ as cli
-from ralkit.presets import PRESETS
+from ralkit.course.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ralkit import data
+from ralkit.course import data
+from ralkit.course.faces import FACTORS
 from ralkit.errors import RalkitError
-from ralkit.faces import FACTORS
 
 REAL = Path(__file__).parents[2] / "shared/datasets"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no copy of CelebA in shared/datasets")

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from ralkit import ral
+from ralkit.course.experiment import METHODS, RUNS, Experiment, _train_apart, changed, markdown_table
+from ralkit.course.images import ImageExperiment
+from ralkit.course.plots import new_figure
+from ralkit.course.presets import get_preset
+from ralkit.course.report import write_report
 from ralkit.errors import RalkitError
-from ralkit.experiment import METHODS, RUNS, Experiment, _train_apart, changed, markdown_table
-from ralkit.images import ImageExperiment
-from ralkit.plots import new_figure
-from ralkit.presets import get_preset
-from ralkit.report import write_report
 
 
 def test_two_runs_give_the_same_numbers(tiny, tmp_path):

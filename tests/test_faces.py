@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ralkit.course.faces import BLOCK, FACTORS, NUISANCES, PALETTES, FactorNet, draw, faces, render, rgb
 from ralkit.errors import RalkitError
-from ralkit.faces import BLOCK, FACTORS, NUISANCES, PALETTES, FactorNet, draw, faces, render, rgb
 
 
 def normalised(images):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ralkit.course.experiment import train_together
+from ralkit.course.images import RUNS, ImageExperiment
+from ralkit.course.presets import get_preset
 from ralkit.errors import RalkitError
-from ralkit.experiment import train_together
-from ralkit.images import RUNS, ImageExperiment
-from ralkit.presets import get_preset
 from ralkit.vqvae import VQVAE2
 
 
@@ -93,7 +93,7 @@ def test_runs_side_by_side_are_found_by_the_process_that_asked(tmp_path, monkeyp
     """Other processes train both runs; this one only loads them, each moved away from MLE in its own direction."""
     exp = ImageExperiment("smoke", seed=1, root=tmp_path, levels=1)
     exp.generator("MLE", 1)
-    monkeypatch.setattr("ralkit.images.train_ral", lambda *_, **__: pytest.fail("trained in this process"))
+    monkeypatch.setattr("ralkit.course.images.train_ral", lambda *_, **__: pytest.fail("trained in this process"))
     other = ImageExperiment("smoke", seed=1, root=tmp_path, levels=2)
     other.generator("MLE", 1)
     train_together((exp, ("MLE", "RAL single", "RAL intermediate"), (1,)), (other, ("RAL top",), (1,)))

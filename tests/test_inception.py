@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ralkit import data
+from ralkit.course import data
 from ralkit.errors import RalkitError
 from ralkit.inception import FILE, TAPS, URL, Conv, Inception, load_inception, resize_tf1
 from ralkit.metrics import frechet_distance

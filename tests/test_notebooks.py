@@ -48,7 +48,7 @@ def test_the_shape_of_a_lesson(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_no_output_widget_that_a_headless_run_may_hang_on(path):
     code = "".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
-    assert "interact(" not in code and "Output(" not in code  # see ralkit.widgets.explore
+    assert "interact(" not in code and "Output(" not in code  # see ralkit.course.widgets.explore
 
 
 def test_the_dependencies_that_make_reads_are_those_that_conda_reads():

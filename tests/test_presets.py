@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from ralkit import paper
-from ralkit.check import experiments
+from ralkit.course import paper
+from ralkit.course.costs import experiments
+from ralkit.course.experiment import Experiment
+from ralkit.course.images import ImageExperiment
+from ralkit.course.presets import PRESETS
 from ralkit.errors import RalkitError
-from ralkit.experiment import Experiment
-from ralkit.images import ImageExperiment
-from ralkit.presets import PRESETS, PriorConfig, RalConfig, SnailConfig, VQVAEConfig
-from ralkit.prior import Attention, GatedLayer, OutputLayer, SnailBlock, make_prior
-from ralkit.vqvae import Residual, make_vqvae
+from ralkit.prior import Attention, GatedLayer, OutputLayer, PriorConfig, SnailBlock, SnailConfig, make_prior
+from ralkit.ral import RalConfig
+from ralkit.vqvae import Residual, VQVAEConfig, make_vqvae
 
 
 def described(number):

@@ -7,12 +7,12 @@ import pytest
 import torch
 from conftest import make_prior, make_snail
 
-from ralkit.check import kept_for_backward
+from ralkit.course.costs import kept_for_backward
+from ralkit.diagnostics import cached_logits
 from ralkit.errors import RalkitError
-from ralkit.presets import PriorConfig, SnailConfig
-from ralkit.prior import Attention, PixelCNN, PixelSNAIL
+from ralkit.prior import Attention, PixelCNN, PixelSNAIL, PriorConfig, SnailConfig
 from ralkit.prior import make_prior as from_config
-from ralkit.sampling import cached_logits, sample
+from ralkit.sampling import sample
 
 VARIANTS = {
     "one layer": lambda: make_prior(layers=1, k=3, channels=32, scale=1),

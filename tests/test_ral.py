@@ -10,25 +10,23 @@ from conftest import enlarged, make_prior, make_snail
 
 from ralkit import ral
 from ralkit.critic import PatchCritic, image_score
+from ralkit.diagnostics import gradient_cosine, gradient_snr, part_gradients
 from ralkit.errors import RalkitError
-from ralkit.presets import RalConfig
 from ralkit.prior import PixelCNN
 from ralkit.ral import (
+    RalConfig,
     advantages,
-    anchor,
-    assess,
     choose_rows,
-    gradient_cosine,
-    gradient_snr,
+    kl_reward,
     learning_levels,
     make_critic,
     normalise,
-    part_gradients,
     policy_gradient_loss,
     ral_iteration,
     returns,
     rewards,
     roll_out,
+    score_advantages,
 )
 from ralkit.sampling import sample
 from ralkit.training import critic_adam, train_ral
@@ -117,7 +115,7 @@ def test_returns_by_a_double_loop(gamma):
 
 def test_no_reward_leaves_what_is_added():
     more = torch.randn(5, 6)
-    A = assess(torch.randn(5, 2, 2), torch.randn(5, 2, 2), (2, 3), RalConfig(reward="none", gamma=1.0), more)
+    A = score_advantages(torch.randn(5, 2, 2), torch.randn(5, 2, 2), (2, 3), RalConfig(reward="none", gamma=1.0), more)
     torch.testing.assert_close(A, more.flip(1).cumsum(1).flip(1))
 
 
@@ -153,7 +151,7 @@ def test_a_constant_added_to_the_critic(tiny, reward):
     for baseline in ("none", "leave-one-out"):
         cfg = RalConfig(reward=reward, baseline=baseline, normalise="none")
         for shift in (0.0, 5.0):
-            A = assess(S + shift, real + shift, (2, 2), cfg)
+            A = score_advantages(S + shift, real + shift, (2, 2), cfg)
             loss = policy_gradient_loss(tiny.log_prob(codes).flatten(1), A)
             gradients[baseline, shift] = flat_gradient(loss, tiny)
     torch.testing.assert_close(gradients["leave-one-out", 0.0], gradients["leave-one-out", 5.0], atol=1e-4, rtol=1e-3)
@@ -184,7 +182,7 @@ def test_the_anchor_descends_the_divergence(tiny):
     reference = enlarged(PixelCNN(3, 4, 1, 3), 2.0)
     log_prob, log_ref = (prior.log_prob(MAPS).flatten(1).sum(1) for prior in (tiny, reference))
     KL = (log_prob.exp() * (log_prob - log_ref.detach())).sum()
-    r = anchor(tiny, reference, MAPS)
+    r = kl_reward(tiny, reference, MAPS)
     torch.testing.assert_close((log_prob.exp() * r.sum(1)).sum(), -KL)
     torch.testing.assert_close(estimator_mean(tiny, returns(r, 1.0)), -flat_gradient(KL, tiny), atol=1e-6, rtol=1e-4)
 
@@ -344,7 +342,7 @@ def test_the_levels_that_learn(levels, which, moved):
 def test_each_level_has_returns_over_its_own_length(levels):
     """A terminal reward is discounted over 16 codes for the first top code, over 64 for the first bottom one."""
     for H, T in ((4, 16), (8, 64)):
-        A = assess(torch.ones(2, 2, 2), torch.ones(2, 2, 2), (H, H), RalConfig(reward="single", gamma=0.9))
+        A = score_advantages(torch.ones(2, 2, 2), torch.ones(2, 2, 2), (H, H), RalConfig(reward="single", gamma=0.9))
         assert A.shape == (2, T) and A[0, 0].item() == pytest.approx(0.9 ** (T - 1), rel=1e-4)
 
 

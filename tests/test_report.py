@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ralkit import paper, report
+from ralkit.course import paper, report
 from ralkit.errors import RalkitError
 
 ROOT = Path(__file__).parents[1]

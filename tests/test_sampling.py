@@ -7,8 +7,9 @@ import torch
 from conftest import make_prior, make_snail
 from standin import Recording
 
+from ralkit.diagnostics import cached_logits
 from ralkit.errors import RalkitError
-from ralkit.sampling import RECORDERS, cached_logits, choose, complete, sample, sample_levels, sample_naive
+from ralkit.sampling import RECORDERS, choose, complete, sample, sample_levels, sample_naive
 
 VARIANTS = {
     "one layer": lambda: make_prior(layers=1, k=3),

@@ -10,11 +10,10 @@ from conftest import make_prior, make_snail
 from standin import stand_in
 
 from ralkit import __main__ as cli
-from ralkit.experiment import METHODS, RUNS, Experiment
+from ralkit.course.experiment import METHODS, RUNS, Experiment
+from ralkit.course.images import ImageExperiment
 from ralkit.graphs import RECORDERS
-from ralkit.images import ImageExperiment
-from ralkit.presets import RalConfig
-from ralkit.ral import Adam, descend, make_critic, ral_iteration
+from ralkit.ral import Adam, RalConfig, descend, make_critic, ral_iteration
 from ralkit.sampling import complete
 from ralkit.vqvae import VQVAE, VQVAE2, vqvae_loss
 

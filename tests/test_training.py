@@ -13,10 +13,10 @@ from torch import nn
 
 from ralkit import store
 from ralkit.errors import RalkitError
-from ralkit.presets import PriorConfig, RalConfig, VQVAEConfig
-from ralkit.ral import Adam, make_critic, ral_iteration
+from ralkit.prior import PriorConfig
+from ralkit.ral import Adam, RalConfig, make_critic, ral_iteration
 from ralkit.training import critic_adam, fit, seeded, train_mle, train_ral, train_vqvae, warm_critic
-from ralkit.vqvae import VQVAE
+from ralkit.vqvae import VQVAE, VQVAEConfig
 
 CODES = torch.randint(7, (64, 4, 4), generator=torch.Generator().manual_seed(5))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ralkit.check import kept_for_backward
+from ralkit.course.costs import kept_for_backward
 from ralkit.vqvae import VQVAE, VQVAE2, Codebook, perplexity, vqvae_loss
 
 

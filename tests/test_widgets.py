@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ralkit import plots, training, widgets
+from ralkit import training
+from ralkit.course import plots, widgets
 
 
 def draw(height=2, colour="red"):

@@ -44,11 +44,12 @@ seed = 1  # first of the seeds
 import torch
 from IPython.display import Markdown
 
-from ralkit import plots, ral, widgets
+from ralkit import ral
+from ralkit.course import plots, widgets
+from ralkit.course.experiment import Experiment, in_batches
 from ralkit.critic import image_score
-from ralkit.data import to_float
-from ralkit.experiment import Experiment, in_batches
 from ralkit.metrics import auc
+from ralkit.vqvae import to_float
 
 exp = Experiment(preset, dataset, seed)
 print(exp.about("00_tour"))

@@ -34,12 +34,11 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import paper, plots, widgets
-from ralkit.data import to_float
-from ralkit.experiment import Experiment, in_batches, markdown_table
-from ralkit.faces import FACTORS, NUISANCES, faces, render
+from ralkit.course import paper, plots, widgets
+from ralkit.course.experiment import Experiment, in_batches, markdown_table
+from ralkit.course.faces import FACTORS, NUISANCES, faces, render
 from ralkit.metrics import frechet_distance
-from ralkit.vqvae import VQVAE, Codebook, perplexity, vqvae_loss
+from ralkit.vqvae import VQVAE, Codebook, perplexity, to_float, vqvae_loss
 
 # %matplotlib inline
 

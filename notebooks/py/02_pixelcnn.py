@@ -37,11 +37,12 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import plots, widgets
-from ralkit.experiment import Experiment
+from ralkit.course import plots, widgets
+from ralkit.course.experiment import Experiment
+from ralkit.diagnostics import cached_logits
 from ralkit.metrics import map_log_prob
 from ralkit.prior import GatedLayer, PixelCNN, gate
-from ralkit.sampling import Above, Cache, GatedCache, Left, cached_logits, sample, sample_naive
+from ralkit.sampling import Above, Cache, GatedCache, Left, sample, sample_naive
 
 # %matplotlib inline
 

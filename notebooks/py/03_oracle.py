@@ -34,10 +34,10 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ralkit import paper, plots, widgets
-from ralkit.experiment import METHODS, Experiment, in_batches, markdown_table
+from ralkit.course import paper, plots, widgets
+from ralkit.course.experiment import METHODS, Experiment, in_batches, markdown_table
+from ralkit.course.report import beyond, claim, direction, noise_over_seeds
 from ralkit.metrics import map_log_prob, oracle_metrics
-from ralkit.report import beyond, claim, direction, noise_over_seeds
 
 exp = Experiment(preset, dataset, seed)
 print(exp.about("03_oracle"))
@@ -191,7 +191,7 @@ figure
 # ## 5 · Table 1
 #
 # All numbers on fresh samples, the same number for each model. FD-faces is the Fréchet distance on the features of a
-# network trained on the faces' factors (`ralkit.faces.FactorNet`): it plays the part of FID without a download, and is
+# network trained on the faces' factors (`ralkit.course.faces.FactorNet`): it plays the part of FID without a download, and is
 # *not comparable* with FID or with any published number. Floors show what sets without any generator score.
 
 # %%

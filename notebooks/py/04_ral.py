@@ -40,12 +40,14 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import plots, ral, widgets
+from ralkit import diagnostics, ral
+from ralkit.course import plots, widgets
+from ralkit.course.experiment import RUNS, Experiment, changed, in_batches
+from ralkit.course.report import direction, spread
 from ralkit.critic import LOSSES, image_score
-from ralkit.experiment import RUNS, Experiment, changed, in_batches
+from ralkit.diagnostics import cached_logits
 from ralkit.prior import PixelCNN
-from ralkit.report import direction, spread
-from ralkit.sampling import cached_logits, sample
+from ralkit.sampling import sample
 
 exp = Experiment(preset, dataset, seed)
 print(exp.about("04_ral"))
@@ -660,8 +662,8 @@ def snr(critic, baseline, rollouts):
     """Mean over the draws of the signal-to-noise ratio of the policy gradient of so many roll-outs."""
     how, total = replace(cfg, baseline=baseline), 0.0
     for fakes, reals in draws:
-        A = ral.assess(see(critic, fakes[:rollouts]), see(critic, reals[:rollouts]), shape, how)
-        total += ral.gradient_snr(ral.part_gradients(G, fakes[:rollouts], A)) / len(draws)
+        A = ral.score_advantages(see(critic, fakes[:rollouts]), see(critic, reals[:rollouts]), shape, how)
+        total += diagnostics.gradient_snr(diagnostics.part_gradients(G, fakes[:rollouts], A)) / len(draws)
     return total
 
 
@@ -716,15 +718,15 @@ ideals = []
 for fakes, _ in draws:
     with torch.no_grad():
         r = in_batches(lambda c: exp.oracle.log_prob(c) - G.log_prob(c), fakes).flatten(1)
-    ideals.append(ral.part_gradients(G, fakes, ral.advantages(ral.returns(r, 1.0), "leave-one-out")))
+    ideals.append(diagnostics.part_gradients(G, fakes, ral.advantages(ral.returns(r, 1.0), "leave-one-out")))
 
 
 def agreement(critic, how):
     """Cosines, one a draw, of the expected policy gradient with that of -KL(G || oracle)."""
     cosines = []
     for (fakes, reals), ideal in zip(draws, ideals, strict=True):
-        A = ral.assess(see(critic, fakes), see(critic, reals), shape, replace(how, baseline="leave-one-out"))
-        cosines.append(ral.gradient_cosine(ral.part_gradients(G, fakes, A), ideal))
+        A = ral.score_advantages(see(critic, fakes), see(critic, reals), shape, replace(how, baseline="leave-one-out"))
+        cosines.append(diagnostics.gradient_cosine(diagnostics.part_gradients(G, fakes, A), ideal))
     return cosines
 
 
@@ -741,7 +743,7 @@ for name in critics:
     table.append(row | {kind: spread(values, "+.2f") for (of, kind), values in cosines.items() if of == name})
 note = (
     f"Cosine with the gradient of -KL(G || oracle), mean ± spread over {len(draws)} draws of {n} roll-outs, seed {first}; nan: "
-    f"nothing above the noise in one. That gradient itself has an SNR of {np.mean([ral.gradient_snr(g) for g in ideals]):.2f}."
+    f"nothing above the noise in one. That gradient itself has an SNR of {np.mean([diagnostics.gradient_snr(g) for g in ideals]):.2f}."
 )
 text = exp.save_table("04-14b-direction", table, title="Does the policy gradient point to the truth?", note=note)
 Markdown(f"{text}\n\n{note}")

@@ -37,15 +37,15 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import paper, plots, widgets
-from ralkit.data import to_float
-from ralkit.experiment import markdown_table, train_together
-from ralkit.images import ImageExperiment
+from ralkit.course import paper, plots, widgets
+from ralkit.course.experiment import markdown_table, train_together
+from ralkit.course.images import ImageExperiment
+from ralkit.course.report import claim, direction, noise_over_seeds, spread
 from ralkit.metrics import fidelity, frechet_distance
 from ralkit.prior import Attention, PixelSNAIL, SnailBlock
-from ralkit.report import claim, direction, noise_over_seeds, spread
 from ralkit.sampling import sample_levels, sample_naive
 from ralkit.training import seeded
+from ralkit.vqvae import to_float
 
 one = ImageExperiment(preset, dataset, seed, levels=1)
 two = ImageExperiment(preset, dataset, seed, levels=2)

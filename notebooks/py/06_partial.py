@@ -42,10 +42,11 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import paper, plots, ral, widgets
-from ralkit.experiment import markdown_table, train_together
-from ralkit.images import LEVELS, RUNS, ImageExperiment
-from ralkit.report import claim, direction, noise_over_seeds, spread
+from ralkit import ral
+from ralkit.course import paper, plots, widgets
+from ralkit.course.experiment import markdown_table, train_together
+from ralkit.course.images import LEVELS, RUNS, ImageExperiment
+from ralkit.course.report import claim, direction, noise_over_seeds, spread
 from ralkit.sampling import sample
 from ralkit.training import seeded
 
@@ -60,7 +61,7 @@ print(two.about("06_partial"))
 # are there.
 #
 # `full` names the run that the preset's own `RalConfig` makes; it generates whole maps. For the one-level runs, the
-# name of a run says what it changes: `ralkit.images.RUNS`.
+# name of a run says what it changes: `ralkit.course.images.RUNS`.
 
 # %%
 first_seed, cfg = two.seeds[0], two.config.ral
@@ -175,7 +176,7 @@ def part(priors, real, start, stop):
 priors, real_codes, test_codes = two.generator("MLE", first_seed), two.codes["train"], two.codes["test"]
 for start, stop in ((0, H), (H // 4, H), (0, H // 2)):
     with seeded(seed):
-        given = ral.some(real_codes, 4, H)  # four pairs of maps, drawn at random
+        given = ral.draw_real(real_codes, 4, H)  # four pairs of maps, drawn at random
         mine = part(priors, given, start, stop)
     with seeded(seed):
         assert all(map(torch.equal, mine, ral.roll_out(priors, real_codes, 4, start, stop)))
@@ -267,7 +268,7 @@ Markdown(
 # Two consequences.
 #
 # * **Real images must be decodings of equally cut codes.** Crops of whole real images would look different from fakes
-#   near the lower edge for a reason that has nothing to do with $G$, and the critic would learn that. `ral.some` cuts
+#   near the lower edge for a reason that has nothing to do with $G$, and the critic would learn that. `ral.draw_real` cuts
 #   the codes.
 # * **Mode 2 is not quite the upper part of full generation for the bottom prior.** It is conditioned on the *whole*
 #   top map, by convolutions that look down as well; after a cut there is nothing below. In full generation that never
@@ -290,8 +291,8 @@ r = next((r for r in range(H // 2, 0, -1) if r * pixels % critic.patch), H // 2)
 def look(start, stop, n=32):
     """Roll-outs of the priors as MLE left them: images, normalised scores, rewards of each level (n, rows, W)."""
     with seeded(seed), torch.no_grad():
-        codes = part(priors, ral.some(real_codes, n, H), start, stop)
-        fake, real = two.decode(*codes), two.decode(*ral.some(real_codes, n, stop))
+        codes = part(priors, ral.draw_real(real_codes, n, H), start, stop)
+        fake, real = two.decode(*codes), two.decode(*ral.draw_real(real_codes, n, stop))
         S = ral.normalise(critic(fake), critic(real), how.normalise)
     return fake, S, [ral.rewards(S, tuple(c.shape[1:]), "intermediate", how.upsample).view(c.shape) for c in codes]
 
@@ -348,14 +349,14 @@ def policy_loss(priors, critic, cfg):
     """The loss of one iteration's policy gradient; n code maps come first that only the critic learns from."""
     n = cfg.critic_updates * cfg.critic_batch
     start, stop = choose(H)
-    codes = part(priors, ral.some(real_codes, n + cfg.rollouts, H), start, stop)
-    real = ral.some(real_codes, n + cfg.critic_batch, stop)
+    codes = part(priors, ral.draw_real(real_codes, n + cfg.rollouts, H), start, stop)
+    real = ral.draw_real(real_codes, n + cfg.critic_batch, stop)
     with torch.no_grad():
         S_fake, S_real = critic(two.decode(*codes))[n:], critic(two.decode(*real))[n:]
     loss = 0.0
     for level, (prior, k) in enumerate(zip(priors, (1, 2), strict=True)):
         c, above = codes[level][n:], [x[n:] for x in codes[:level]]
-        A = ral.assess(S_fake, S_real, tuple(c.shape[1:]), cfg).view(c.shape)
+        A = ral.score_advantages(S_fake, S_real, tuple(c.shape[1:]), cfg).view(c.shape)
         log_prob = prior.log_prob(c, *above)
         loss = loss - (A * log_prob)[:, k * start :].sum((1, 2)).mean()
     return loss, (start, stop)
@@ -960,7 +961,7 @@ widgets.explore(explore, mode=[1, 2], rows=(1, H - 1), run=["MLE", *LEVEL_RUNS],
 #    → `ral.choose_rows`
 # 3. (silent on two levels): $r$ rows of the top map go with $2r$ of the bottom map. → `ral.roll_out`
 # 4. *"the sampled codes correspond to different image sizes"*: real images are decodings of equally cut codes, no crops
-#    (section 1.4). → `ral.some`
+#    (section 1.4). → `ral.draw_real`
 # 5. *"our discriminator is fully convolutional and thus has no issue"*: images are padded to whole patches, and reward
 #    rows below the image are left out. → `critic.PatchCritic`, `ral.rewards`
 # 6. (silent on the loss in mode 1): log-probabilities of sampled codes only; the single reward is $D$ of the whole
@@ -969,7 +970,7 @@ widgets.explore(explore, mode=[1, 2], rows=(1, H - 1), run=["MLE", *LEVEL_RUNS],
 # 8. *"both configurations are trained for the same time interval"*: twice the updates for partial generation, both
 #    compared at equal seconds too (section 3.4). → `images.ImageExperiment`, run `RAL partial`
 # 9. *"both the PixelCNN models are trained at the same time"*: one loss, the sum of both levels'; each level has
-#    returns over its own length. → `RalConfig.levels`, `ral.assess`
+#    returns over its own length. → `RalConfig.levels`, `ral.score_advantages`
 # 10. *"For all settings in Table 3 (a), we used single-reward, estimated from a discriminator, which outputs a 4×4
 #     output"*: **deviation**: our runs take the preset's reward and score map, printed below. → `RalConfig.reward`,
 #     `RalConfig.critic_stages`

@@ -35,15 +35,15 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ralkit import plots, widgets
-from ralkit.data import to_float
-from ralkit.experiment import in_batches
-from ralkit.faces import FACTORS
-from ralkit.images import ImageExperiment
+from ralkit.course import plots, widgets
+from ralkit.course.experiment import in_batches
+from ralkit.course.faces import FACTORS
+from ralkit.course.images import ImageExperiment
+from ralkit.course.report import claim, direction, noise_over_seeds, spread
 from ralkit.metrics import frechet_distance
-from ralkit.report import claim, direction, noise_over_seeds, spread
 from ralkit.sampling import complete, sample_levels
 from ralkit.training import seeded
+from ralkit.vqvae import to_float
 
 exp = ImageExperiment(preset, dataset, seed, levels=2)
 print(exp.about("07_completion"))

@@ -36,12 +36,13 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ralkit import plots, ral, widgets
+from ralkit import ral
+from ralkit.course import plots, widgets
+from ralkit.course.experiment import RUNS, Experiment, changed, in_batches
+from ralkit.course.images import ImageExperiment
+from ralkit.course.report import beyond, claim, direction, noise_over_seeds
 from ralkit.critic import image_score
-from ralkit.experiment import RUNS, Experiment, changed, in_batches
-from ralkit.images import ImageExperiment
 from ralkit.metrics import map_log_prob
-from ralkit.report import beyond, claim, direction, noise_over_seeds
 
 exp = Experiment(preset, dataset, seed)
 print(exp.about("08_critical"))
@@ -418,7 +419,7 @@ Markdown("\n".join(lines))
 # fine-tuned with from human feedback, where the weight is a knob; here theory sets it.)
 
 # %%
-Markdown(f"```python\n{inspect.getsource(ral.anchor)}```")
+Markdown(f"```python\n{inspect.getsource(ral.kl_reward)}```")
 
 
 # %%

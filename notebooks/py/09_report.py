@@ -36,10 +36,10 @@ from dataclasses import replace
 import numpy as np
 from IPython.display import Image, Markdown, display
 
-from ralkit import paper, plots, report, widgets
-from ralkit.check import experiments, parameters
-from ralkit.experiment import Experiment, markdown_table
-from ralkit.presets import PRESETS
+from ralkit.course import paper, plots, report, widgets
+from ralkit.course.costs import experiments, parameters
+from ralkit.course.experiment import Experiment, markdown_table
+from ralkit.course.presets import PRESETS
 
 exp = Experiment(preset, dataset, seed)
 

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import RalkitError
+from ..errors import RalkitError
+from ..prior import Prior, PriorConfig, SnailConfig, make_prior
+from ..ral import Adam, critic_update, descend, learning_levels, make_critic, policy_gradient_loss, score_advantages
+from ..sampling import sample
+from ..training import device_name
+from ..vqvae import make_vqvae, vqvae_loss
 from .experiment import markdown_table
-from .presets import LevelsConfig, Preset, PriorConfig, SnailConfig
-from .prior import Prior, make_prior
-from .ral import Adam, assess, critic_update, descend, learning_levels, make_critic, policy_gradient_loss
-from .sampling import sample
-from .training import device_name
-from .vqvae import make_vqvae, vqvae_loss
+from .presets import LevelsConfig, Preset
 
 PATIENCE = 1.0  # seconds: a step that takes longer is not tried with more images; the first, which sets up, gets 4
 STATE = 16  # bytes of training for each parameter: the weight, its gradient, Adam's two averages
@@ -248,7 +248,7 @@ class Check:
             c, *above = codes(n)
             with torch.no_grad():
                 fake_map, real_map = self.critic(self.decoded(n)), self.critic(self.decoded(n))
-            A = assess(fake_map, real_map, c.shape[1:], cfg)
+            A = score_advantages(fake_map, real_map, c.shape[1:], cfg)
             descend(policy_gradient_loss(prior.log_prob(c, *above).flatten(1), A), optimiser)
 
         least = 2 if cfg.baseline == "leave-one-out" else 1

@@ -15,19 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .critic import image_score
-from .data import ImageSet, to_float, to_uint8
-from .errors import RalkitError
+from ..critic import image_score
+from ..diagnostics import gradient_snr, part_gradients
+from ..errors import RalkitError
+from ..inception import largest_tap, load_inception
+from ..metrics import auc, fidelity, frechet_distance
+from ..prior import Prior, PriorConfig, SnailConfig
+from ..protocols import Codes
+from ..ral import RalConfig, kl_reward, learning_levels, make_critic, score_advantages
+from ..sampling import complete, sample_levels
+from ..training import History, seeded, train_mle, train_ral
+from ..vqvae import VQVAE, VQVAE2, as_levels, make_vqvae, to_float, to_uint8
+from .data import ImageSet
 from .experiment import RUNS as OF_ANY
 from .experiment import Experiment, changed, in_batches
-from .inception import largest_tap, load_inception
-from .metrics import auc, fidelity, frechet_distance
-from .presets import Preset, PriorConfig, RalConfig, SnailConfig
-from .prior import Prior
-from .ral import Codes, anchor, assess, gradient_snr, learning_levels, make_critic, part_gradients
-from .sampling import complete, sample_levels
-from .training import History, seeded, train_mle, train_ral
-from .vqvae import VQVAE, VQVAE2, as_levels, make_vqvae
+from .presets import Preset
 
 LEVELS = ("top", "bottom")
 
@@ -277,8 +279,8 @@ class ImageExperiment(Experiment):
         row["AUC"] = auc(image_score(real), image_score(fake))
         for level in learning_levels(self.levels, cfg):
             c, *above = codes[level], *codes[:level][-1:]
-            more = cfg.kl * anchor(priors[level], reference[level], c, *above) if cfg.kl else 0.0
-            A = assess(fake, real, self.shapes[level], cfg, more)
+            more = cfg.kl * kl_reward(priors[level], reference[level], c, *above) if cfg.kl else 0.0
+            A = score_advantages(fake, real, self.shapes[level], cfg, more)
             g = part_gradients(priors[level], c, A, *above, at_once=self.at_once or cfg.rollouts)
             row[f"SNR {LEVELS[level - self.levels]}"] = gradient_snr(g)
         return row

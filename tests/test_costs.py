@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from ralkit import __main__ as cli
-from ralkit import check
+from ralkit.course import costs
+from ralkit.course.presets import PRESETS
 from ralkit.errors import RalkitError
-from ralkit.presets import PRESETS
 
 ONE = ["VQ-VAE", "critic, RAL", "prior, MLE", "prior, sampling", "prior, RAL"]
 STAGES = [
@@ -35,7 +35,7 @@ def test_unknown_preset(capsys):
 
 def test_every_network_learns(smoke):
     torch.manual_seed(0)
-    run = check.Check(64, smoke.images.two, torch.device("cpu"))
+    run = costs.Check(64, smoke.images.two, torch.device("cpu"))
     learned = []
     run.add = lambda stage, step, *learning, **_: learned.extend(differ(step, network) for network in learning)
     run.run(None, 0)
@@ -49,7 +49,7 @@ def differ(step, network: nn.Module) -> bool:
 
 
 def test_the_estimate_is_proportional(monkeypatch, smoke):
-    run = check.Check(64, smoke.images.one, torch.device("cpu"))
+    run = costs.Check(64, smoke.images.one, torch.device("cpu"))
     monkeypatch.setattr(run, "seconds", lambda step, n: 5.0 * n)
     run.add("sampling", lambda n: None, batch=48, steps=100, rows=(2, 8))
     (row,) = run.rows
@@ -59,7 +59,7 @@ def test_the_estimate_is_proportional(monkeypatch, smoke):
 
 def test_a_batch_that_does_not_fit_after_all_is_not_timed(monkeypatch, smoke):
     """What a step needs for a moment is not counted: a GPU is full before its activations would fill it."""
-    run, tried = check.Check(64, smoke.images.one, torch.device("cpu")), []
+    run, tried = costs.Check(64, smoke.images.one, torch.device("cpu")), []
 
     def seconds(step, n):
         tried.append(n)
@@ -75,31 +75,31 @@ def test_a_batch_that_does_not_fit_after_all_is_not_timed(monkeypatch, smoke):
 
 def test_activations_are_counted_once_and_without_weights():
     layer, x = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)), torch.zeros(4, 5)
-    with check.kept_for_backward(layer) as kept:
+    with costs.kept_for_backward(layer) as kept:
         layer(x).sum()
     assert sum(kept.values()) == 4 * (5 + 7) * 4  # the input, and tanh's output for itself and for the next layer
 
 
 def test_a_network_too_large_for_the_memory(monkeypatch, smoke):
-    monkeypatch.setattr(check, "memory_of", lambda device: 2**10)
+    monkeypatch.setattr(costs, "memory_of", lambda device: 2**10)
     with pytest.raises(RalkitError, match=r"training the VQ-VAE takes 0.0 GiB before the first image"):
-        check.check(smoke)
+        costs.check(smoke)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_parameters_are_counted_without_memory(name):
-    for _, cfg in check.experiments(PRESETS[name]).values():
-        sizes = check.parameters(cfg)
+    for _, cfg in costs.experiments(PRESETS[name]).values():
+        sizes = costs.parameters(cfg)
         assert all(n > 0 for n in sizes.values())
-        assert check.ral_parameters(cfg) == sum(sizes.values()) - sizes["VQ-VAE"]
+        assert costs.ral_parameters(cfg) == sum(sizes.values()) - sizes["VQ-VAE"]
 
 
 def test_the_gpu_preset_fits_a_card_of_12_gigabytes(monkeypatch):
-    monkeypatch.setattr(check, "memory_of", lambda device: 10 * 2**30)  # some is CUDA's own, some lies between blocks
-    monkeypatch.setattr(check, "PATIENCE", 0.0)  # what a few images keep is counted, no more are timed
+    monkeypatch.setattr(costs, "memory_of", lambda device: 10 * 2**30)  # some is CUDA's own, some lies between blocks
+    monkeypatch.setattr(costs, "PATIENCE", 0.0)  # what a few images keep is counted, no more are timed
     preset = PRESETS["gpu"]
-    for name, (size, cfg) in check.experiments(preset).items():
-        run = check.Check(size, cfg, torch.device("cpu"))
+    for name, (size, cfg) in costs.experiments(preset).items():
+        run = costs.Check(size, cfg, torch.device("cpu"))
         run.run(preset.oracle if name == "oracle experiment" else None, preset.n_oracle)
         for row in run.rows:
             assert row["largest batch"] == "" or row["largest batch"] >= row["batch"], (name, row["stage"])

@@ -18,7 +18,7 @@ from .errors import RalkitError
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Inside, the processes that torchrun has started know each other; each has a GPU of its own, or gloo on CPUs."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
@@ -35,7 +35,7 @@ def joined() -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -44,86 +44,86 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def own_seed(seed: int) -> int:
+def local_seed(seed: int) -> int:
     """The seed of this rank's random numbers; the first rank's is `seed` itself."""
     return seed + 1_000_003 * rank()
 
 
-def share(batch: int) -> int:
+def local_batch(batch: int) -> int:
     """How much of a batch this rank takes; raises RalkitError if the ranks do not divide it."""
-    if batch % world():
-        raise RalkitError(f"{world()} processes do not divide a batch of {batch}")
-    return batch // world()
+    if batch % world_size():
+        raise RalkitError(f"{world_size()} processes do not divide a batch of {batch}")
+    return batch // world_size()
 
 
-def total(x: Tensor) -> Tensor:
+def all_reduce_sum(x: Tensor) -> Tensor:
     """x, in place, summed over the ranks."""
-    if world() > 1:
+    if world_size() > 1:
         dist.all_reduce(x)
     return x
 
 
-def leaders(x: Tensor) -> Tensor:
+def broadcast_tensor(x: Tensor) -> Tensor:
     """x, in place, as the first rank has it."""
-    if world() > 1:
+    if world_size() > 1:
         dist.broadcast(x, 0)
     return x
 
 
-def everyones(x: Tensor) -> Tensor:
+def all_gather(x: Tensor) -> Tensor:
     """x (B, ...) of all ranks, one after the other: (world B, ...)."""
-    if world() == 1:
+    if world_size() == 1:
         return x
-    parts = [torch.empty_like(x) for _ in range(world())]
+    parts = [torch.empty_like(x) for _ in range(world_size())]
     dist.all_gather(parts, x.contiguous())
     return torch.cat(parts)
 
 
-def mine(x: Tensor) -> Tensor:
+def local_rows(x: Tensor) -> Tensor:
     """This rank's rows of what is made of everyone's, (world B, ...) -> (B, ...)."""
-    return x.chunk(world())[rank()]
+    return x.chunk(world_size())[rank()]
 
 
-def agreed(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """The first rank's value."""
-    if world() == 1:
+    if world_size() == 1:
         return value
     box = [value]
     dist.broadcast_object_list(box, 0)
     return box[0]
 
 
-def all_of(value: Any) -> list[Any]:
+def gather_objects(value: Any) -> list[Any]:
     """Every rank's value."""
-    if world() == 1:
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * world()
+    values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
 
 
 def average_gradients(optimiser: torch.optim.Optimizer) -> None:
     """Gradients of means over shares become those of the mean over the joined batch."""
-    if world() == 1:
+    if world_size() == 1:
         return
     gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
     for sum_of in [dist.all_reduce(g, async_op=True) for g in gradients]:
         sum_of.wait()
-    torch._foreach_div_(gradients, world())
+    torch._foreach_div_(gradients, world_size())
 
 
-def start_alike(*modules: nn.Module) -> None:
+def broadcast_modules(*modules: nn.Module) -> None:
     """Every rank begins with the first one's weights."""
     for module in modules:
         for x in module.state_dict().values():
-            leaders(x)
+            broadcast_tensor(x)
 
 
 @contextmanager
-def leader_first() -> Iterator[None]:
+def rank_zero_first() -> Iterator[None]:
     """What the first rank does inside is done when the others begin: a file that it writes is there for them."""
     if rank() > 0:
         dist.barrier()
     yield
-    if world() > 1 and rank() == 0:
+    if world_size() > 1 and rank() == 0:
         dist.barrier()

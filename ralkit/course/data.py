@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ralkit import faces as faces_module
+from ralkit.course import faces as faces_module
 from ralkit.errors import RalkitError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -46,16 +46,6 @@ class ImageSet:
     train_factors: Tensor | None  # int64 (N, F), faces only
     test_factors: Tensor | None  # int64 (M, F), faces only
     key: str  # identifies what draws the faces, or the pixels of real images, wherever they come from
-
-
-def to_float(x: Tensor) -> Tensor:
-    """uint8 in 0..255, any shape -> float32 in [-1, 1]."""
-    return x.float() / 127.5 - 1
-
-
-def to_uint8(x: Tensor) -> Tensor:
-    """Float in [-1, 1] (clamped), any shape -> uint8 in 0..255, rounded; undoes `to_float` exactly."""
-    return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def load(

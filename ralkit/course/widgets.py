@@ -11,8 +11,9 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from . import plots, training
-from .training import History
+from .. import training
+from ..training import History
+from . import plots
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:

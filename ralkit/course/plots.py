@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
-from .data import to_uint8
-from .training import History
+from ..training import History
+from ..vqvae import to_uint8
 
 # One colour for each method, in every figure (Okabe and Ito's palette, told apart by colour-blind readers too).
 COLOURS = {

@@ -24,17 +24,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import __version__, ranks, store
-from .critic import PatchCritic, image_score
-from .data import ImageSet, load, to_float
-from .errors import RalkitError
-from .faces import FactorNet, faces
-from .metrics import auc, frechet_distance, map_log_prob, oracle_metrics
-from .presets import PRESETS, Preset, PriorConfig, RalConfig, SnailConfig, get_preset
-from .prior import PixelCNN, Prior, make_prior
-from .ral import Codes, anchor, assess, gradient_snr, make_critic, part_gradients
-from .sampling import sample
-from .training import (
+from .. import __version__, distributed, store
+from ..critic import PatchCritic, image_score
+from ..diagnostics import gradient_snr, part_gradients
+from ..errors import RalkitError
+from ..metrics import auc, frechet_distance, map_log_prob, oracle_metrics
+from ..prior import PixelCNN, Prior, PriorConfig, SnailConfig, make_prior
+from ..protocols import Codes
+from ..ral import RalConfig, kl_reward, make_critic, score_advantages
+from ..sampling import sample
+from ..training import (
     Decoder,
     History,
     critic_adam,
@@ -48,7 +47,10 @@ from .training import (
     warm_config,
     warm_critic,
 )
-from .vqvae import VQVAE, make_vqvae
+from ..vqvae import VQVAE, make_vqvae, to_float
+from .data import ImageSet, load
+from .faces import FactorNet, faces
+from .presets import PRESETS, Preset, get_preset
 
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
 FACES = 20_000  # faces drawn to teach the factor network; as many as a large data set has would fill the memory
@@ -173,11 +175,11 @@ class Experiment:
         `make` gets the path of a checkpoint, which is removed when the artefact is whole.
         """
         path = self._path(name, of)
-        if not ranks.agreed(path.exists()):
+        if not distributed.broadcast(path.exists()):
             checkpoint = path.with_suffix(".checkpoint")
             content = make(checkpoint)
-            with ranks.leader_first():
-                if ranks.rank() == 0:
+            with distributed.rank_zero_first():
+                if distributed.rank() == 0:
                     store.write(path, content)
                     checkpoint.unlink(missing_ok=True)
         return store.read(path)
@@ -209,8 +211,8 @@ class Experiment:
     def _rows(self, name: str, of: tuple, parts: Iterable[Tensor], width: int) -> Tensor:
         """Codes (N, width), read from the disk as they are used; made of `parts` (n, width) where there are none."""
         path = self._path(name, of).with_suffix(".int16")
-        with ranks.leader_first():
-            if ranks.rank() == 0 and not path.exists():
+        with distributed.rank_zero_first():
+            if distributed.rank() == 0 and not path.exists():
                 store.write_rows(path, parts)
         return store.read_rows(path, width)
 
@@ -219,7 +221,7 @@ class Experiment:
     @cached_property
     def images(self) -> ImageSet:
         p = self.preset
-        with ranks.leader_first():
+        with distributed.rank_zero_first():
             return load(self.dataset, p.size, p.n_train, p.n_test, seed=self.seed, cache=self.root / "runs" / "cache")
 
     def _make_vqvae(self) -> VQVAE:
@@ -349,8 +351,8 @@ class Experiment:
             row["AUC"] = auc(image_score(real), image_score(fake))
             row["gap"] = (image_score(real).mean() - image_score(fake).mean()).item()
             m = cfg.rollouts
-            more = cfg.kl * anchor(prior, reference, sampled[:m]) if cfg.kl else 0.0
-            A = assess(fake[:m], real[:m], codes.shape[1:], cfg, more)
+            more = cfg.kl * kl_reward(prior, reference, sampled[:m]) if cfg.kl else 0.0
+            A = score_advantages(fake[:m], real[:m], codes.shape[1:], cfg, more)
             row["SNR"] = gradient_snr(part_gradients(prior, sampled[:m], A, at_once=self.at_once))
         return row
 

@@ -8,7 +8,7 @@ import nbformat
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 
-from . import store
+from .. import store
 
 EXPLORER = "application/vnd.jupyter.widget-view+json"
 # What is not prose: code, and what the page's own style and scripts are.

@@ -14,10 +14,9 @@ import torch.distributed as dist
 from conftest import make_prior, make_snail
 from torch import nn
 
-from ralkit import ral, ranks, store
+from ralkit import distributed, ral, store
 from ralkit.errors import RalkitError
-from ralkit.presets import RalConfig
-from ralkit.ral import choose_rows, descend, make_critic, ral_iteration
+from ralkit.ral import RalConfig, choose_rows, descend, make_critic, ral_iteration
 from ralkit.training import fit, seeded
 from ralkit.vqvae import VQVAE, VQVAE2, vqvae_loss
 
@@ -51,14 +50,14 @@ def vqvae_step(make) -> dict[str, torch.Tensor]:
         book.placed.fill_(True)
         book.counts.fill_(3.0)
         book.sums.copy_(book.vectors * 3.0)
-    loss, _ = vqvae_loss(model, ranks.mine(x))
+    loss, _ = vqvae_loss(model, distributed.local_rows(x))
     descend(loss, torch.optim.SGD(model.parameters(), 0.1))
     return numbers(model)
 
 
 def mle_step() -> dict[str, torch.Tensor]:
     prior = make_prior()
-    codes = ranks.mine(fixed(B, 4, 4, seed=3))
+    codes = distributed.local_rows(fixed(B, 4, 4, seed=3))
     descend(-prior.log_prob(codes).sum((1, 2)).mean(), torch.optim.SGD(prior.parameters(), 0.1))
     return numbers(prior)
 
@@ -70,15 +69,17 @@ def ral_step(cfg: RalConfig) -> dict[str, torch.Tensor]:
     optimisers = [torch.optim.SGD(nn.ModuleList(part).parameters(), 1e-3) for part in (priors, [critic])]
     sampled = [fixed(2, B, n, n, seed=n) for n in (4, 8)]  # B maps for the critic, then B for the priors
     real = [fixed(2, B, n, n, seed=n + 1) for n in (4, 8)]
-    take = lambda codes, n: tuple(torch.cat([ranks.mine(part) for part in c])[:n] for c in codes)  # noqa: E731
+    take = lambda codes, n: tuple(torch.cat([distributed.local_rows(part) for part in c])[:n] for c in codes)  # noqa: E731
     ral.roll_out = lambda priors, codes, n, first, last: take(sampled, n)
-    ral.some = lambda codes, n, last: take(real, n)
+    ral.draw_real = lambda codes, n, last: take(real, n)
 
     def decode(top, bottom):
         x = nn.functional.one_hot(bottom, K).float().movedim(-1, 1)[:, :3]
         return x + top.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None] / K
 
-    share = replace(cfg, rollouts=ranks.share(cfg.rollouts), critic_batch=ranks.share(cfg.critic_batch))
+    share = replace(
+        cfg, rollouts=distributed.local_batch(cfg.rollouts), critic_batch=distributed.local_batch(cfg.critic_batch)
+    )
     ral_iteration(priors, decode, critic, *optimisers, tuple(c[0] for c in real), share)
     return numbers(*priors, critic)
 
@@ -137,7 +138,7 @@ def of_a_rank(rank: int, folder: str) -> None:
         assert store.read(checkpoint)["step"] == 3
     results["resumed"] = walk(checkpoint)
     with pytest.raises(RalkitError, match="2 processes do not divide a batch of 7"):
-        ranks.share(7)
+        distributed.local_batch(7)
     torch.save(results, f"{folder}/{rank}")
     dist.destroy_process_group()
 
@@ -153,7 +154,7 @@ def results(tmp_path_factory):
 @pytest.mark.parametrize("name", STEPS)
 def test_two_ranks_step_as_one_process_on_the_joined_batch(name, results, monkeypatch):
     monkeypatch.setattr(ral, "roll_out", ral.roll_out)  # the step replaces them
-    monkeypatch.setattr(ral, "some", ral.some)
+    monkeypatch.setattr(ral, "some", ral.draw_real)
     alone = STEPS[name]()
     for rank in (0, 1):
         for key, value in alone.items():
@@ -190,7 +191,7 @@ def test_more_processes_than_gpus(monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(RalkitError, match=r"^process 2 of this machine finds 1 GPU\(s\)"), ranks.joined():
+    with pytest.raises(RalkitError, match=r"^process 2 of this machine finds 1 GPU\(s\)"), distributed.process_group():
         pass
 
 
@@ -200,14 +201,14 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
 from test_ranks import walk
-from ralkit import ranks
+from ralkit import distributed
 
 def lost():
-    if ranks.rank() == 1:
+    if distributed.rank() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
 folder, dies_at = Path(sys.argv[1]), int(sys.argv[2])
-with ranks.joined():
+with distributed.process_group():
     torch.save(walk(folder / "checkpoint", dies_at, lost), folder / "end")
 """
 

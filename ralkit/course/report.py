@@ -10,8 +10,9 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.stats import t as student
 
-from . import paper, store
-from .errors import RalkitError
+from .. import store
+from ..errors import RalkitError
+from . import paper
 from .experiment import markdown_table
 
 Saved = dict[str, dict[str, Any]]  # by name, what save_figure and save_table wrote beside a figure or table

@@ -5,7 +5,7 @@ import re
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from ralkit.html import write_html
+from ralkit.course.webpage import write_html
 
 EXPLORER = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "VBox(children=())"}
 MARKDOWN = r"""It costs $5, or $a_{<t} < b$ and

@@ -2,85 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from .errors import RalkitError
-
-
-@dataclass(frozen=True)
-class VQVAEConfig:
-    stages: int = 2  # stride-2 stages from image to code map (the tables' "Layers")
-    hidden: int = 128
-    residual: int = 64
-    K: int = 128  # codebook size
-    D: int = 64  # codebook dimension
-    beta: float = 0.25  # weight of the commitment loss
-    batch: int = 128
-    steps: int = 156_250
-    lr: float = 1e-3
-
-
-@dataclass(frozen=True)
-class PriorConfig:
-    channels: int = 128
-    layers: int = 5
-    k: int = 5  # width of the convolution window
-    output_layers: int = 5
-    dropout: float = 0.1
-    batch: int = 1024
-    steps: int = 19_531
-    lr: float = 1e-3
-
-
-@dataclass(frozen=True)
-class SnailConfig:
-    """A PixelSNAIL prior; the defaults are the top prior of S-Table 8 (128x128 images)."""
-
-    channels: int = 512
-    layers: int = 20  # gated residual blocks
-    k: int = 5
-    output_layers: int = 20
-    dropout: float = 0.1
-    attention_layers: int = 4  # one after each group of blocks (the table's "Attention layers 8" are heads)
-    heads: int = 8
-    condition_layers: int = 0  # residual blocks of the network that reads the level above
-    batch: int = 480
-    steps: int = 166_664
-    lr: float = 1e-3
-
-
-@dataclass(frozen=True)
-class FactorConfig:
-    channels: int = 48
-    batch: int = 64
-    steps: int = 1500
-    lr: float = 2e-3
-
-
-@dataclass(frozen=True)
-class RalConfig:
-    """What one RAL run is made of. The defaults are the paper's (section 4.4) where it gives them."""
-
-    reward: str = "intermediate"  # "single" (Eq. 6), "intermediate" (section 4.2), or "none": what `kl` gives alone
-    gamma: float = 0.99  # discount of Eq. 3
-    rollouts: int = 16  # maps sampled for one update of the prior
-    critic_batch: int = 16  # real and fake images for one update of the critic
-    critic_updates: int = 5  # updates of the critic for each one of the prior
-    warmup: int = 100  # updates of the critic before the first of the prior
-    updates: int = 1000  # updates of the prior (the paper does not say)
-    lr_prior: float = 4e-6
-    anneal: bool = False  # lr_prior falls to 0 over the second half of the updates
-    lr_critic: float = 1e-4
-    critic_loss: str = "wgan-gp"  # or "logistic-r1"
-    penalty: float = 10.0  # weight of the gradient penalty
-    critic_norm: str = "none"  # or "layer"
-    critic_channels: int = 64
-    critic_stages: int = 5
-    normalise: str = "max"  # scores over the largest |score| of this step; or "min-max", "none"
-    baseline: str = "none"  # or "leave-one-out"
-    upsample: str = "bilinear"  # score map to code map; or "nearest"
-    kl: float = 0.0  # nats taken from the reward for each nat of KL(G || reference); not in the paper: notebook 08
-    reference: str = "MLE"  # the MLE generator that RAL starts from, or the "oracle"
-    partial: bool = False  # partial generation (section 4.3)
-    levels: str = "joint"  # with two levels: both priors learn, or only the "top" or the "bottom" one
+from ..errors import RalkitError
+from ..prior import PriorConfig, SnailConfig
+from ..ral import RalConfig
+from ..vqvae import VQVAEConfig
+from .faces import FactorConfig
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,22 @@ around zero is the antialiased edge. The unit is half an image: x grows to the r
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from ralkit.errors import RalkitError
+
+
+@dataclass(frozen=True)
+class FactorConfig:
+    channels: int = 48
+    batch: int = 64
+    steps: int = 1500
+    lr: float = 2e-3
+
 
 # Distances: only + - * / and sqrt, and no fused kernel. IEEE rounds these alike in every batch, so a face has
 # the same bytes whatever it is drawn beside.
