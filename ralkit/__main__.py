@@ -1,189 +1,151 @@
-"""The command line: `python -m ralkit reproduce` runs the notebooks, `python -m ralkit presets` lists the sizes."""
+"""The command line of the course: `python -m ralkit reproduce`, `train`, `sample`, `complete`, `presets`."""
 
 import argparse
-import json
 import os
-import shutil
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
-from .course.presets import PRESETS, get_preset
 from .errors import RalkitError
-
-
-def notebooks(root: Path, only: str | None) -> list[Path]:
-    """The course's notebooks in order, or those whose number is in `only` ("03" or "01,03")."""
-    found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    if not found:
-        raise RalkitError(f"no notebooks in {root / 'notebooks'}; run the command in the project's folder")
-    if only is None:
-        return found
-    wanted = only.split(",")
-    missing = [number for number in wanted if not any(path.name.startswith(f"{number}_") for path in found)]
-    if missing:
-        there = ", ".join(path.name[:2] for path in found)
-        raise RalkitError(f"there is no notebook {', '.join(missing)}; the numbers are {there}")
-    return [path for path in found if path.name[:2] in wanted]
-
-
-def run_notebook(source: Path, target: Path, parameters: dict) -> None:
-    """Execute one notebook by papermill; `target`, and its .html, are of the last run that came to its end."""
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    from .course.webpage import write_html
-
-    known = papermill.inspect_notebook(source)
-    unknown = [name for name in parameters if name not in known]
-    if unknown:
-        raise RalkitError(f"{source.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    failed = target.with_name(f"{target.stem}.failed.ipynb")
-    try:
-        papermill.execute_notebook(
-            str(source), str(failed), parameters, kernel_name="python3", language="python",
-            cwd=str(source.parent), progress_bar=sys.stderr.isatty(), stdout_file=sys.stdout,
-        )  # fmt: skip
-    except PapermillExecutionError as error:
-        raise RalkitError(
-            f"{source.name}, cell {error.exec_count}: {error.ename}: {error.evalue} "
-            f"(the notebook as far as it came: {failed})"
-        ) from error
-    os.replace(failed, target)
-    write_html(target, target.with_suffix(".html"))
-
-
-def reproduce(preset: str, dataset: str, only: str | None, seed: int, force: bool) -> None:
-    """Run the notebooks headless and write figures, tables and REPORT.md; finished artefacts are not made again."""
-    get_preset(preset)  # before the slow imports, so that a slip is answered at once
-    from . import store
-    from .course import report
-    from .course.experiment import Experiment
-
-    experiment = Experiment(preset, dataset, seed)
-    chosen = notebooks(experiment.root, only)
-    if dataset != "faces":
-        _ = experiment.images  # a data set that cannot be read is reported before anything runs
-    run = experiment.artefacts.parent
-    if force and experiment.artefacts.exists():
-        shutil.rmtree(experiment.artefacts)
-    started = time.time()
-    from_nothing = not any(experiment.artefacts.glob("*.pt"))
-    times = experiment.figures / "minutes.json"
-    minutes = json.loads(times.read_text())["minutes"] if times.exists() else {}
-    for i, source in enumerate(chosen, 1):
-        print(f"[{i}/{len(chosen)}] {source.stem} ({preset}, {Path(dataset).stem}, seed {seed})", flush=True)
-        began = time.monotonic()
-        run_notebook(source, run / source.name, {"preset": preset, "dataset": experiment.dataset, "seed": seed})
-        spent = (time.monotonic() - began) / 60
-        # A run that loads what is there says little of what making it takes.
-        minutes[source.stem] = spent if from_nothing else max(spent, minutes.get(source.stem, 0.0))
-        took = {"device": experiment.device_name, "minutes": minutes}
-        store.write_bytes(times, json.dumps(took, indent=1, sort_keys=True).encode())
-        print(f"[{i}/{len(chosen)}] {source.stem}: {spent:.1f} minutes", flush=True)
-    if only is None:
-        report.forget(experiment.figures, started)
-    print(f"Executed notebooks: {run}. Report: {report.write_report(experiment.figures, minutes)}")
-    readme = experiment.root / "README.md"
-    if experiment.figures == experiment.root / "figures" / "quick" and readme.exists():
-        text = report.update_readme(readme, report.readme_parts(experiment.figures, "figures/quick/"))
-        store.write_bytes(readme, text.encode())
-    here = {source.stem for source in chosen}
-    gone = [item for item in report.missing(experiment.figures) if item.notebook in here]
-    if gone:
-        items = ", ".join(f"{item.name} ({item.notebook})" for item in gone)
-        raise RalkitError(f"notebooks ran to their end and left out: {items}; that is a defect of theirs")
-
-
-def train(
-    preset: str, dataset: str, seed: int, method: list[str], generator: list[int], levels: int | None, features: str,
-    at_once: int | None, recompute: bool, bf16: bool,
-) -> None:  # fmt: skip
-    """Train generators of the oracle experiment, or with `levels` priors of images; continue or load them.
-
-    Under torchrun all its processes train each of them together.
-    """
-    get_preset(preset)
-    if len(method) != len(generator):
-        raise RalkitError(f"{len(method)} times --method and {len(generator)} times --generator; give one for each")
-    if at_once is not None and at_once < 1:
-        raise RalkitError(f"--at-once is {at_once}; it must be 1 or more images")
-    from . import distributed
-    from .course.experiment import Experiment
-    from .course.images import ImageExperiment
-
-    oracle = levels is None
-    with distributed.process_group():
-        run = (
-            Experiment(preset, dataset, seed)
-            if oracle
-            else ImageExperiment(preset, dataset, seed, levels=levels, features=features)
-        )
-        run.at_once, run.recompute, run.bf16 = at_once, recompute, bf16
-        for runs in zip(method, generator, strict=True):
-            run.generator(*runs)
-
-
-def presets(check: str | None) -> None:
-    """List the presets and what they cost; or build one, run a step of every stage, and estimate its full run."""
-    chosen = None if check is None else get_preset(check)  # before the slow imports
-    from .course import costs as checking
-    from .course.experiment import project_root
-
-    if chosen:
-        return checking.check(chosen)
-    for preset in PRESETS.values():
-        print(f"{preset.name}: {preset.about}")
-        times = project_root() / "figures" / preset.name / "minutes.json"
-        if times.exists():
-            run = json.loads(times.read_text())
-            minutes = run["minutes"].values()
-            print(f"    measured: {len(minutes)} notebooks in {sum(minutes):.0f} minutes on {run['device']}")
-        for name, (_, cfg) in checking.experiments(preset).items():
-            sizes = checking.parameters(cfg).items()
-            print(f"    {name}, million parameters: " + ", ".join(f"{key} {n / 1e6:.3g}" for key, n in sizes))
-
 
 FEATURES = (
     'network of the Frechet distance on images: faces, inception (downloaded), or a file of its weights; with ":768" '
-    "after it that tap (default: faces)"
+    "after it that tap (default: the file in data/ where there is one and the images are not the faces, else faces)"
 )
+METHODS = '"MLE", "MLE continued", "RAL single", "RAL intermediate", ...'
+
+
+def reproduce(
+    preset: str, dataset: str, seed: int, root: Path | None, device: str | None, only: str | None, force: bool
+) -> None:
+    """Run the notebooks headless and write figures, tables and REPORT.md; finished artefacts are not made again."""
+    from .course.presets import get_preset
+
+    get_preset(preset)  # before the slow imports, so that a slip is answered at once
+    show_device(device)
+    from .course.oracle import OracleWorld
+    from .course.reproduce import reproduce as run
+    from .training import device_name
+
+    world = OracleWorld(preset, dataset, seed, root=root)
+    project = world.project
+    if dataset != "faces":
+        _ = world.images  # a data set that cannot be read is reported before anything runs
+    run(
+        root=project.root, run=project.run, figures=project.figures,
+        parameters={"preset": preset, "dataset": project.dataset, "seed": seed},
+        title=f"{preset}, {Path(project.dataset).stem}, seed {seed}", device=device_name(world.device),
+        only=only, force=force,
+    )  # fmt: skip
+
+
+def show_device(device: str | None) -> None:
+    """Let this process, and the kernels that it starts, see only the device that was asked for."""
+    if device is not None:
+        kind, _, number = device.partition(":")
+        if kind not in ("cpu", "cuda") or not (number or "0").isdigit():
+            raise RalkitError(f"--device {device}: give cpu, cuda, or cuda:1")
+        if kind == "cpu" or number:
+            os.environ["CUDA_VISIBLE_DEVICES"] = "" if kind == "cpu" else number
+
+
+def parse(arguments: list[str] | None) -> dict[str, Any]:
+    """The options of the command line, by name."""
+    parser = argparse.ArgumentParser(prog="ralkit", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(name: str, about: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about)
+        command.add_argument(
+            "--preset", default="quick", help="size of everything; `presets` lists them (default: quick)"
+        )
+        command.add_argument("--dataset", default="faces", help="faces, or a folder, zip or lmdb (default: faces)")
+        command.add_argument("--seed", type=int, default=1, help="first of the seeds (default: 1; 0 chose settings)")
+        command.add_argument("--root", type=Path, help="the project's folder (default: the one around this folder)")
+        command.add_argument("--device", help="cpu, cuda or cuda:1 (default: the GPU where there is one)")
+        return command
+
+    run = add("reproduce", "run the notebooks headless, write every figure and table")
+    run.add_argument("--only", help="numbers of the notebooks to run, such as 03 or 01,02")
+    run.add_argument("--force", action="store_true", help="make everything again, also what is already there")
+
+    one = add("train", "train generators of the oracle experiment, or the priors of images")
+    several = {"required": True, "action": "append"}
+    one.add_argument("--method", help=f"{METHODS}; may be given again, with its --generator", **several)
+    one.add_argument("--generator", type=int, help="the generator's seed, for each --method", **several)
+
+    draw = add("sample", "draw images from a generator: a PNG, and their codes")
+    fill = add("complete", "complete test images below their first rows: a PNG, and the codes")
+    fill.add_argument("--rows", type=int, required=True, help="rows of the (top) code map that are given")
+    fill.add_argument("--tries", type=int, default=1, help="completions of which one is chosen (default: 1)")
+    for command, number in ((draw, 32), (fill, 8)):
+        command.add_argument("--method", default="MLE", help=f"{METHODS} (default: MLE)")
+        command.add_argument("--generator", type=int, help="the generator's seed (default: --seed)")
+        command.add_argument("--number", type=int, default=number, help=f"how many images (default: {number})")
+        command.add_argument("--temperature", type=float, default=1.0, help="of the softmax (default: 1)")
+        command.add_argument("--out", type=Path, default=Path("samples.png"), help="the PNG (default: samples.png)")
+    for command in (one, draw, fill):
+        command.add_argument(
+            "--levels", type=int, help="1 or 2: images with so many levels of codes (default: the oracle's)"
+        )
+        command.add_argument("--features", help=FEATURES)
+        command.add_argument(
+            "--at-once", type=int, help="images whose activations a step keeps at once (default: its batch)"
+        )
+        command.add_argument(
+            "--recompute", action="store_true", help="priors keep fewer activations, compute them again"
+        )
+        command.add_argument(
+            "--bf16", action="store_true", help="training steps in bfloat16 where that is safe (autocast)"
+        )
+        command.add_argument(
+            "--save-minutes", type=float, default=1 / 3, help="between checkpoints, at least (default: 1/3)"
+        )
+
+    costs = commands.add_parser("presets", help="list the presets and what they cost")
+    costs.add_argument("--check", metavar="NAME", help="run a step of every stage of one, estimate its full run")
+    return vars(parser.parse_args(arguments))
+
+
+def run_command(command: str, **options: Any) -> None:
+    """Run one command with its options; raises RalkitError for what a user can mend."""
+    try:
+        if command == "reproduce":
+            return reproduce(**options)
+        from .course import commands
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("ralkit"):
+            raise
+        raise RalkitError(f'the course needs the package {error.name}: pip install "ralkit[course]"') from error
+    jobs = {
+        "train": commands.train,
+        "sample": commands.sample,
+        "complete": commands.complete_images,
+        "presets": commands.presets,
+    }
+    jobs[command](**options)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and run it; returns the exit status: 0, 2 for bad input, 130 if interrupted."""
-    parser = argparse.ArgumentParser(prog="ralkit", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("reproduce", help="run the notebooks headless, write every figure and table")
-    run.add_argument("--only", help="numbers of the notebooks to run, such as 03 or 01,02")
-    run.add_argument("--force", action="store_true", help="make everything again, also what is already there")
-    one = commands.add_parser("train", help="train generators of the oracle experiment, or the priors of images")
-    several = {"required": True, "action": "append"}
-    methods = '"MLE", "MLE continued", "RAL single", "RAL intermediate", ...; may be given again, with its --generator'
-    one.add_argument("--method", help=methods, **several)
-    one.add_argument("--generator", type=int, help="the generator's seed, for each --method", **several)
-    one.add_argument("--levels", type=int, help="1 or 2: images with so many levels of codes (default: the oracle's)")
-    one.add_argument("--features", default="faces", help=FEATURES)
-    one.add_argument("--at-once", type=int, help="images whose activations a step keeps at once (default: its batch)")
-    one.add_argument("--recompute", action="store_true", help="priors keep fewer activations and compute them again")
-    one.add_argument("--bf16", action="store_true", help="training steps in bfloat16 where that is safe (autocast)")
-    for command in (run, one):
-        command.add_argument("--preset", default="quick", help=f"one of {', '.join(PRESETS)} (default: quick)")
-        command.add_argument("--dataset", default="faces", help="faces, or a folder, zip or lmdb (default: faces)")
-        command.add_argument("--seed", type=int, default=1, help="first of the seeds (default: 1; 0 chose settings)")
-    costs = commands.add_parser("presets", help="list the presets and what they cost")
-    costs.add_argument("--check", metavar="NAME", help="run a step of every stage of one, estimate its full run")
-    options = vars(parser.parse_args(arguments))
-    job = {"reproduce": reproduce, "train": train, "presets": presets}[options.pop("command")]
+    """Run the command line; return the exit status: 0, 2 for bad input, 128 and the signal's number if interrupted."""
+    from .course.checks import check_seed
+    from .course.signals import Ended, ended_by_signals
+
+    options = parse(arguments)
     try:
-        job(**options)
+        with ended_by_signals():
+            for option in ("seed", "generator"):
+                values = options.get(option)
+                for value in values if isinstance(values, list) else [values]:
+                    if value is not None:
+                        check_seed(value, f"--{option}")
+            run_command(**options)
     except RalkitError as error:
         print(f"ralkit: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("ralkit: interrupted; the same command continues where this one stopped", file=sys.stderr)
-        return 130
+        return 128 + (error.signum if isinstance(error, Ended) else 2)
     return 0
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import RalkitError
+from .protocols import Critic
 
 NORMS = {"none": lambda c: nn.Identity(), "layer": lambda c: nn.GroupNorm(1, c)}
 
@@ -37,25 +38,25 @@ class PatchCritic(nn.Module):
 
 
 def image_score(score_map: Tensor) -> Tensor:
-    """D(x), the average of the score map: (B, h, w) -> (B,)."""
+    """D(x), the mean of each score map: (B, h, w) -> (B,)."""
     return score_map.mean((1, 2))
 
 
-def squared_gradient(critic: nn.Module, x: Tensor) -> Tensor:
+def squared_gradient(critic: Critic, x: Tensor) -> Tensor:
     """|dD(x)/dx|^2 of each image of x (B, 3, H, W), over all its pixels: (B,)."""
     x = x.detach().requires_grad_()
     (grad,) = torch.autograd.grad(image_score(critic(x)).sum(), x, create_graph=True)
     return grad.square().flatten(1).sum(1)
 
 
-def wgan_gp(critic: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
+def wgan_gp(critic: Critic, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
     """Eq. 5: -D(real) + D(fake) + weight * (|dD/dx~| - 1)^2, x~ uniform on the line from fake to real."""
     epsilon = torch.rand(len(real), 1, 1, 1, device=real.device)
     penalty = (squared_gradient(critic, fake.lerp(real, epsilon)).add(1e-12).sqrt() - 1).square().mean()
     return critic(fake).mean() - critic(real).mean() + weight * penalty
 
 
-def logistic_r1(critic: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
+def logistic_r1(critic: Critic, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
     """-log s(S(real)) - log s(-S(fake)) of each patch, plus weight / 2 * |dD/dx|^2 on real images (R1).
 
     With this loss a score estimates the log odds of real against fake for its patch, log p_d / p_G. The penalty's mean

@@ -1,7 +1,8 @@
-"""Several processes that train as one, under torchrun: what each rank has to share with the others.
+"""Several processes (ranks) that train as one under torchrun: what they share.
 
-A batch of a configuration is that of all ranks together: each takes its share of it, with random numbers of its own,
-and a step of all of them is the step that one process takes on the joined batch. Alone, nothing here does anything.
+The batch of a configuration is that of all ranks together. Each rank takes its share of it, with its own random
+numbers, and their common step is the step that one process takes on the joined batch. In a single process every
+function here leaves things as they are.
 """
 
 import os
@@ -19,7 +20,10 @@ from .errors import RalkitError
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Inside, the processes that torchrun has started know each other; each has a GPU of its own, or gloo on CPUs."""
+    """Connect the processes that torchrun started; each has its own GPU, or all use CPUs.
+
+    Raises RalkitError if there are more processes than GPUs.
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
         return
@@ -28,7 +32,8 @@ def process_group() -> Iterator[None]:
         if own >= gpus:
             raise RalkitError(f"process {own + 1} of this machine finds {gpus} GPU(s); start no more than one for each")
         torch.cuda.set_device(own)
-    # What is no tensor goes by gloo: with NCCL a CPU would wait for its GPU. A rank may wait while another reads data.
+    # Objects and CPU tensors go by gloo: with NCCL a CPU would wait for its GPU. A rank may wait for a day, because
+    # another may be reading data.
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=timedelta(days=1))
     yield  # after an error the others hang: torchrun ends them, a clean farewell here would wait for them
     dist.barrier()  # with gloo, one that leaves early can take down those that are still at work
@@ -36,42 +41,43 @@ def process_group() -> Iterator[None]:
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
+    """The number of this process, from 0; rank 0 reports and saves."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def local_seed(seed: int) -> int:
-    """The seed of this rank's random numbers; the first rank's is `seed` itself."""
+    """The seed of this rank's random numbers; rank 0's is `seed` itself."""
     return seed + 1_000_003 * rank()
 
 
 def local_batch(batch: int) -> int:
-    """How much of a batch this rank takes; raises RalkitError if the ranks do not divide it."""
+    """This rank's share of a batch; raises RalkitError if the number of ranks does not divide it."""
     if batch % world_size():
         raise RalkitError(f"{world_size()} processes do not divide a batch of {batch}")
     return batch // world_size()
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:
-    """x, in place, summed over the ranks."""
+    """Sum x over the ranks, in place."""
     if world_size() > 1:
         dist.all_reduce(x)
     return x
 
 
 def broadcast_tensor(x: Tensor) -> Tensor:
-    """x, in place, as the first rank has it."""
+    """Give x the values that rank 0 has, in place."""
     if world_size() > 1:
         dist.broadcast(x, 0)
     return x
 
 
 def all_gather(x: Tensor) -> Tensor:
-    """x (B, ...) of all ranks, one after the other: (world B, ...)."""
+    """Join x (B, ...) of all ranks, in order of their rank: (world_size * B, ...)."""
     if world_size() == 1:
         return x
     parts = [torch.empty_like(x) for _ in range(world_size())]
@@ -80,12 +86,12 @@ def all_gather(x: Tensor) -> Tensor:
 
 
 def local_rows(x: Tensor) -> Tensor:
-    """This rank's rows of what is made of everyone's, (world B, ...) -> (B, ...)."""
+    """Take this rank's rows of x; undoes `all_gather`: (world_size * B, ...) -> (B, ...)."""
     return x.chunk(world_size())[rank()]
 
 
 def broadcast(value: Any) -> Any:
-    """The first rank's value."""
+    """Rank 0's value, on every rank."""
     if world_size() == 1:
         return value
     box = [value]
@@ -94,7 +100,7 @@ def broadcast(value: Any) -> Any:
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """Every rank's value."""
+    """The values of all ranks, on every rank."""
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -103,7 +109,7 @@ def gather_objects(value: Any) -> list[Any]:
 
 
 def average_gradients(optimiser: torch.optim.Optimizer) -> None:
-    """Gradients of means over shares become those of the mean over the joined batch."""
+    """Average the gradients over the ranks: of losses that are means over shares, this is that of the joined batch."""
     if world_size() == 1:
         return
     gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
@@ -113,7 +119,7 @@ def average_gradients(optimiser: torch.optim.Optimizer) -> None:
 
 
 def broadcast_modules(*modules: nn.Module) -> None:
-    """Every rank begins with the first one's weights."""
+    """Give every rank the weights that rank 0 has."""
     for module in modules:
         for x in module.state_dict().values():
             broadcast_tensor(x)
@@ -121,7 +127,7 @@ def broadcast_modules(*modules: nn.Module) -> None:
 
 @contextmanager
 def rank_zero_first() -> Iterator[None]:
-    """What the first rank does inside is done when the others begin: a file that it writes is there for them."""
+    """Rank 0 runs the block first; the others enter after it."""
     if rank() > 0:
         dist.barrier()
     yield

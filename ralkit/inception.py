@@ -83,7 +83,7 @@ class Inception(nn.Sequential):
     def forward(self, images: Tensor) -> Tensor:
         """uint8 images (N, 3, S, S') -> float32 features (N, tap); raises RalkitError for images of another type."""
         if images.dtype != torch.uint8:  # those in [-1, 1] would give features, all of them wrong
-            raise RalkitError(f"The FID network got {images.dtype} images: give uint8, by ralkit.course.data.to_uint8.")
+            raise RalkitError(f"The FID network got {images.dtype} images: give uint8, by ralkit.vqvae.to_uint8.")
         return super().forward((resize_tf1(images.float()) - 128) / 128).mean((2, 3))
 
 

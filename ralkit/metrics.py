@@ -1,22 +1,21 @@
-"""What the experiments are judged by: exact divergences under a known oracle, distance and overlap of features, AUC."""
+"""The metrics: divergences under a known oracle, distance and overlap of features, AUC."""
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from .errors import RalkitError
-from .prior import PixelCNN
+from .protocols import Prior
 
 
 @torch.no_grad()
-def map_log_prob(prior: PixelCNN, codes: Tensor, temperature: float = 1.0, batch: int = 512) -> Tensor:
-    """log p(c) in nats of each code map of codes (B, H, W): (B,)."""
+def map_log_prob(prior: Prior, codes: Tensor, temperature: float = 1.0, batch: int = 512) -> Tensor:
+    """log p(c) in nats of each code map of codes (B, H, W), `batch` maps at a time: (B,)."""
     return torch.cat([prior.log_prob(c, temperature=temperature).sum((1, 2)) for c in codes.split(batch)])
 
 
 def oracle_metrics(
-    G: PixelCNN,
-    oracle: PixelCNN,
+    G: Prior,
+    oracle: Prior,
     sampled: Tensor,
     oracle_codes: Tensor,
     temperature: float = 1.0,
@@ -24,10 +23,10 @@ def oracle_metrics(
 ) -> dict[str, float]:
     """Nats per image, from codes (N, H, W) sampled from G at `temperature` and fresh codes (M, H, W) of the oracle.
 
-    NLL_oracle = -E_G log oracle (Eq. 7: quality); entropy = -E_G log G; KL(G||oracle) is their difference;
-    NLL_test = -E_oracle log G (diversity); KL(oracle||G) = NLL_test - entropy of the oracle. Standard
-    errors of the two NLLs come with them. `oracle_log_prob` (M,) are the log-probabilities of the oracle's codes
-    under itself, where they are known already.
+    NLL_oracle = -E_G log oracle (Eq. 7: quality); entropy = -E_G log G; KL(G||oracle) is their difference.
+    NLL_test = -E_oracle log G (diversity); KL(oracle||G) = NLL_test - entropy of the oracle. The two NLLs come with
+    their standard errors. `oracle_log_prob` (M,) are the log-probabilities of the oracle's codes under the oracle, if
+    they are known already.
     """
     g_g, g_o = map_log_prob(G, sampled, temperature), map_log_prob(oracle, sampled)
     o_g = map_log_prob(G, oracle_codes, temperature)
@@ -54,8 +53,30 @@ class _Features(nn.Module):
         return features
 
 
+def _check_features(a: Tensor, b: Tensor) -> None:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise RalkitError(f"two feature sets must be (N, D) and (M, D); these are {tuple(a.shape)}, {tuple(b.shape)}")
+    if min(len(a), len(b)) < 2:
+        raise RalkitError(f"{len(a)} and {len(b)} rows of features cannot be compared: give 2 or more of each")
+    for x in (a, b):
+        if bad := (~x.isfinite().all(1)).sum().item():
+            raise RalkitError(
+                f"{bad} of {len(x)} rows of features have a number that is not finite; look at the images"
+            )
+
+
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """|mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) of two feature sets (N, D), (M, D), by torchmetrics."""
+    """|mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) of two feature sets (N, D), (M, D), by torchmetrics.
+
+    Raises RalkitError for features that are not finite, for fewer than 2 rows, and if torchmetrics is not installed.
+    """
+    _check_features(a, b)
+    try:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+    except ImportError as error:
+        raise RalkitError(
+            f'the Frechet distance needs a package that is not here ({error}): pip install "ralkit[course]"'
+        ) from error
     fid = FrechetInceptionDistance(feature=_Features(a.shape[1])).set_dtype(torch.float64)
     fid.update(a.double().cpu(), real=True)
     fid.update(b.double().cpu(), real=False)
@@ -69,12 +90,16 @@ def fidelity(real: Tensor, fake: Tensor, k: int = 5, chunk: int = 512) -> dict[s
     The ball of a row reaches to the k-th nearest other row of its set, which is in it. precision: the share of fakes in
     a real ball; recall: of reals in a fake ball (Kynkäänniemi et al. 2019); density: how many real balls a fake is in,
     over k, 1 on average where both sets are drawn alike; coverage: the share of reals with a fake in their ball (Naeem
-    et al. 2020). Distances are taken `chunk` rows at a time. Raises RalkitError where a set has k or fewer rows.
+    et al. 2020). Distances are taken `chunk` rows at a time. Raises RalkitError if a set has k or fewer rows, if a
+    feature is not finite, and if k or chunk is less than 1.
     """
+    if min(k, chunk) < 1:
+        raise RalkitError(f"k is {k} and chunk is {chunk}; both must be 1 or more")
     if min(len(real), len(fake)) <= k:
         raise RalkitError(
             f"{len(real)} real and {len(fake)} fake features have no {k} neighbours each: give {k + 1} or more."
         )
+    _check_features(real, fake)
     real, fake = real.double(), fake.double()
     fake_radii = _radii(fake, k, chunk)
     balls, recalled, covered = 0, [], []
@@ -99,6 +124,13 @@ def _radii(x: Tensor, k: int, chunk: int) -> Tensor:
 
 
 def auc(real: Tensor, fake: Tensor) -> float:
-    """The chance that a real score is above a fake one (ties count half): scores (N,), (M,) -> .5 is chance."""
-    below = (fake[None] < real[:, None]).double() + 0.5 * (fake[None] == real[:, None]).double()
-    return below.mean().item()
+    """The chance that a real score is above a fake one (ties count half): scores (N,), (M,) -> .5 is chance.
+
+    nan if a score is not finite.
+    """
+    real, fake = real.flatten().double(), fake.flatten().double().sort().values
+    if not (real.isfinite().all() and fake.isfinite().all()):
+        return float("nan")
+    # A fake score that is below counts in both searches, one that is equal only in the second.
+    twice = torch.searchsorted(fake, real) + torch.searchsorted(fake, real, right=True)
+    return (twice.double() / (2 * len(fake))).mean().item()

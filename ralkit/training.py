@@ -1,12 +1,13 @@
-"""The training loop that every stage uses, and the stages: VQ-VAE, factor network, prior (MLE), RAL.
+"""The training loop that every stage uses, and the stages: VQ-VAE, prior (MLE), the critic's warm-up, RAL.
 
 `fit` can be killed at any moment: its checkpoint holds the models, the optimisers, the step, the history and the
 random number generators' states, and a run continued from it ends, on a CPU, with the same bits. Under torchrun each
-rank takes its share of every batch (`ranks`); the first one reports and saves.
+rank takes its share of every batch (`distributed`); rank 0 reports and saves.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,22 +15,20 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from . import distributed, store
-from .course.faces import FactorConfig, FactorNet
-from .critic import PatchCritic
 from .errors import RalkitError
-from .prior import Prior, PriorConfig, SnailConfig
-from .protocols import Codes
+from .modes import evaluating
+from .prior import PriorConfig, SnailConfig
+from .protocols import Codes, Critic, Decoder, Prior
 from .ral import Adam, RalConfig, critic_update, descend, draw_real, learning_levels, ral_iteration, roll_out, warm_up
 from .vqvae import VQVAE, VQVAE2, VQVAEConfig, as_levels, perplexities, to_float, vqvae_loss
 
 History = dict[str, list[float]]
 Evaluation = Callable[[], dict[str, float]]
-Decoder = Callable[..., Tensor]  # codes of every level -> images
+Parts = Mapping[str, nn.Module | torch.optim.Optimizer]
 BETAS = (0.5, 0.999)  # Adam's in RAL, section 4.4
-WATCHERS: list[Callable[[str, History], None]] = []  # are told a stage's name and history at each of its points
+SAVING = 0.05  # the share of the time that saving checkpoints may take
 
 
 @contextmanager
@@ -53,25 +52,11 @@ def _set_random_state(state: dict[str, Tensor]) -> None:
 
 
 @contextmanager
-def evaluating(parts: dict[str, nn.Module | torch.optim.Optimizer]) -> Iterator[None]:
-    """Modules among `parts` are in eval mode inside."""
-    training = [part for part in parts.values() if isinstance(part, nn.Module) and part.training]
-    for module in training:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.train()
-
-
-@contextmanager
 def _enough_memory(what: str, device: torch.device) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch has a class of its own for GPUs only
-        full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-        if not full:
+        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in str(error):
             raise
         raise RalkitError(
             f"{what} does not fit the memory of {device_name(device)}; make room there, or run `train` with --at-once "
@@ -79,9 +64,47 @@ def _enough_memory(what: str, device: torch.device) -> Iterator[None]:
         ) from error
 
 
+def _check_finite(name: str, when: str, row: Mapping[str, float], modules: Mapping[str, nn.Module]) -> None:
+    """Raise RalkitError, naming the stage and the quantity, if a number of `row` or a weight is not finite."""
+    finite = {key: math.isfinite(value) for key, value in row.items()}
+    weights = {f"{part}.{key}": x for part, module in modules.items() for key, x in module.state_dict().items()}
+    if weights:
+        flags = torch.stack([x.isfinite().all() for x in weights.values()])  # looked at together: a GPU is waited for
+        finite |= dict(zip(weights, flags.tolist(), strict=True))
+    for what in (key for key, fine in finite.items() if not fine):
+        raise RalkitError(f"{name}: {what} is not finite at {when}; lower the learning rate")
+
+
+def _resume(checkpoint: Path, parts: Parts, seed: int, steps: int, device: torch.device) -> tuple[int, float, History]:
+    """Bring `parts` and the random numbers back to where `checkpoint` was made: its step, seconds and history."""
+    try:
+        with _enough_memory(str(checkpoint), device):
+            saved = store.read(checkpoint)
+            for key, part in parts.items():
+                part.load_state_dict(saved["parts"][key])
+        start, seconds, history, random = (saved[key] for key in ("step", "seconds", "history", "random"))
+        if not 0 <= start < steps:
+            raise ValueError(f"step {start} of {steps}")
+        if len(random) == distributed.world_size():
+            _set_random_state(random[distributed.rank()])
+        else:  # processes joined or left: random numbers that none of them has drawn before
+            torch.manual_seed(distributed.local_seed(seed) + 7919 * start)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise RalkitError(f"{checkpoint} is not a checkpoint of this run; move it away and run again") from error
+    return start, seconds, history
+
+
+def print_point(name: str, steps: int, history: History) -> None:
+    """Print the latest point of a stage of `steps` steps: one line with its name, step, seconds and numbers."""
+    row = {key: values[-1] for key, values in history.items()}
+    t, seconds = row.pop("step"), row.pop("seconds")
+    shown = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
+    print(f"{name}  {t:>6}/{steps}  {seconds:6.1f} s  {shown}", flush=True)
+
+
 def fit(
     name: str,
-    parts: dict[str, nn.Module | torch.optim.Optimizer],
+    parts: Parts,
     step: Callable[[int], dict[str, Tensor]],
     steps: int,
     *,
@@ -89,65 +112,64 @@ def fit(
     checkpoint: Path | None = None,
     evaluate: Evaluation | None = None,
     points: int = 20,
-    save_seconds: float = 20.0,
+    save_minutes: float = 1 / 3,
     bf16: bool = False,
+    on_point: Callable[[str, int, History], None] = print_point,
+    on_step: Callable[[str, int, int], None] | None = None,
 ) -> History:
     """Call step(0) .. step(steps - 1), evaluating before the first and `points` times from then to the end, evenly.
 
-    `parts` are all objects that change, by name; `step` returns scalars to log. With a `checkpoint` path the run
-    saves itself there every `save_seconds` and continues from what lies there. Returns the history: "step" and
-    "seconds" lists beside one list for each logged mean and evaluated number. With `bf16` steps, not evaluations,
-    run under autocast. Raises RalkitError if a loss is not finite, and if a step does not fit the memory.
+    `parts` are all objects that change, by name; `step` returns scalars to log. With a `checkpoint` path the run saves
+    itself there every `save_minutes`, but more rarely where saving would take more than 5 % of the time, and continues
+    from what lies there. Returns the history: "step" and "seconds" lists beside one list for each logged and evaluated
+    number. With `bf16` steps, not evaluations, run under autocast. Rank 0 calls on_point(name, steps, history) at each
+    point, and on_step(name, t, steps) whenever t steps are done. Raises RalkitError if a weight or a number is not
+    finite at a point or before saving, if a step does not fit the memory, and if the checkpoint is not of this run.
     """
     evaluated = {round(i * steps / points) for i in range(points + 1)}
     history: History = {}
     leads = distributed.rank() == 0
-    device = device_of(next(part for part in parts.values() if isinstance(part, nn.Module)))
+    modules = {key: part for key, part in parts.items() if isinstance(part, nn.Module)}
+    device = device_of(next(iter(modules.values())))
     with seeded(distributed.local_seed(seed)):
         start, spent = 0, 0.0
-        distributed.broadcast_modules(*(part for part in parts.values() if isinstance(part, nn.Module)))
+        distributed.broadcast_modules(*modules.values())
         if checkpoint is not None and checkpoint.exists():
-            saved = store.read(checkpoint)
-            for key, part in parts.items():
-                part.load_state_dict(saved["parts"][key])
-            start, spent, history = saved["step"], saved["seconds"], saved["history"]
-            if len(saved["random"]) == distributed.world_size():
-                _set_random_state(saved["random"][distributed.rank()])
-            else:  # processes joined or left: random numbers that none of them has drawn before
-                torch.manual_seed(distributed.local_seed(seed) + 7919 * start)
+            start, spent, history = _resume(checkpoint, parts, seed, steps, device)
             if leads:
                 print(f"{name}: continues at step {start} of {steps}")
         began = saved_at = time.monotonic()
+        interval = 60 * save_minutes
         logs: dict[str, Tensor] = {}
-        counter = range(start, steps + 1)
-        for t in tqdm(counter, desc=name, initial=start, total=steps, leave=False, mininterval=2, disable=not leads):
+        for t in range(start, steps + 1):
+            when, looking = f"step {t} of {steps}", f"{name}: looking at step {t}"
+            if leads and on_step is not None:
+                on_step(name, t, steps)
             if t in evaluated and history.get("step", [-1])[-1] < t:
                 row = {key: value.item() for key, value in logs.items()}
-                if not all(abs(value) < float("inf") for value in row.values()):
-                    raise RalkitError(
-                        f"{name}: a logged value is not finite at step {t} ({row}); lower the learning rate"
-                    )
+                _check_finite(name, when, row, modules)
                 if evaluate is not None:
-                    with seeded(seed + 1), evaluating(parts), _enough_memory(f"{name}: looking at step {t}", device):
+                    with seeded(seed + 1), evaluating(*modules.values()), _enough_memory(looking, device):
                         row |= evaluate()
+                    _check_finite(name, when, row, {})
                 seconds = spent + time.monotonic() - began
                 for key, value in ({"step": t, "seconds": seconds} | row).items():
                     history.setdefault(key, []).append(value)
-                for watcher in WATCHERS:
-                    watcher(name, history)
-                shown = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
                 if leads:
-                    print(f"{name}  {t:>6}/{steps}  {seconds:6.1f} s  {shown}", flush=True)
+                    on_point(name, steps, history)
             if t == steps:
                 break
-            if checkpoint is not None and distributed.broadcast(time.monotonic() - saved_at > save_seconds):
+            if checkpoint is not None and distributed.broadcast(time.monotonic() - saved_at >= interval):
+                saving = time.monotonic()
+                _check_finite(name, when, {key: value.item() for key, value in logs.items()}, modules)
                 random = distributed.gather_objects(_random_state())
                 if leads:
                     states = {key: part.state_dict() for key, part in parts.items()}
-                    elapsed = spent + time.monotonic() - began
+                    elapsed = spent + saving - began
                     content = {"parts": states, "step": t, "seconds": elapsed, "history": history, "random": random}
                     store.write(checkpoint, content)
                 saved_at = time.monotonic()
+                interval = max(60 * save_minutes, (saved_at - saving) / SAVING)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16), _enough_memory(f"{name}: step {t}", device):
                 logs = step(t)
     return history
@@ -168,6 +190,7 @@ def draw(n: int, *arrays: Tensor, device: torch.device) -> tuple[Tensor, ...]:
 
 
 def device_of(model: nn.Module) -> torch.device:
+    """The device of the model's first parameter."""
     return next(model.parameters()).device
 
 
@@ -184,8 +207,17 @@ def anneal(optimiser: torch.optim.Optimizer, lr: float, t: int, steps: int) -> N
         group["lr"] = lr * min(1.0, 2 * (1 - t / steps))
 
 
-def train_vqvae(model: VQVAE | VQVAE2, images: Tensor, test: Tensor, cfg: VQVAEConfig, **options) -> History:
-    """Train the VQ-VAE on uint8 images (N, 3, S, S); evaluates the error and the perplexity on `test`."""
+# Raise it when the mathematics of the function below changes: weights made by other mathematics are then trained anew.
+VQVAE_RECIPE = 1
+
+
+def train_vqvae(
+    model: VQVAE | VQVAE2, images: Tensor, test: Tensor, cfg: VQVAEConfig, *, name: str = "VQ-VAE", **options
+) -> History:
+    """Train a VQ-VAE on uint8 images (N, 3, S, S), and evaluate its error and perplexity on those of `test`.
+
+    `options` are those of `fit`, as they are of every function below that trains.
+    """
     device = device_of(model)
     optimiser, images = Adam(model.parameters(), cfg.lr), resident(images, device)
 
@@ -207,43 +239,24 @@ def train_vqvae(model: VQVAE | VQVAE2, images: Tensor, test: Tensor, cfg: VQVAEC
         return {"test_mse": squares / test.numel()} | named
 
     parts = {"model": model.train(), "optimiser": optimiser}
-    return fit("VQ-VAE", parts, step, cfg.steps, evaluate=evaluate, **options)
+    return fit(name, parts, step, cfg.steps, evaluate=evaluate, **options)
 
 
-def train_factors(net: FactorNet, images: Tensor, factors: Tensor, cfg: FactorConfig, **options) -> History:
-    """Train the classifier of the factors (N, F) of uint8 faces (N, 3, S, S)."""
-    device = device_of(net)
-    optimiser, (images, factors) = Adam(net.parameters(), cfg.lr), (resident(x, device) for x in (images, factors))
-
-    def step(t: int) -> dict[str, Tensor]:
-        anneal(optimiser, cfg.lr, t, cfg.steps)
-        x, truth = draw(distributed.local_batch(cfg.batch), images, factors, device=device)
-        logits = net(x)
-        loss = sum(F.cross_entropy(z, truth[:, i]) for i, z in enumerate(logits))
-        descend(loss, optimiser)
-        right = torch.stack([z.argmax(1) == truth[:, i] for i, z in enumerate(logits)])
-        return {"loss": loss.detach(), "accuracy": right.float().mean()}
-
-    return fit("factor network", {"net": net.train(), "optimiser": optimiser}, step, cfg.steps, **options)
+# Raise it when the mathematics of the function below changes: weights made by other mathematics are then trained anew.
+MLE_RECIPE = 1
 
 
 def train_mle(
-    prior: Prior,
-    codes: Tensor,
-    cfg: PriorConfig | SnailConfig,
-    *,
-    above: Tensor | None = None,
-    evaluate: Evaluation,
-    decay: bool = True,
-    at_once: int | None = None,
-    **options,
-) -> History:
-    """Train a prior by maximum likelihood on codes (N, H, W), given those `above` (N, h, w); logs nats per image.
+    prior: Prior, codes: Tensor, cfg: PriorConfig | SnailConfig, *, condition: Tensor | None = None,
+    decay: bool = True, at_once: int | None = None, **options,
+) -> History:  # fmt: skip
+    """Train a prior by maximum likelihood on codes (N, H, W), given condition (N, h, w); logs nats per image.
 
-    A step differentiates `at_once` images together (default: the batch), which bounds the memory and changes nothing.
+    With `decay` the learning rate falls to 0 over the second half of the steps. A step differentiates `at_once` images
+    together (default: the batch), which bounds the memory and changes nothing.
     """
     optimiser = Adam(prior.parameters(), cfg.lr)
-    data = (codes,) if above is None else (codes, above)
+    data = (codes,) if condition is None else (codes, condition)
 
     def step(t: int) -> dict[str, Tensor]:
         if decay:
@@ -254,15 +267,16 @@ def train_mle(
         return {"NLL_train": descend(losses, optimiser)}
 
     parts = {"prior": prior.train(), "optimiser": optimiser}
-    return fit(parts=parts, step=step, steps=cfg.steps, evaluate=evaluate, **options)
+    return fit(parts=parts, step=step, steps=cfg.steps, **options)
 
 
-def critic_adam(critic: PatchCritic, cfg: RalConfig) -> torch.optim.Optimizer:
+def critic_adam(critic: Critic, cfg: RalConfig) -> torch.optim.Optimizer:
+    """The critic's optimiser, as section 4.4 has it."""
     return Adam(critic.parameters(), cfg.lr_critic, BETAS)
 
 
 def warm_config(cfg: RalConfig) -> RalConfig:
-    """Of `cfg` what a critic's warm-up depends on, the rest as RalConfig has it: equal for runs that can share one."""
+    """`cfg` with every field that does not affect the warm-up reset to its default: equal for runs that share one."""
     names = (
         "critic_batch", "warmup", "lr_critic", "critic_loss", "penalty", "critic_norm", "critic_channels",
         "critic_stages", "partial",
@@ -270,11 +284,15 @@ def warm_config(cfg: RalConfig) -> RalConfig:
     return RalConfig(**{name: getattr(cfg, name) for name in names})
 
 
+# Raise it when the mathematics of the function below changes: weights made by other mathematics are then trained anew.
+WARM_UP_RECIPE = 1
+
+
 def warm_critic(
-    critic: PatchCritic, optimiser: torch.optim.Optimizer, priors: Sequence[Prior], decode: Decoder, codes: Codes,
+    critic: Critic, optimiser: torch.optim.Optimizer, priors: Sequence[Prior], decode: Decoder, codes: Codes,
     cfg: RalConfig, *, seed: int,
 ) -> None:  # fmt: skip
-    """Warm a fresh critic up against the priors as they are; every rank ends with the same critic."""
+    """Warm a fresh critic up against the priors as they are (section 4.4); every rank ends with the same critic."""
     for prior in priors:
         prior.eval()
     cfg = replace(cfg, critic_batch=distributed.local_batch(cfg.critic_batch))
@@ -283,14 +301,18 @@ def warm_critic(
         warm_up(priors, decode, critic, optimiser, codes, cfg)
 
 
+# Raise it when the mathematics of the function below changes: weights made by other mathematics are then trained anew.
+RAL_RECIPE = 1
+
+
 def train_ral(
-    priors: Sequence[Prior], critic: PatchCritic, critic_optimiser: torch.optim.Optimizer, decode: Decoder,
+    priors: Sequence[Prior], critic: Critic, critic_optimiser: torch.optim.Optimizer, decode: Decoder,
     codes: Codes, cfg: RalConfig, *, at_once: int | None = None, reference: Sequence[Prior] | None = None, **options,
 ) -> History:  # fmt: skip
-    """Fine-tune the priors by RAL against real codes (N, H, W), ...; steps count updates.
+    """Fine-tune the priors by RAL against real codes (N, H, W), ...; a step is one update of the priors.
 
-    Priors and codes are one for each level, the top one first; the critic has been warmed up (`warm_critic`);
-    `at_once` as in `train_mle`, `reference` as in `ral_iteration`.
+    Each level has one prior and one tensor of codes, the top one first. The critic has been warmed up (`warm_critic`).
+    `at_once` is that of `train_mle`, `reference` that of `ral_iteration`.
     """
     cfg = replace(
         cfg, rollouts=distributed.local_batch(cfg.rollouts), critic_batch=distributed.local_batch(cfg.critic_batch)
@@ -305,17 +327,17 @@ def train_ral(
             anneal(prior_optimiser, cfg.lr_prior, t, cfg.updates)
         return ral_iteration(priors, decode, critic, prior_optimiser, critic_optimiser, codes, cfg, at_once, reference)
 
-    parts = {
-        "priors": nn.ModuleList(priors),
-        "critic": critic,
-        "prior_optimiser": prior_optimiser,
-        "critic_optimiser": critic_optimiser,
-    }
+    parts = {"priors": nn.ModuleList(priors), "critic": critic}
+    parts |= {"prior_optimiser": prior_optimiser, "critic_optimiser": critic_optimiser}
     return fit(parts=parts, step=step, steps=cfg.updates, **options)
 
 
+# Raise it when the mathematics of the function below changes: weights made by other mathematics are then trained anew.
+CRITIC_RECIPE = 1
+
+
 def train_critic(
-    critic: PatchCritic, priors: Sequence[Prior], decode: Decoder, codes: Codes, cfg: RalConfig, updates: int, **options
+    critic: Critic, priors: Sequence[Prior], decode: Decoder, codes: Codes, cfg: RalConfig, updates: int, **options
 ) -> History:
     """Train a critic alone against priors that stand still, for `updates` steps; never under autocast, as in RAL."""
     optimiser = critic_adam(critic, cfg)

@@ -4,7 +4,7 @@ images (B, 3, S, S) -> encoder -> z (B, D, H, W) -> nearest of K codebook vector
 codes  (B, H, W)    -> codebook vectors (B, D, H, W) -> decoder -> images (B, 3, S, S) in [-1, 1]
 
 With two levels `encode` gives (top, bottom) codes, and `decode` takes them as two arguments. With `at_once` a training
-step keeps the activations of that many images together: networks take a batch in parts, the codebook takes it whole.
+step keeps the activations of that many images only: the networks take a batch in parts, the codebook takes it whole.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from . import distributed
 
 @dataclass(frozen=True)
 class VQVAEConfig:
+    """The settings of a VQ-VAE and of its training."""
+
     stages: int = 2  # stride-2 stages from image to code map (the tables' "Layers")
     hidden: int = 128
     residual: int = 64
@@ -37,16 +39,16 @@ def to_float(x: Tensor) -> Tensor:
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Float in [-1, 1] (clamped), any shape -> uint8 in 0..255, rounded; undoes `to_float` exactly."""
+    """Float in [-1, 1] (clamped), any shape -> uint8 in 0..255, rounded; it undoes `to_float` exactly."""
     return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 class Codebook(nn.Module):
-    """K vectors of D numbers, moved by exponential moving averages of the encoder outputs that choose them.
+    """K vectors of D numbers; each is the exponential moving average of the encoder outputs that choose it.
 
-    The averages are those of VQ-VAE-2 (decay .99). The first training batch places the vectors; a vector
-    that fewer than `revive_below` outputs a batch choose on average is dead, and is put on an output again. A batch
-    is that of all ranks.
+    The averages are those of VQ-VAE-2 (decay .99). The first training batch places the vectors on its outputs. A vector
+    is dead if on average fewer than `revive_below` outputs of a batch choose it; it is placed on an output again. A
+    batch is that of all ranks.
     """
 
     def __init__(self, size: int, dim: int, decay: float = 0.99, revive_below: float = 2.0):
@@ -72,9 +74,9 @@ class Codebook(nn.Module):
                 if not self.placed:
                     self._place(z)
             codes = self.nearest(z)
+            e = self.lookup(codes)  # before the update, which puts a dead vector somewhere else
             if self.training:
                 self._update(z, codes)
-            e = self.lookup(codes)  # in training the vectors that this batch has moved already
             commitment = F.mse_loss(z, e)
             return z + (e - z).detach(), codes, commitment
 
@@ -110,7 +112,7 @@ class Codebook(nn.Module):
 
 
 def perplexity(codes: Tensor, size: int) -> Tensor:
-    """exp of the entropy (nats) of how often each of `size` codes occurs: the number of codes in real use."""
+    """exp of the entropy (nats) of how often each of `size` codes occurs: the number of codes that are in use."""
     one = torch.ones(codes.numel(), device=codes.device)
     p = one.new_zeros(size).index_add_(0, codes.flatten(), one)  # bincount would have a GPU's CPU wait for the largest
     return torch.special.entr(p / p.sum()).sum().exp()
@@ -153,14 +155,14 @@ def _decoder(channels: int, stages: int, hidden: int, residual: int, blocks: int
 
 
 def _in_parts(net: nn.Module, x: Tensor, at_once: int | None) -> Tensor:
-    """net(x); of more than `at_once` rows the backward pass computes the activations again, part by part."""
+    """net(x); of more than `at_once` rows, the backward pass computes the activations again, part by part."""
     if at_once is None or len(x) <= at_once:
         return net(x)
     return torch.cat([checkpoint(net, part, use_reentrant=False) for part in x.split(at_once)])
 
 
 class VQVAE(nn.Module):
-    """The one-level VQ-VAE: `stages` strided convolutions down, a codebook, as many transposed ones up.
+    """The one-level VQ-VAE: `stages` strided convolutions down, a codebook, as many transposed convolutions up.
 
     S-Tables 4-7: hidden (128), residual (64), stages ("Layers"), K (codebook size), D (codebook dimension).
     """
@@ -196,8 +198,8 @@ class VQVAE(nn.Module):
 class VQVAE2(nn.Module):
     """The two-level VQ-VAE-2 (Razavi et al. 2019): top codes for the whole, bottom codes for the detail.
 
-    bottom features (S / 2^stages) -> a stage more -> top codes; bottom codes come from the bottom features and the
-    decoded top ones; the decoder sees both levels. S-Tables 8-10: the sizes, as in VQVAE.
+    bottom features (S / 2^stages) -> one more stage -> top codes. The bottom codes come from the bottom features and
+    the decoded top codes. The decoder sees both levels. S-Tables 8-10: the sizes, named as in VQVAE.
     """
 
     at_once: int | None = None
@@ -243,24 +245,24 @@ class VQVAE2(nn.Module):
 
 
 def make_vqvae(cfg: VQVAEConfig, levels: int) -> VQVAE | VQVAE2:
-    """A fresh VQ-VAE of 1 or 2 levels as `cfg` asks for it."""
+    """Make a fresh VQ-VAE of 1 or 2 levels as `cfg` asks for it."""
     return (VQVAE if levels == 1 else VQVAE2)(cfg.stages, cfg.hidden, cfg.residual, cfg.K, cfg.D)
 
 
 def as_levels(codes: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The code maps of every level, the top one first: of one level, or of several."""
+    """Put the codes of one level, or of several, into a tuple: one code map for each level, the top one first."""
     return codes if isinstance(codes, tuple) else (codes,)
 
 
 def perplexities(codes: Tensor | tuple[Tensor, ...], K: int) -> dict[str, Tensor]:
-    """The perplexity of every level's codes, by name."""
+    """The perplexity of the codes of each level, by name."""
     levels = as_levels(codes)
     names = ("perplexity",) if len(levels) == 1 else ("perplexity_top", "perplexity_bottom")
     return {name: perplexity(c, K) for name, c in zip(names, levels, strict=True)}
 
 
 def vqvae_loss(model: VQVAE | VQVAE2, x: Tensor, beta: float = 0.25) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean squared error plus beta times the commitment loss, for images x (B, 3, S, S); and what to log."""
+    """Mean squared error plus beta times the commitment loss of images x (B, 3, S, S), and the numbers to log."""
     x_hat, codes, commitment = model(x)
     mse = F.mse_loss(x_hat, x)
     logs = {"mse": mse.detach(), "commitment": commitment.detach()} | perplexities(codes, model.K)

@@ -6,7 +6,7 @@ import torch
 from standin import stand_in
 
 from ralkit.course.presets import get_preset
-from ralkit.prior import PixelCNN, PixelSNAIL, Prior
+from ralkit.prior import PixelCNN, PixelSNAIL, TwoStreamPrior
 from ralkit.training import seeded
 
 
@@ -47,12 +47,18 @@ def cuda():
         yield
 
 
-def enlarged(prior: Prior, scale: float) -> Prior:
+def enlarged(prior: TwoStreamPrior, scale: float) -> TwoStreamPrior:
     """The untrained prior with weights large enough that its probabilities are far from uniform."""
     with torch.no_grad():
         for p in prior.parameters():
             p.mul_(scale)
     return prior.eval()
+
+
+def random_condition(prior: TwoStreamPrior, shape: tuple[int, int], n: int, K: int = 5) -> torch.Tensor | None:
+    """Codes (n, H/2, W/2) of the level above maps of `shape`, if the prior is conditional."""
+    conditional = getattr(prior, "condition_net", None) is not None
+    return torch.randint(K, (n, shape[0] // 2, shape[1] // 2)) if conditional else None
 
 
 def make_prior(K=7, channels=8, layers=3, k=5, output_layers=1, scale=2.0) -> PixelCNN:

@@ -35,7 +35,7 @@ def test_unknown_preset(capsys):
 
 def test_every_network_learns(smoke):
     torch.manual_seed(0)
-    run = costs.Check(64, smoke.images.two, torch.device("cpu"))
+    run = costs.Check(smoke.world(2), torch.device("cpu"))
     learned = []
     run.add = lambda stage, step, *learning, **_: learned.extend(differ(step, network) for network in learning)
     run.run(None, 0)
@@ -49,7 +49,7 @@ def differ(step, network: nn.Module) -> bool:
 
 
 def test_the_estimate_is_proportional(monkeypatch, smoke):
-    run = costs.Check(64, smoke.images.one, torch.device("cpu"))
+    run = costs.Check(smoke.world(1), torch.device("cpu"))
     monkeypatch.setattr(run, "seconds", lambda step, n: 5.0 * n)
     run.add("sampling", lambda n: None, batch=48, steps=100, rows=(2, 8))
     (row,) = run.rows
@@ -59,7 +59,7 @@ def test_the_estimate_is_proportional(monkeypatch, smoke):
 
 def test_a_batch_that_does_not_fit_after_all_is_not_timed(monkeypatch, smoke):
     """What a step needs for a moment is not counted: a GPU is full before its activations would fill it."""
-    run, tried = costs.Check(64, smoke.images.one, torch.device("cpu")), []
+    run, tried = costs.Check(smoke.world(1), torch.device("cpu")), []
 
     def seconds(step, n):
         tried.append(n)
@@ -88,7 +88,7 @@ def test_a_network_too_large_for_the_memory(monkeypatch, smoke):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_parameters_are_counted_without_memory(name):
-    for _, cfg in costs.experiments(PRESETS[name]).values():
+    for cfg in costs.experiments(PRESETS[name]).values():
         sizes = costs.parameters(cfg)
         assert all(n > 0 for n in sizes.values())
         assert costs.ral_parameters(cfg) == sum(sizes.values()) - sizes["VQ-VAE"]
@@ -98,8 +98,8 @@ def test_the_gpu_preset_fits_a_card_of_12_gigabytes(monkeypatch):
     monkeypatch.setattr(costs, "memory_of", lambda device: 10 * 2**30)  # some is CUDA's own, some lies between blocks
     monkeypatch.setattr(costs, "PATIENCE", 0.0)  # what a few images keep is counted, no more are timed
     preset = PRESETS["gpu"]
-    for name, (size, cfg) in costs.experiments(preset).items():
-        run = costs.Check(size, cfg, torch.device("cpu"))
-        run.run(preset.oracle if name == "oracle experiment" else None, preset.n_oracle)
+    for name, cfg in costs.experiments(preset).items():
+        run = costs.Check(cfg, torch.device("cpu"))
+        run.run()
         for row in run.rows:
             assert row["largest batch"] == "" or row["largest batch"] >= row["batch"], (name, row["stage"])

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from conftest import make_prior, make_snail
 from torch import nn
 
-from ralkit import distributed, ral, store
+from ralkit import distributed, ral, store, training
 from ralkit.errors import RalkitError
 from ralkit.ral import RalConfig, choose_rows, descend, make_critic, ral_iteration
 from ralkit.training import fit, seeded
@@ -63,7 +63,7 @@ def mle_step() -> dict[str, torch.Tensor]:
 
 
 def ral_step(cfg: RalConfig) -> dict[str, torch.Tensor]:
-    priors = [make_snail(attention_layers=1), make_snail(K_above=K, condition_layers=1)]
+    priors = [make_snail(attention_layers=1), make_snail(K_condition=K, condition_layers=1)]
     with seeded(2):
         critic = make_critic(cfg)
     optimisers = [torch.optim.SGD(nn.ModuleList(part).parameters(), 1e-3) for part in (priors, [critic])]
@@ -114,7 +114,9 @@ def walk(checkpoint: Path | None, dies_at: int = -1, dies: Callable[[], None] = 
         return {}
 
     parts = {"model": model, "optimiser": optimiser}
-    fit("walk", parts, step, 6, seed=4, checkpoint=checkpoint, points=1, save_seconds=-1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "SAVING", float("inf"))  # however long the last one took
+        fit("walk", parts, step, 6, seed=4, checkpoint=checkpoint, points=1, save_minutes=0)
     return numbers(model)
 
 
@@ -126,8 +128,12 @@ def of_a_rank(rank: int, folder: str) -> None:
     results["rows"] = {str(i): torch.tensor(choose_rows(16, True)) for i in range(10)}
 
     draws, model = [], nn.Linear(2, 2)  # other weights and other random numbers on each rank
-    fit("x", {"model": model}, lambda t: draws.append(torch.rand(3)) or {}, 2, seed=5, points=1)
-    results["fit"] = numbers(model) | {"draws": torch.stack(draws)}
+    told = []
+    fit(
+        "x", {"model": model}, lambda t: draws.append(torch.rand(3)) or {}, 2, seed=5, points=1,
+        on_point=lambda *a: told.append("point"), on_step=lambda *a: told.append("step"),
+    )  # fmt: skip
+    results["fit"], results["told"] = numbers(model) | {"draws": torch.stack(draws)}, told
     book = VQVAE(1, 8, 4, K, 4).codebook.train()
     book(torch.randn(2, 4, 4, 4))
     results["placed"] = numbers(book)
@@ -154,7 +160,7 @@ def results(tmp_path_factory):
 @pytest.mark.parametrize("name", STEPS)
 def test_two_ranks_step_as_one_process_on_the_joined_batch(name, results, monkeypatch):
     monkeypatch.setattr(ral, "roll_out", ral.roll_out)  # the step replaces them
-    monkeypatch.setattr(ral, "some", ral.draw_real)
+    monkeypatch.setattr(ral, "draw_real", ral.draw_real)
     alone = STEPS[name]()
     for rank in (0, 1):
         for key, value in alone.items():
@@ -168,6 +174,11 @@ def test_ranks_agree_where_they_must(results):
         assert all(torch.equal(first[what][k], second[what][k]) for k in first[what])
     assert torch.equal(first["fit"]["0 weight"], second["fit"]["0 weight"])
     assert not torch.equal(first["fit"]["draws"], second["fit"]["draws"])
+
+
+def test_rank_0_tells_of_the_progress(results):
+    assert results[0]["told"] == ["step", "point", "step", "step", "point"]
+    assert results[1]["told"] == []
 
 
 def test_two_ranks_resume_exactly(results):
@@ -200,7 +211,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
-from test_ranks import walk
+from test_distributed import walk
 from ralkit import distributed
 
 def lost():

@@ -1,16 +1,19 @@
 """Metrics against independent computations."""
 
 import itertools
+import math
+import sys
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
 from conftest import make_prior
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ralkit.errors import RalkitError
 from ralkit.metrics import auc, fidelity, frechet_distance, map_log_prob, oracle_metrics
-from ralkit.sampling import sample
 
 
 def test_frechet_distance_against_scipy():
@@ -30,6 +33,27 @@ def test_frechet_distance_of_fewer_rows_than_numbers():
     expected = means + spread - 2 * torch.linalg.matrix_norm(x @ y.T, "nuc")
     assert frechet_distance(a, b) == pytest.approx(expected.item(), rel=1e-4)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("compare", [frechet_distance, lambda a, b: fidelity(a, b, k=1)])
+def test_features_that_cannot_be_compared_are_refused(compare):
+    fine = torch.randn(9, 3)
+    for bad in (float("nan"), float("inf")):
+        wrong = fine.clone()
+        wrong[2, 1] = bad
+        for pair in ((fine, wrong), (wrong, fine)):
+            with pytest.raises(RalkitError, match="1 of 9 rows of features have a number that is not finite"):
+                compare(*pair)
+    with pytest.raises(RalkitError, match="give 2 or more"):
+        compare(fine, fine[:1])
+    with pytest.raises(RalkitError, match=r"these are \(9, 3\), \(9, 2\)"):
+        compare(fine, fine[:, :2])
+
+
+def test_without_torchmetrics_the_frechet_distance_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
+    with pytest.raises(RalkitError, match=r'pip install "ralkit\[course\]"'):
+        frechet_distance(torch.randn(9, 3), torch.randn(9, 3))
 
 
 def by_definition(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
@@ -75,6 +99,9 @@ def test_fidelity_of_sets_that_are_alike_collapsed_or_apart():
 def test_fidelity_needs_more_rows_than_neighbours():
     with pytest.raises(RalkitError, match="9 real and 5 fake features have no 5 neighbours each: give 6 or more"):
         fidelity(torch.randn(9, 2), torch.randn(5, 2))
+    for options in ({"k": 0}, {"chunk": -1}):
+        with pytest.raises(RalkitError, match="both must be 1 or more"):
+            fidelity(torch.randn(9, 2), torch.randn(9, 2), **options)
     assert fidelity(torch.randn(6, 2), torch.randn(6, 2)).keys() == {"precision", "recall", "density", "coverage"}
 
 
@@ -85,6 +112,35 @@ def test_auc():
     assert auc(torch.ones(3), torch.ones(4)) == 0.5
 
 
+@pytest.mark.parametrize("values", [2, 5, 10**6])
+def test_auc_against_every_pair(values):
+    real, fake = torch.randint(values, (57,)).float(), torch.randint(values, (83,)).float()
+    pairs = [(r > f) + 0.5 * (r == f) for r, f in itertools.product(real.tolist(), fake.tolist())]
+    assert auc(real, fake) == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_auc_of_scores_that_are_not_finite(bad):
+    scores = torch.tensor([1.0, bad, 2.0])
+    assert math.isnan(auc(scores, torch.ones(2))) and math.isnan(auc(torch.ones(2), scores))
+
+
+def test_auc_compares_no_pairs():
+    """The largest tensor on the way grows with the scores, not with their pairs."""
+
+    class Largest(TorchDispatchMode):
+        numel = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            self.numel = max([self.numel, *(x.numel() for x in tree_leaves(out) if isinstance(x, torch.Tensor))])
+            return out
+
+    with Largest() as largest:
+        auc(torch.randn(1000), torch.randn(800))
+    assert 800 <= largest.numel <= 1800
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_oracle_metrics_are_the_exact_expectations(temperature):
     """On maps few enough to count, the estimates are within five standard errors of the exact sums."""
@@ -92,7 +148,7 @@ def test_oracle_metrics_are_the_exact_expectations(temperature):
     maps = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)
     g, o = map_log_prob(G, maps, temperature).double(), map_log_prob(oracle, maps).double()
     assert g.exp().sum().item() == pytest.approx(1, abs=1e-5)
-    drawn = sample(G, n, (2, 2), temperature=temperature), sample(oracle, n, (2, 2))
+    drawn = G.sample(n, (2, 2), temperature=temperature), oracle.sample(n, (2, 2))
     row = oracle_metrics(G, oracle, *drawn, temperature)
     exact = {
         "NLL_oracle": -(g.exp() * o).sum(),

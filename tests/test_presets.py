@@ -6,9 +6,9 @@ from torch import nn
 
 from ralkit.course import paper
 from ralkit.course.costs import experiments
-from ralkit.course.experiment import Experiment
-from ralkit.course.images import ImageExperiment
+from ralkit.course.oracle import OracleWorld
 from ralkit.course.presets import PRESETS
+from ralkit.course.world import World
 from ralkit.errors import RalkitError
 from ralkit.prior import Attention, GatedLayer, OutputLayer, PriorConfig, SnailBlock, SnailConfig, make_prior
 from ralkit.ral import RalConfig
@@ -18,9 +18,9 @@ from ralkit.vqvae import Residual, VQVAEConfig, make_vqvae
 def described(number):
     """An S-Table, and the size, the VQ-VAE and the priors of our preset of it."""
     table, name, experiment = paper.ARCHITECTURES[number]
-    size, levels = experiments(PRESETS[name])[experiment]
-    oracle = (PRESETS[name].oracle,) if experiment == "oracle experiment" else ()
-    return table, size, levels.vqvae, (*oracle, *levels.priors)
+    world = experiments(PRESETS[name])[experiment]
+    oracle = (world.oracle,) if world.oracle else ()
+    return table, world.size, world.vqvae, (*oracle, *world.priors)
 
 
 TABLES = [described(number) for number in paper.ARCHITECTURES]
@@ -104,8 +104,8 @@ def test_a_paper_preset_names_its_table_and_has_the_papers_ral(name):
 def test_what_a_preset_lacks_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(RalkitError, match="paper-lsun-64-8 has no images with 2 level"):
-        ImageExperiment("paper-lsun-64-8", levels=2)
+        World("paper-lsun-64-8", levels=2)
     with pytest.raises(RalkitError, match="paper-celeba-64 has no images with 1 level"):
-        ImageExperiment("paper-celeba-64", levels=1)
+        World("paper-celeba-64", levels=1)
     with pytest.raises(RalkitError, match="paper-128 has no oracle experiment"):
-        _ = Experiment("paper-128").oracle
+        OracleWorld("paper-128")

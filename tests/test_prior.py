@@ -5,14 +5,13 @@ import itertools
 
 import pytest
 import torch
-from conftest import make_prior, make_snail
+from conftest import make_prior, make_snail, random_condition
 
 from ralkit.course.costs import kept_for_backward
 from ralkit.diagnostics import cached_logits
 from ralkit.errors import RalkitError
 from ralkit.prior import Attention, PixelCNN, PixelSNAIL, PriorConfig, SnailConfig
 from ralkit.prior import make_prior as from_config
-from ralkit.sampling import sample
 
 VARIANTS = {
     "one layer": lambda: make_prior(layers=1, k=3, channels=32, scale=1),
@@ -22,21 +21,16 @@ VARIANTS = {
     "PixelSNAIL": lambda: make_snail(layers=3, channels=32, scale=1.5),
     "attention": lambda: make_snail(layers=1, attention_layers=1, channels=32, scale=1.5),
     "two attentions": lambda: make_snail(layers=4, attention_layers=2, channels=32, scale=1.5),
-    "bottom": lambda: make_snail(K_above=5, condition_layers=1, channels=32, scale=1.5),
+    "bottom": lambda: make_snail(K_condition=5, condition_layers=1, channels=32, scale=1.5),
 }
 
 
-def codes_above(prior, shape, n=1):
-    """Codes of the level above a map of `shape`, where the prior asks for them: arguments to add to a call."""
-    return (torch.randint(5, (n, shape[0] // 2, shape[1] // 2)),) if hasattr(prior, "above") else ()
-
-
-def input_gradients(prior, codes, *above, of="embedding"):
+def input_gradients(prior, codes, condition=None, of="embedding"):
     """(T, S): the size of d logits[t] / d embedding[s], summed over logits with random weights."""
     table = getattr(prior, of)
-    embedded = table(codes if of == "embedding" else above[0]).detach().requires_grad_()
+    embedded = table(codes if of == "embedding" else condition).detach().requires_grad_()
     hook = table.register_forward_hook(lambda *_: embedded)
-    logits = prior(codes, *above)[0].flatten(0, 1)
+    logits = prior(codes, condition)[0].flatten(0, 1)
     hook.remove()
     rows = []
     for t in range(len(logits)):
@@ -49,7 +43,7 @@ def input_gradients(prior, codes, *above, of="embedding"):
 @pytest.mark.parametrize("shape", [(4, 4), (6, 2), (2, 6)])
 def test_a_logit_sees_earlier_codes_and_no_others(variant, shape):
     prior = VARIANTS[variant]()
-    g = input_gradients(prior, torch.randint(7, (1, *shape)), *codes_above(prior, shape))
+    g = input_gradients(prior, torch.randint(7, (1, *shape)), random_condition(prior, shape, 1))
     T = shape[0] * shape[1]
     assert (g[torch.ones(T, T).triu().bool()] == 0).all()
     assert (g[1:].sum(1) > 0).all()
@@ -71,8 +65,9 @@ def test_attention_reaches_what_one_block_does_not():
 
 
 def test_top_codes_reach_every_bottom_place():
-    prior, shape = make_snail(K_above=5, condition_layers=3, channels=32, scale=1.5), (4, 6)
-    g = input_gradients(prior, torch.randint(7, (1, *shape)), *codes_above(prior, shape), of="above_embedding")
+    prior, shape = make_snail(K_condition=5, condition_layers=3, channels=32, scale=1.5), (4, 6)
+    condition = random_condition(prior, shape, 1)
+    g = input_gradients(prior, torch.randint(7, (1, *shape)), condition, of="condition_embedding")
     assert g.shape == (24, 6) and (g.sum(1) > 0).all()
     # The first bottom place has nothing else to go by: all that it sees lies near it in the top map.
     assert g[0, 0] > 0
@@ -83,10 +78,11 @@ def test_probabilities_of_all_maps_sum_to_one():
     for prior in (
         make_prior(K=3, layers=2, k=3),
         make_snail(K=3, attention_layers=1),
-        make_snail(K=3, K_above=5),
+        make_snail(K=3, K_condition=5),
     ):
-        above = [x.expand(81, -1, -1) for x in codes_above(prior, (2, 2))]
-        assert prior.log_prob(maps, *above).sum((1, 2)).exp().sum().item() == pytest.approx(1, abs=1e-5)
+        condition = random_condition(prior, (2, 2), 1)
+        condition = None if condition is None else condition.expand(81, -1, -1)
+        assert prior.log_prob(maps, condition).sum((1, 2)).exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_shapes():
@@ -104,7 +100,8 @@ def test_a_prior_is_what_its_configuration_says():
     snail = from_config(cfg, 7, 5)
     assert isinstance(snail, PixelSNAIL)
     assert [isinstance(layer, Attention) for layer in snail.layers] == [False, False, True] * 2
-    assert snail.layers[2].heads == 4 and len(snail.above) == 4 and snail.above_embedding.num_embeddings == 5
+    assert snail.layers[2].heads == 4 and len(snail.condition_net) == 4
+    assert snail.condition_embedding.num_embeddings == 5
 
 
 @pytest.mark.parametrize(
@@ -118,7 +115,7 @@ def test_a_prior_is_what_its_configuration_says():
             "4 attention heads do not divide half of 12",
         ),
         (lambda: make_prior()(torch.zeros(1, 4, 4).long(), torch.zeros(1, 2, 2).long()), "no conditioning network"),
-        (lambda: make_snail(K_above=5)(torch.zeros(1, 4, 4).long()), "needs the codes of the level above"),
+        (lambda: make_snail(K_condition=5)(torch.zeros(1, 4, 4).long()), "needs the codes of the level above"),
     ],
 )
 def test_bad_arguments(make, message):
@@ -137,9 +134,9 @@ def test_recomputing_gives_the_same_gradients_from_fewer_activations(name):
         prior.recompute = recompute
         torch.manual_seed(0)
         codes = torch.randint(5, (4, 4, 6))
-        above = codes_above(prior, (4, 6), 4)
+        condition = random_condition(prior, (4, 6), 4)
         with kept_for_backward(prior) as storages:
-            loss = -prior.log_prob(codes, *above).sum()
+            loss = -prior.log_prob(codes, condition).sum()
         loss.backward()
         gradients.append([p.grad for p in prior.parameters()])
         kept.append(sum(storages.values()))
@@ -152,15 +149,15 @@ def test_recomputing_gives_the_same_gradients_from_fewer_activations(name):
 def test_bfloat16_is_near(name):
     prior = VARIANTS[name]()
     codes = torch.randint(5, (4, 4, 6))
-    above = codes_above(prior, (4, 6), 4)
-    exact, cached = prior.log_prob(codes, *above), cached_logits(prior, codes, *above)
+    condition = random_condition(prior, (4, 6), 4)
+    exact, cached = prior.log_prob(codes, condition), cached_logits(prior, codes, condition)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = prior.log_prob(codes, *above)
-        assert torch.equal(cached_logits(prior, codes, *above), cached)  # the cache keeps the weights' type
+        rough = prior.log_prob(codes, condition)
+        assert torch.equal(cached_logits(prior, codes, condition), cached)  # the cache keeps the weights' type
     assert rough.dtype == torch.float32
     assert 0 < (rough - exact).abs().mean() < 0.03
     halved = copy.deepcopy(prior).bfloat16()
-    rough_cached = cached_logits(halved, codes, *above)
+    rough_cached = cached_logits(halved, codes, condition)
     assert rough_cached.dtype == torch.bfloat16
     assert 0 < (rough_cached.float() - cached).abs().mean() < 0.03
-    assert sample(halved, 3, (4, 6), *[a[:3] for a in above]).shape == (3, 4, 6)
+    assert halved.sample(4, (4, 6), condition).shape == (4, 4, 6)

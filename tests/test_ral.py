@@ -1,16 +1,14 @@
 """RAL against its equations: unbiased REINFORCE by enumeration, Eq. 3 by a double loop, the baseline's invariance."""
 
-import copy
-import itertools
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import enlarged, make_prior, make_snail
+from conftest import enlarged
+from small import MAPS, flat_gradient, tiny_prior
 
-from ralkit import ral
-from ralkit.critic import PatchCritic, image_score
-from ralkit.diagnostics import gradient_cosine, gradient_snr, part_gradients
+from ralkit import distributed
+from ralkit.critic import image_score
 from ralkit.errors import RalkitError
 from ralkit.prior import PixelCNN
 from ralkit.ral import (
@@ -18,29 +16,17 @@ from ralkit.ral import (
     advantages,
     choose_rows,
     kl_reward,
-    learning_levels,
-    make_critic,
     normalise,
     policy_gradient_loss,
-    ral_iteration,
     returns,
     rewards,
-    roll_out,
     score_advantages,
 )
-from ralkit.sampling import sample
-from ralkit.training import critic_adam, train_ral
-
-MAPS = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)  # all 81 maps
 
 
 @pytest.fixture
 def tiny():
-    return make_prior(K=3, channels=4, layers=1, k=3, output_layers=0)
-
-
-def flat_gradient(loss, prior):
-    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(prior.parameters()))])
+    return tiny_prior()
 
 
 def estimator_mean(prior, A, maps=MAPS):
@@ -136,6 +122,13 @@ def test_intermediate_rewards_are_the_upsampled_scores():
     torch.testing.assert_close(rewards(S, (2, 2), "intermediate").view(2, 2), S[0])
 
 
+def test_rewards_of_an_image_that_is_no_multiple_of_the_patches():
+    """Three code rows under a map of two score rows, each over two code rows: the fourth is cut."""
+    S = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    r = rewards(S, (3, 4), "intermediate", "nearest").view(3, 4)
+    assert r.tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]]
+
+
 def test_normalisation():
     fake, real = torch.tensor([[[-1.0, 2.0]]]), torch.tensor([[[3.0, -4.0]]])
     assert normalise(fake, real, "max").flatten().tolist() == [-0.25, 0.5]
@@ -164,19 +157,6 @@ def test_leave_one_out_by_hand():
     torch.testing.assert_close(advantages(Q, "leave-one-out"), A)
 
 
-def small_ral(**changes):
-    cfg = RalConfig(
-        rollouts=64, critic_batch=8, critic_updates=2, critic_channels=4, critic_stages=2, lr_prior=1e-2,
-        baseline="leave-one-out", normalise="none",
-    )  # fmt: skip
-    return replace(cfg, **changes)
-
-
-def one_hot_images(codes):
-    """A stand-in for the decoder: code k of a map becomes a square of colour channel k."""
-    return torch.eye(3)[codes].movedim(-1, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
-
-
 def test_the_anchor_descends_the_divergence(tiny):
     """Over all 81 maps: its rewards add up to -KL(G||reference), and the estimator's mean is the gradient of that."""
     reference = enlarged(PixelCNN(3, 4, 1, 3), 2.0)
@@ -187,214 +167,58 @@ def test_the_anchor_descends_the_divergence(tiny):
     torch.testing.assert_close(estimator_mean(tiny, returns(r, 1.0)), -flat_gradient(KL, tiny), atol=1e-6, rtol=1e-4)
 
 
-def test_an_anchored_iteration_goes_to_the_reference_and_leaves_the_critic(tiny):
-    reference = enlarged(PixelCNN(3, 4, 1, 3), 2.0)
-    cfg = small_ral(kl=1.0, critic_updates=0, rollouts=256, normalise="none", gamma=1.0, reward="single")
-    critic = make_critic(cfg)
-    torch.nn.init.zeros_(critic.head.weight)
-    torch.nn.init.zeros_(critic.head.bias)
-    before = copy.deepcopy(critic.state_dict())
-
-    @torch.no_grad()
-    def divergence():
-        log_prob, log_ref = (prior.log_prob(MAPS).flatten(1).sum(1) for prior in (tiny, reference))
-        return (log_prob.exp() * (log_prob - log_ref)).sum().item()
-
-    start = divergence()
-    optimisers = torch.optim.Adam(tiny.parameters(), 0.02), torch.optim.Adam(critic.parameters(), 0.1)
-    torch.manual_seed(0)
-    for _ in range(100):
-        ral_iteration((tiny.eval(),), one_hot_images, critic, *optimisers, (MAPS,), cfg, reference=(reference,))
-    assert divergence() < 0.2 * start
-    assert all(torch.equal(a, b) for a, b in zip(before.values(), critic.state_dict().values(), strict=True))
-
-
-def test_iterations_raise_the_reward(tiny):
-    """Against a critic that stands still and likes symbol 0, RAL makes symbol 0 frequent."""
-
-    class LikesZero(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = torch.nn.Parameter(torch.zeros(()))
-
-        def forward(self, x):
-            return x[:, 0, ::4, ::4] + 0 * self.w * x[:, 0, ::4, ::4]
-
-    cfg, critic = small_ral(critic_updates=1), LikesZero()
-    optimisers = torch.optim.Adam(tiny.parameters(), 1e-2), torch.optim.Adam(critic.parameters())
-    before = (sample(tiny, 2000, (2, 2)) == 0).float().mean()
-    for _ in range(60):
-        ral_iteration((tiny,), one_hot_images, critic, *optimisers, (MAPS,), cfg)
-    assert (sample(tiny, 2000, (2, 2)) == 0).float().mean() > before + 0.3
-
-
-def test_an_iteration_moves_both_networks_and_no_more(tiny):
-    cfg = small_ral()
-    critic = make_critic(cfg)
-    assert isinstance(critic, PatchCritic)
-    optimisers = torch.optim.Adam(tiny.parameters()), torch.optim.Adam(critic.parameters())
-    before = [p.clone() for p in (*tiny.parameters(), *critic.parameters())]
-    logs = ral_iteration((tiny,), one_hot_images, critic, *optimisers, (MAPS,), cfg)
-    after = [*tiny.parameters(), *critic.parameters()]
-    assert sum((a != b).any().item() for a, b in zip(after, before, strict=True)) > len(before) - 3
-    assert all(torch.isfinite(v) for v in logs.values())
-
-
-@pytest.fixture
-def levels():
-    """Two priors, and codes of both levels of 40 real images; a stand-in for their decoder."""
-    priors = (make_snail(K=3, attention_layers=1, layers=1), make_snail(K=3, K_above=3, layers=1))
-    codes = (torch.randint(3, (40, 4, 4)), torch.randint(3, (40, 8, 8)))
-
-    def decode(top, bottom):
-        assert 2 * top.shape[1] == bottom.shape[1]
-        return one_hot_images(bottom) + one_hot_images(top.repeat_interleave(2, 1).repeat_interleave(2, 2))
-
-    return priors, codes, decode
-
-
-@pytest.mark.parametrize(("first", "last"), [(0, 4), (0, 1), (0, 3), (1, 4), (3, 4)])
-def test_rows_that_are_given_are_real_and_the_levels_agree(levels, first, last):
-    priors, real, _ = levels
-    top, bottom = roll_out(priors, real, 30, first, last)
-    assert top.shape == (30, last, 4) and bottom.shape == (30, 2 * last, 8)
-    # Every roll-out begins with the rows of one real image, the same one at both levels.
-    same = [
-        (c[:, None, : n * first] == r[None, :, : n * first]).flatten(2).all(2)
-        for c, r, n in zip((top, bottom), real, (1, 2), strict=True)
-    ]
-    assert (same[0] & same[1]).any(1).all()
-    full = [
-        (c[:, None] == r[None, :, : c.shape[1]]).flatten(2).all(2).any()
-        for c, r in zip((top, bottom), real, strict=True)
-    ]
-    assert not full[1]  # what comes after is sampled
-
-
-def test_partial_generation_draws_both_modes_and_every_row():
-    drawn = [choose_rows(5, partial=True) for _ in range(4000)]
-    counts = {rows: drawn.count(rows) for rows in set(drawn)}
-    assert set(counts) == {(0, r) for r in range(1, 5)} | {(r, 5) for r in range(1, 5)}
-    assert all(400 < n < 600 for n in counts.values())
-    assert choose_rows(5, partial=False) == (0, 5)
-
-
-class Watched(torch.nn.Module):
-    """A critic that notes the sizes of what it sees; 8x8 pixels are a patch."""
-
-    def __init__(self):
-        super().__init__()
-        self.inner, self.seen = PatchCritic(3, 4), []
-
-    def forward(self, x):
-        self.seen.append(tuple(x.shape[2:]))
-        return self.inner(x)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_the_critic_sees_equal_crops_and_given_codes_get_no_gradient(levels, monkeypatch, seed):
-    """All images of an iteration have one size; the loss covers the log-probabilities of sampled codes only."""
-    torch.manual_seed(seed)
-    priors, real, decode = levels
-    cfg, critic, rows = small_ral(partial=True, rollouts=16), Watched(), []
-    monkeypatch.setattr(ral, "choose_rows", lambda *a: rows.append(choose_rows(*a)) or rows[-1])
-    losses = []
-    monkeypatch.setattr(ral, "policy_gradient_loss", lambda p, A: losses.append((p, A)) or policy_gradient_loss(p, A))
-    optimisers = [torch.optim.Adam(m.parameters()) for m in (torch.nn.ModuleList(priors), critic)]
-    ral_iteration(priors, decode, critic, *optimisers, real, cfg)
-    ((first, last),) = rows
-    assert set(critic.seen) == {(8 * last, 32)}
-    assert [p.shape[1] for p, _ in losses] == [(last - first) * 4, 4 * (last - first) * 4]
-    assert all(p.shape == A.shape for p, A in losses)
-
-
-def test_a_batch_in_parts_gives_the_same_step(levels):
-    priors, real, decode = levels
-    cfg, start, ends = small_ral(rollouts=16), copy.deepcopy(priors), []
-    for at_once in (None, 5):
-        torch.manual_seed(3)
-        critic = make_critic(cfg)
-        learning = copy.deepcopy(torch.nn.ModuleList(start)).eval()
-        optimisers = torch.optim.SGD(learning.parameters(), 0.1), torch.optim.SGD(critic.parameters(), 0.1)
-        ral_iteration(list(learning), decode, critic, *optimisers, real, cfg, at_once)
-        ends.append(learning.state_dict())
-    assert any((v != ends[0][k]).any() for k, v in torch.nn.ModuleList(start).state_dict().items())
-    for key, value in ends[0].items():
-        torch.testing.assert_close(ends[1][key], value, atol=1e-6, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("which", "moved"), [("joint", [True, True]), ("top", [True, False]), ("bottom", [False, True])]
-)
-def test_the_levels_that_learn(levels, which, moved):
-    priors, real, decode = levels
-    before = [[p.clone() for p in prior.parameters()] for prior in priors]
-    cfg = small_ral(levels=which, warmup=2, updates=2, rollouts=16)
-    critic = make_critic(cfg)
-    train_ral(priors, critic, critic_adam(critic, cfg), decode, real, cfg, name="r", seed=1, points=1)
-    changed = [
-        any((a != b).any() for a, b in zip(prior.parameters(), old, strict=True))
-        for prior, old in zip(priors, before, strict=True)
-    ]
-    assert changed == moved
-
-
-def test_each_level_has_returns_over_its_own_length(levels):
+def test_each_level_has_returns_over_its_own_length():
     """A terminal reward is discounted over 16 codes for the first top code, over 64 for the first bottom one."""
     for H, T in ((4, 16), (8, 64)):
         A = score_advantages(torch.ones(2, 2, 2), torch.ones(2, 2, 2), (H, H), RalConfig(reward="single", gamma=0.9))
         assert A.shape == (2, T) and A[0, 0].item() == pytest.approx(0.9 ** (T - 1), rel=1e-4)
 
 
-def test_rewards_of_an_image_that_is_no_multiple_of_the_patches():
-    """Three code rows under a map of two score rows, each over two code rows: the fourth is cut."""
-    S = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
-    r = rewards(S, (3, 4), "intermediate", "nearest").view(3, 4)
-    assert r.tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]]
-
-
-def test_snr_tells_signal_from_noise(tiny):
-    codes = sample(tiny, 2000, (2, 2))
-    signal = (codes == 0).float().flatten(1)
-    noise = torch.randn(len(codes), 4)
-    A = advantages(returns(signal, 1.0), "leave-one-out")
-    assert gradient_snr(part_gradients(tiny, codes, A)) > 5
-    assert 0.5 < gradient_snr(part_gradients(tiny, codes, noise)) < 1.7
-
-
-def test_a_share_in_parts_has_the_same_gradient(levels):
-    (_, bottom), (top_codes, codes), _ = levels
-    A = torch.randn(40, 64)
-    whole = part_gradients(bottom, codes, A, top_codes, parts=4)
-    in_parts = part_gradients(bottom, codes, A, top_codes, parts=4, at_once=3)
-    torch.testing.assert_close(in_parts, whole, atol=1e-5, rtol=1e-4)
-
-
-def test_cosine_of_expected_gradients(tiny):
-    """Noise added to a gradient makes its mean's direction uncertain, but its expectation's no less alike."""
-    codes = sample(tiny, 4000, (2, 2))
-    A = advantages(returns((codes == 0).float().flatten(1), 1.0), "leave-one-out")
-    g = part_gradients(tiny, codes, A)
-    assert len(part_gradients(tiny, codes[:3], A[:3])) == 3  # each roll-out a share
-    with pytest.raises(RalkitError, match="at least 2 roll-outs"):
-        part_gradients(tiny, codes[:1], A[:1])
-    noisy = part_gradients(tiny, codes, A + torch.randn(len(codes), 1))
-    assert gradient_cosine(g, -3 * g) == pytest.approx(-1, abs=1e-3)
-    plain = torch.cosine_similarity(g.mean(0), noisy.mean(0), dim=0).item()
-    assert gradient_cosine(g, noisy) > plain
-    assert gradient_cosine(g, noisy) == pytest.approx(1, abs=0.1)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: rewards(torch.zeros(2, 2, 2), (4, 4), "dense"), "single, intermediate or none"),
+        (lambda: rewards(torch.zeros(2, 2, 2), (4, 4), "intermediate", "cubic"), "bilinear or nearest"),
         (lambda: normalise(torch.zeros(1), torch.zeros(1), "std"), "max, min-max or none"),
         (lambda: advantages(torch.zeros(2, 2), "mean"), "none or leave-one-out"),
         (lambda: advantages(torch.zeros(1, 2), "leave-one-out"), "at least 2"),
-        (lambda: learning_levels(2, RalConfig(levels="middle")), "joint, top, bottom"),
+        (lambda: choose_rows(1, True), "the top level's map has only one"),
     ],
 )
 def test_unknown_options(call, message):
     with pytest.raises(RalkitError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reward": "dense"}, "unknown reward 'dense'; it must be single, intermediate or none"),
+        ({"critic_loss": "hinge"}, "unknown critic_loss 'hinge'; it must be wgan-gp or logistic-r1"),
+        ({"critic_norm": "batch"}, "unknown critic_norm 'batch'; it must be none or layer"),
+        ({"normalise": "std"}, "unknown normalise 'std'; it must be max, min-max or none"),
+        ({"baseline": "mean"}, "unknown baseline 'mean'; it must be none or leave-one-out"),
+        ({"upsample": "cubic"}, "unknown upsample 'cubic'; it must be bilinear or nearest"),
+        ({"levels": "middle"}, "unknown levels 'middle'; it must be joint, top or bottom"),
+        ({"rollouts": 0}, "rollouts is 0; it must be 1 or more"),
+        ({"rollouts": 16.0}, "rollouts is 16.0; it must be a whole number"),
+        ({"critic_batch": 0}, "critic_batch is 0; it must be 1 or more"),
+        ({"critic_stages": True}, "critic_stages is True; it must be a whole number"),
+        ({"updates": -1}, "updates is -1; it must be 0 or more"),
+        ({"kl": float("nan")}, "kl is nan; it must be 0 or more"),
+        ({"lr_prior": float("inf")}, "lr_prior is inf; it must be 0 or more"),
+        ({"lr_critic": "1e-4"}, "lr_critic is '1e-4'; it must be 0 or more"),
+        ({"gamma": 1.01}, "gamma is 1.01; it must be from 0 to 1"),
+        ({"baseline": "leave-one-out", "rollouts": 1}, "the leave-one-out baseline needs at least 2 roll-outs"),
+    ],
+)
+def test_a_slip_in_the_configuration_is_found_when_it_is_made(changes, message):
+    for make in (RalConfig, lambda **c: replace(RalConfig(), **c)):
+        with pytest.raises(RalkitError, match=f"^{message}$"):
+            make(**changes)
+
+
+def test_the_ends_of_the_ranges_are_legal(monkeypatch):
+    assert RalConfig(critic_updates=0, warmup=0, updates=0, gamma=1, kl=0, penalty=0, rollouts=1).gamma == 1
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)  # each of two ranks has one of two roll-outs
+    assert replace(RalConfig(baseline="leave-one-out", rollouts=2), rollouts=1).rollouts == 1

@@ -4,12 +4,14 @@ import itertools
 
 import pytest
 import torch
-from conftest import make_prior, make_snail
+from conftest import make_prior, make_snail, random_condition
 from standin import Recording
 
 from ralkit.diagnostics import cached_logits
 from ralkit.errors import RalkitError
-from ralkit.sampling import RECORDERS, choose, complete, sample, sample_levels, sample_naive
+from ralkit.graphs import RECORDERS
+from ralkit.prior import Attention, GatedLayer, SnailBlock
+from ralkit.sampling import choose, complete, sample_levels, sample_naive
 
 VARIANTS = {
     "one layer": lambda: make_prior(layers=1, k=3),
@@ -19,13 +21,9 @@ VARIANTS = {
     "PixelSNAIL": lambda: make_snail(layers=3, k=5),
     "attention": lambda: make_snail(attention_layers=1),
     "two attentions": lambda: make_snail(layers=4, attention_layers=2),
-    "bottom": lambda: make_snail(K_above=5, condition_layers=1),
-    "bottom with attention": lambda: make_snail(K_above=5, attention_layers=2),
+    "bottom": lambda: make_snail(K_condition=5, condition_layers=1),
+    "bottom with attention": lambda: make_snail(K_condition=5, attention_layers=2),
 }
-
-
-def codes_above(prior, shape, n):
-    return torch.randint(5, (n, shape[0] // 2, shape[1] // 2)) if hasattr(prior, "above") else None
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -33,18 +31,18 @@ def codes_above(prior, shape, n):
 @pytest.mark.parametrize("given_rows", [0, 1])
 def test_cached_logits_are_the_full_ones(variant, batch, shape, given_rows):
     prior = VARIANTS[variant]()
-    codes, above = torch.randint(7, (batch, *shape)), codes_above(prior, shape, batch)
+    codes, condition = torch.randint(7, (batch, *shape)), random_condition(prior, shape, batch)
     with torch.no_grad():
-        full = prior(codes, above)[:, given_rows:]
-        torch.testing.assert_close(cached_logits(prior, codes, above, given_rows), full, atol=1e-4, rtol=0)
+        full = prior(codes, condition)[:, given_rows:]
+        torch.testing.assert_close(cached_logits(prior, codes, condition, given_rows), full, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("variant", ["PixelCNN", "two attentions", "bottom with attention"])
 @pytest.mark.parametrize("given_rows", [0, 1, 3, 6])
 def test_the_same_numbers_give_the_same_codes(variant, given_rows):
     prior, given = VARIANTS[variant](), torch.randint(7, (7, 6, 4))
-    options = dict(above=codes_above(prior, (6, 4), 7), temperature=0.8, given=given, given_rows=given_rows)
-    fast = sample(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), chunk=4, **options)
+    options = dict(condition=random_condition(prior, (6, 4), 7), temperature=0.8, given=given, given_rows=given_rows)
+    fast = prior.sample(7, (6, 4), generator=torch.Generator().manual_seed(3), chunk=4, **options)
     slow = sample_naive(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), **options)
     assert (fast == slow).all()
     assert (fast[:, :given_rows] == given[:, :given_rows]).all()
@@ -55,7 +53,7 @@ def test_the_same_numbers_give_the_same_codes(variant, given_rows):
 def test_places_are_kept_wherever_they_are(variant):
     prior, given, keep = VARIANTS[variant](), torch.randint(7, (7, 6, 4)), torch.rand(6, 4) < 0.4
     options = dict(given=given.to(torch.int16), keep=keep, given_rows=1)  # as codes lie on the disk
-    fast = sample(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), chunk=4, **options)
+    fast = prior.sample(7, (6, 4), generator=torch.Generator().manual_seed(3), chunk=4, **options)
     slow = sample_naive(prior, 7, (6, 4), generator=torch.Generator().manual_seed(3), **options)
     assert (fast == slow).all()
     assert (fast[:, keep] == given[:, keep]).all() and (fast[:, ~keep] != given[:, ~keep]).any()
@@ -63,7 +61,7 @@ def test_places_are_kept_wherever_they_are(variant):
 
 def test_all_levels_in_one_call():
     """The top level as if alone, the bottom one given it; temperatures and given rows are each level's own."""
-    priors, shapes = (make_snail(attention_layers=1), make_snail(K_above=7)), ((3, 4), (6, 8))
+    priors, shapes = (make_snail(attention_layers=1), make_snail(K_condition=7)), ((3, 4), (6, 8))
     given = tuple(torch.randint(7, (5, *shape)) for shape in shapes)
     top, bottom = sample_levels(
         priors, 5, shapes, temperatures=(0.7, 1.3), given=given, given_rows=(1, 2),
@@ -83,7 +81,7 @@ def test_samples_have_the_priors_distribution():
     maps = torch.tensor(list(itertools.product(range(3), repeat=4)))
     with torch.no_grad():
         p = prior.log_prob(maps.view(-1, 2, 2)).sum((1, 2)).exp()
-    drawn = sample(prior, n, (2, 2)).flatten(1) @ torch.tensor([27, 9, 3, 1])
+    drawn = prior.sample(n, (2, 2)).flatten(1) @ torch.tensor([27, 9, 3, 1])
     seen = torch.bincount(drawn, minlength=81) / n
     # Five standard errors, for all 81 maps at once.
     assert ((seen - p).abs() < 5 * (p * (1 - p) / n).sqrt() + 1e-4).all()
@@ -112,7 +110,7 @@ def test_completion_answers_to_what_is_kept_after_it(temperature):
 
 
 def test_completion_of_both_levels_keeps_both():
-    priors = make_snail(attention_layers=1), make_snail(K_above=7)
+    priors = make_snail(attention_layers=1), make_snail(K_condition=7)
     real = torch.randint(7, (6, 4, 4)), torch.randint(7, (6, 8, 8))
     keep = torch.rand(4, 4) < 0.5
     keep[0] = True
@@ -127,7 +125,7 @@ def test_temperature_sharpens():
     prior = make_prior()
     entropies = []
     for temperature in (0.5, 1.0, 2.0):
-        codes = sample(prior, 500, (4, 4), temperature=temperature)
+        codes = prior.sample(500, (4, 4), temperature=temperature)
         entropies.append(-prior.log_prob(codes).sum((1, 2)).mean().item())
     assert entropies == sorted(entropies)
 
@@ -153,30 +151,87 @@ def test_logits_that_are_not_numbers_give_codes_that_exist():
     assert 0 <= choose(torch.full((1, 5), torch.nan), torch.tensor([[0.5]])).item() < 5
 
 
-def test_dropout_is_off_and_the_mode_is_kept():
+def half_frozen():
+    """A prior in training whose head is frozen in eval mode, with dropout that would change every sample."""
     prior = make_prior()
-    prior.layers[0].dropout.p = 0.9
+    for module in prior.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.9
     prior.train()
-    codes = sample(prior, 4, (3, 3), generator=torch.Generator().manual_seed(0))
-    assert prior.training
-    assert (codes == sample(prior.eval(), 4, (3, 3), generator=torch.Generator().manual_seed(0))).all()
+    prior.head.eval()
+    return prior
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "draw",
     [
-        (dict(temperature=0), "temperature is 0"),
-        (dict(temperature=float("nan")), "temperature is nan"),
-        (dict(given_rows=2), "need codes of that shape"),
-        (dict(given_rows=2, given=torch.zeros(3, 4, 5, dtype=torch.long)), "need codes of that shape"),
-        (dict(keep=torch.ones(4, 4).bool()), "need codes of that shape"),
-        (dict(keep=torch.ones(3, 4).bool(), given=torch.zeros(3, 4, 4, dtype=torch.long)), "bool map of"),
-        (dict(given_rows=9, given=torch.zeros(3, 4, 4, dtype=torch.long)), "9 given rows"),
+        lambda prior: prior.sample(4, (3, 3)),
+        lambda prior: sample_naive(prior, 4, (3, 3)),
+        lambda prior: cached_logits(prior, torch.zeros(4, 3, 3, dtype=torch.long)),
+        lambda prior: complete((prior,), (torch.ones(4, 3, 3).long(),), torch.eye(3).bool(), tries=16)[0],
     ],
 )
-def test_bad_arguments(options, message):
-    with pytest.raises(RalkitError, match=message):
-        sample(make_prior(), 3, (4, 4), **options)
+def test_dropout_is_off_and_every_submodule_keeps_its_mode(draw):
+    prior = half_frozen()
+    before = [module.training for module in prior.modules()]
+    torch.manual_seed(0)
+    drawn = draw(prior)
+    assert [module.training for module in prior.modules()] == before
+    prior.eval()
+    torch.manual_seed(0)
+    assert torch.equal(draw(prior), drawn)
+
+
+def test_every_submodule_keeps_its_mode_when_sampling_fails():
+    prior = half_frozen()
+    before = [module.training for module in prior.modules()]
+    prior.layers[0].cache = lambda *_: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        prior.sample(4, (3, 3))
+    assert [module.training for module in prior.modules()] == before
+
+
+class Centred(GatedLayer):
+    """A layer whose vertical stream is its own, written in terms of the convolution that it is handed."""
+
+    def down(self, v, conv, dim=1):
+        v, seen = super().down(v, conv, dim)
+        return v - v.mean(dim, keepdim=True), seen
+
+
+def with_layers(cls):
+    prior = make_prior(layers=2, channels=8)
+    for i, layer in enumerate(prior.layers):
+        prior.layers[i] = cls(8, 5, 0.0)
+        prior.layers[i].load_state_dict(layer.state_dict())
+    return prior.eval()
+
+
+@pytest.mark.parametrize("given_rows", [0, 1])
+def test_a_subclass_of_a_layer_is_sampled_as_it_is(given_rows):
+    prior, codes = with_layers(Centred), torch.randint(7, (3, 4, 5))
+    with torch.no_grad():
+        full = prior(codes)[:, given_rows:]
+        assert (full - with_layers(GatedLayer)(codes)[:, given_rows:]).abs().max() > 0.01
+        torch.testing.assert_close(cached_logits(prior, codes, given_rows=given_rows), full, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("known", "method"), [(GatedLayer, "right"), (SnailBlock, "forward"), (Attention, "forward")])
+def test_a_layer_that_the_cache_does_not_know_is_refused(known, method):
+    """It would be sampled from another distribution than its own, without a word."""
+    prior = make_snail(attention_layers=1) if known is not GatedLayer else make_prior()
+    layer = next(layer for layer in prior.layers if isinstance(layer, known))
+    own = {method: lambda self, *args: getattr(known, method)(self, *args)}
+    layer.__class__ = type("Other", (known,), own)
+    with pytest.raises(RalkitError, match=f"Other has its own `{method}`, .* give it its own `cache`"):
+        prior.sample(2, (3, 3))
+    assert sample_naive(prior, 2, (3, 3)).shape == (2, 3, 3)
+
+
+def test_logits_of_maps_whose_rows_are_all_given():
+    assert cached_logits(make_prior(), torch.zeros(2, 3, 4, dtype=torch.long), given_rows=3).shape == (2, 0, 4, 7)
+    with pytest.raises(RalkitError, match="the number of given rows is 4; it must be a whole number from 0 to 3"):
+        cached_logits(make_prior(), torch.zeros(2, 3, 4, dtype=torch.long), given_rows=4)
 
 
 RECORDED = []
@@ -195,12 +250,12 @@ def record(f, device):
 def test_rows_can_be_recorded_once_and_replayed(variant, given_rows, keeps, monkeypatch):
     """Nothing but the contents of fixed memory tells one row from another: as a CUDA graph needs it."""
     prior, given = VARIANTS[variant](), torch.randint(7, (5, 8, 4))
-    above, keep = codes_above(prior, (8, 4), 5), torch.rand(8, 4) < 0.4 if keeps else None
-    options = dict(above=above, given=given, given_rows=given_rows, keep=keep, temperature=0.9, chunk=3)
-    expected = sample(prior, 5, (8, 4), generator=torch.Generator().manual_seed(3), **options)
+    condition, keep = random_condition(prior, (8, 4), 5), torch.rand(8, 4) < 0.4 if keeps else None
+    options = dict(condition=condition, given=given, given_rows=given_rows, keep=keep, temperature=0.9, chunk=3)
+    expected = prior.sample(5, (8, 4), generator=torch.Generator().manual_seed(3), **options)
     monkeypatch.setitem(RECORDERS, "cpu", record)
     RECORDED.clear()
-    assert (sample(prior, 5, (8, 4), generator=torch.Generator().manual_seed(3), **options) == expected).all()
+    assert (prior.sample(5, (8, 4), generator=torch.Generator().manual_seed(3), **options) == expected).all()
     assert len(RECORDED) == 2  # one for each chunk
 
 
@@ -209,7 +264,7 @@ def test_cached_logits_on_cuda(cuda):
     prior, codes = make_prior().double().cuda(), torch.randint(7, (3, 6, 9)).cuda()
     with torch.no_grad():
         torch.testing.assert_close(cached_logits(prior, codes), prior(codes), atol=1e-8, rtol=0)
-    assert sample(prior, 5, (4, 4)).is_cuda
+    assert prior.sample(5, (4, 4)).is_cuda
 
 
 @pytest.mark.cuda
@@ -217,15 +272,15 @@ def test_cached_logits_on_cuda(cuda):
 def test_cuda_graphs_change_nothing(variant, monkeypatch, cuda):
     """Each call captures a graph for each of two chunks; given codes lie on the CPU, as codes of the disk do."""
     prior, given, keep = VARIANTS[variant]().double().cuda(), torch.randint(7, (5, 8, 4)), torch.rand(8, 4) < 0.4
-    above = codes_above(prior, (8, 4), 5)
-    options = dict(above=None if above is None else above.cuda(), given=given, keep=keep, chunk=3)
+    condition = random_condition(prior, (8, 4), 5)
+    options = dict(condition=None if condition is None else condition.cuda(), given=given, keep=keep, chunk=3)
 
     def draw(given_rows):
         dice = torch.Generator("cuda").manual_seed(3)
-        return sample(prior, 5, (8, 4), generator=dice, given_rows=given_rows, **options)
+        return prior.sample(5, (8, 4), generator=dice, given_rows=given_rows, **options)
 
     replayed = [draw(given_rows) for given_rows in (0, 2)]
-    monkeypatch.setattr("ralkit.sampling.RECORDERS", {})
+    monkeypatch.setattr("ralkit.cache.RECORDERS", {})
     assert all((codes == draw(given_rows)).all() for codes, given_rows in zip(replayed, (0, 2), strict=True))
 
 
@@ -234,6 +289,6 @@ def test_cuda_graphs_change_nothing(variant, monkeypatch, cuda):
 def test_cuda_graphs_take_no_more_memory_each_time():
     prior, held = make_snail(attention_layers=1).cuda(), []
     for _ in range(60):
-        sample(prior, 64, (8, 8))
+        prior.sample(64, (8, 8))
         held.append(torch.cuda.memory_reserved())
     assert held[-1] == held[9]

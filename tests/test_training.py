@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import make_prior
 from torch import nn
 
-from ralkit import store
+from ralkit import store, training
 from ralkit.errors import RalkitError
 from ralkit.prior import PriorConfig
 from ralkit.ral import Adam, RalConfig, make_critic, ral_iteration
@@ -23,6 +24,12 @@ CODES = torch.randint(7, (64, 4, 4), generator=torch.Generator().manual_seed(5))
 
 class Killed(Exception):
     pass
+
+
+@pytest.fixture
+def always_saving(monkeypatch):
+    """With save_minutes=0, a checkpoint before every step, however long the last one took."""
+    monkeypatch.setattr(training, "SAVING", float("inf"))
 
 
 def run_vqvae(checkpoint, **options):
@@ -43,12 +50,15 @@ def run_mle(checkpoint, **options):
     return prior.state_dict(), history
 
 
-def run_ral(checkpoint, **options):
+def run_ral(checkpoint, changes={}, dropout=0.0, **options):  # noqa: B006
     prior = make_prior()
+    for layer in prior.layers:
+        layer.dropout.p = dropout
     cfg = RalConfig(
         rollouts=8, critic_batch=4, critic_updates=2, warmup=3, updates=12, lr_prior=1e-2, critic_channels=4,
         critic_stages=2, baseline="leave-one-out",
     )  # fmt: skip
+    cfg = replace(cfg, **changes)
     with seeded(1):
         critic = make_critic(cfg)
     decode = lambda c: torch.eye(7)[c].movedim(-1, 1)[:, :3].repeat_interleave(4, 2).repeat_interleave(4, 3)  # noqa: E731
@@ -66,7 +76,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("run", [run_vqvae, run_mle, run_ral])
 @pytest.mark.parametrize("at", [1, 5, 11])
-def test_resume_is_exact(run, at, tmp_path, monkeypatch):
+def test_resume_is_exact(run, at, tmp_path, monkeypatch, always_saving):
     whole, history = run(None)
     checkpoint = tmp_path / "c"
     writes, write = [], store.write
@@ -79,7 +89,7 @@ def test_resume_is_exact(run, at, tmp_path, monkeypatch):
 
     monkeypatch.setattr(store, "write", write_then_die)
     with pytest.raises(Killed):
-        run(checkpoint, save_seconds=0.0)
+        run(checkpoint, save_minutes=0)
     assert writes == list(range(at))
     monkeypatch.setattr(store, "write", write)
     torch.rand(17)  # another state of the global generator
@@ -109,7 +119,8 @@ step_time = float(sys.argv[2])
 import ralkit.training as training
 original = training.descend
 training.descend = lambda *a: (time.sleep(step_time), original(*a))[1]
-state, _ = test_training.run_mle(Path(sys.argv[1]), save_seconds=0.0)
+training.SAVING = float("inf")
+state, _ = test_training.run_mle(Path(sys.argv[1]), save_minutes=0)
 torch.save(state, sys.argv[1] + ".end")
 """
 
@@ -140,24 +151,19 @@ def test_evaluation_does_not_change_the_run():
     assert same(a, prior.state_dict())
 
 
+def test_ral_trains_without_dropout_also_when_it_is_evaluated():
+    """Also the network that is differentiated is the one that was sampled from, and the critic's warm-up saw."""
+    plain, _ = run_ral(None)
+    evaluated, _ = run_ral(None, dropout=0.5, evaluate=lambda: {"x": torch.rand(()).item()})
+    assert same(plain, evaluated)
+
+
 def test_the_callers_random_numbers_go_on():
     torch.manual_seed(9)
     expected = torch.rand(3)
     torch.manual_seed(9)
     run_mle(None)
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_a_loss_that_is_not_finite_stops_the_run():
-    model = nn.Linear(1, 1)
-    with pytest.raises(RalkitError, match="not finite at step 4"):
-        fit("x", {"model": model}, lambda t: {"loss": torch.tensor(float("nan"))}, 8, seed=0, points=2)
-
-
-def test_a_corrupt_checkpoint_is_named(tmp_path):
-    (tmp_path / "c").write_bytes(b"not a checkpoint, but long enough to have a digest at its end")
-    with pytest.raises(RalkitError, match="c is damaged"):
-        run_mle(tmp_path / "c")
 
 
 @pytest.mark.parametrize("run", [run_vqvae, run_mle])
@@ -198,47 +204,6 @@ def test_bfloat16_leaves_the_critic_and_its_scores_as_they_are(loss):
         critics.append(torch.nn.utils.parameters_to_vector(critic.parameters()))
         scores.append(logs["reward"])
     assert torch.equal(*critics) and torch.equal(*scores)
-
-
-def test_bfloat16_is_for_steps_only():
-    seen, model = {}, nn.Linear(4, 4)
-    x = torch.randn(2, 4)
-    fit(
-        "x", {"model": model}, lambda t: seen.update(step=model(x).dtype) or {}, 1, seed=0, points=1, bf16=True,
-        evaluate=lambda: seen.update(evaluation=model(x).dtype) or {},
-    )  # fmt: skip
-    assert seen == {"step": torch.bfloat16, "evaluation": torch.float32}
-
-
-def test_a_full_memory_is_said_and_loses_nothing(tmp_path):
-    """A real allocation that fails; then there is room, and the run ends as one that was never stopped."""
-
-    def run(checkpoint, full_at=-1):
-        torch.manual_seed(0)
-        model = nn.Linear(2, 1)
-
-        def step(t):
-            if t == full_at:
-                torch.empty(2**55)
-            with torch.no_grad():
-                model.weight += torch.randn(1, 2)
-            return {}
-
-        fit("walk", {"model": model}, step, 6, seed=0, checkpoint=checkpoint, points=1, save_seconds=-1.0)
-        return model.weight
-
-    with pytest.raises(RalkitError, match=r"^walk: step 4 does not fit the memory of a CPU, .* goes on from it$"):
-        run(tmp_path / "c", full_at=4)
-    assert store.read(tmp_path / "c")["step"] == 4
-    assert torch.equal(run(tmp_path / "c"), run(None))
-
-
-def test_other_errors_of_a_step_are_not_taken_for_a_full_memory():
-    def step(t):
-        raise RuntimeError("shapes do not fit")
-
-    with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
-        fit("x", {"model": nn.Linear(1, 1)}, step, 1, seed=0, points=1)
 
 
 @pytest.mark.cuda

@@ -57,6 +57,18 @@ def test_dead_codes_are_revived():
     assert perplexity(book.nearest(z), 8) > 3
 
 
+def test_a_code_is_looked_up_before_its_vector_is_revived():
+    """Of a batch of nine places every vector is dead: what is decoded is the vector that was chosen, not another."""
+    book = Codebook(8, 2)
+    book(torch.randn(1, 2, 3, 3))  # places the vectors
+    z, before = torch.randn(1, 2, 3, 3), book.vectors.clone()
+    quantised, codes, commitment = book(z)
+    expected = before[codes].movedim(-1, 1)
+    assert not torch.allclose(book.lookup(codes), expected)
+    torch.testing.assert_close(quantised, expected)
+    torch.testing.assert_close(commitment, F.mse_loss(z, expected))
+
+
 def test_eval_mode_changes_nothing():
     book = Codebook(5, 2)
     book(torch.randn(2, 2, 3, 3))

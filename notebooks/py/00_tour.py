@@ -23,12 +23,12 @@
 #
 # | notebook | what it teaches | paper | `ralkit` |
 # |---|---|---|---|
-# | 00_tour | this: one picture of every stage | 1, 4 | `experiment`, `plots` |
+# | 00_tour | this: one picture of every stage | 1, 4 | `world`, `study`, `plots` |
 # | [01_vqvae](01_vqvae.ipynb) | images to codes and back | 3, stage 1 | `vqvae`, `data`, `faces` |
-# | [02_pixelcnn](02_pixelcnn.ipynb) | the prior: likelihood, exact sampling | 3, stage 2 | `prior`, `sampling` |
+# | [02_pixelcnn](02_pixelcnn.ipynb) | the prior: likelihood, exact sampling | 3, stage 2 | `prior`, `sampling`, `cache` |
 # | [03_oracle](03_oracle.ipynb) | does RAL work? Table 1, Fig. 4, controls | 5.2 | `metrics`, `training` |
 # | [04_ral](04_ral.ipynb) | RAL step by step: critic, rewards, returns, policy gradient | 4 | `critic`, `ral` |
-# | [05_images](05_images.ipynb) | RAL on images, with one level of codes or two | 5.3 | `images`, `vqvae`, `prior` |
+# | [05_images](05_images.ipynb) | RAL on images, with one level of codes or two | 5.3 | `study`, `vqvae`, `prior` |
 # | [06_partial](06_partial.ipynb) | partial generation, ablations | 4.3, 5.4 | `ral`, `sampling` |
 # | [07_completion](07_completion.ipynb) | completing images | 5.5 | `sampling` |
 # | [08_critical](08_critical.ipynb) | what RAL really bought | not in it | `metrics` |
@@ -46,13 +46,24 @@ from IPython.display import Markdown
 
 from ralkit import ral
 from ralkit.course import plots, widgets
-from ralkit.course.experiment import Experiment, in_batches
+from ralkit.course.oracle import OracleWorld
+from ralkit.course.record import Record
+from ralkit.course.study import Study
+from ralkit.course.trainer import in_batches
+from ralkit.course.workers import train_together
 from ralkit.critic import image_score
 from ralkit.metrics import auc
 from ralkit.vqvae import to_float
 
-exp = Experiment(preset, dataset, seed)
-print(exp.about("00_tour"))
+world = OracleWorld(preset, dataset, seed)
+study, record = Study(world), Record(world)
+print(record.about("00_tour"))
+
+
+def draw(prior, n, number, temperature=1.0):
+    """n code maps sampled from a prior; `number` chooses the random numbers."""
+    return world.sample((prior,), n, number, temperatures=[temperature])[0]
+
 
 # %% [markdown]
 # **The first run trains**, and prints its progress: each cell below trains what it shows. What is trained is kept in
@@ -63,9 +74,9 @@ print(exp.about("00_tour"))
 # ...), which makes a data set without any download, and measurable.
 
 # %%
-images = exp.images.test[:16]
+images = world.images.test[:16]
 fig = plots.image_grid(images, columns=8)
-exp.save_figure("00-01-images", fig, title="Images of the test set")
+record.save_figure("00-01-images", fig, title="Images of the test set")
 fig
 
 # %% [markdown]
@@ -75,17 +86,17 @@ fig
 # numbers written in.
 
 # %%
-codes = exp.encode(images)
+(codes,) = world.encode(images)
 shape = tuple(codes.shape[1:])
 H, W = shape
-fig = plots.labelled_rows({"image": images[:10], "decoded again": exp.vqvae.decode(codes[:10])})
-exp.save_figure("00-02-reconstructions", fig, title="Images and their reconstructions from codes")
-print(f"{exp.images.size}x{exp.images.size} pixels -> {H}x{W} codes, each one of {exp.vqvae.K}")
+fig = plots.labelled_rows({"image": images[:10], "decoded again": world.decode(codes[:10])})
+record.save_figure("00-02-reconstructions", fig, title="Images and their reconstructions from codes")
+print(f"{world.images.size}x{world.images.size} pixels -> {H}x{W} codes, each one of {world.vqvae.K}")
 fig
 
 # %%
-fig = plots.code_maps(codes[:4], exp.vqvae.K, images[:4], inch=2.0)
-exp.save_figure("00-03-codes", fig, title="Images and their code maps")
+fig = plots.code_maps(codes[:4], world.vqvae.K, images[:4], inch=2.0)
+record.save_figure("00-03-codes", fig, title="Images and their code maps")
 fig
 
 # %% [markdown]
@@ -100,10 +111,10 @@ fig
 # that follows happens in this world.
 
 # %%
-first = exp.seeds[0]
-G = exp.generator("MLE", first)
-decode, oracle_codes = exp.vqvae.decode, exp.oracle_codes["test"]
-mle_codes = exp.draw(G, 10, seed)
+first = study.seeds[0]
+(G,) = study.generator("MLE", first)
+decode, (oracle_codes,) = world.decode, world.oracle_codes["test"]
+mle_codes = draw(G, 10, seed)
 fig = plots.labelled_rows(
     {
         "image, decoded": decode(codes[:10]),
@@ -111,7 +122,7 @@ fig = plots.labelled_rows(
         "MLE samples": decode(mle_codes),
     }
 )
-exp.save_figure("00-04-samples", fig, title="Real images, samples of the oracle and of the MLE generator")
+record.save_figure("00-04-samples", fig, title="Real images, samples of the oracle and of the MLE generator")
 fig
 
 # %% [markdown]
@@ -124,11 +135,11 @@ fig
 
 # %%
 methods = ("MLE continued", "RAL single", "RAL intermediate")
-exp.train(methods, [first])  # side by side, on a CPU with several cores
-cfg = exp.preset.ral
-prior, critic = exp.ral("RAL intermediate", first, cfg)
-n = exp.preset.n_curve
-several = {"real": oracle_codes[:n], "MLE samples": exp.draw(G, n, seed + 1)}
+train_together((study, methods, [first]))  # side by side, on a CPU with several cores
+cfg = world.config.ral
+(prior,), critic = study.ral("RAL intermediate", first)
+n = world.config.n_curve
+several = {"real": oracle_codes[:n], "MLE samples": draw(G, n, seed + 1)}
 with torch.no_grad():
     real_map, many_map = (in_batches(lambda c: critic(decode(c)), c) for c in several.values())
     fake = decode(mle_codes)
@@ -146,7 +157,7 @@ for i, (top, middle, bottom) in enumerate(axes.T):
     plots.score_overlay(fake[i], scores[i], top, f"score map, mean {scores[i].mean():+.2f}", limits[0])
     plots.value_map(r[i].view(H, W), middle, "rewards r", limits[1])
     plots.value_map(Q[i].view(H, W), bottom, f"returns Q, $\\gamma$ = {cfg.gamma:g}", limits[2])
-exp.save_figure("00-05-rewards", fig, title="From score maps to rewards and returns, of four MLE samples")
+record.save_figure("00-05-rewards", fig, title="From score maps to rewards and returns, of four MLE samples")
 fig
 
 # %% [markdown]
@@ -157,9 +168,9 @@ fig
 # samples got there (the paper has the return itself). After many updates, from the same random numbers:
 
 # %%
-ral_codes = exp.draw(prior, 10, seed)
+ral_codes = draw(prior, 10, seed)
 fig = plots.labelled_rows({"MLE": decode(mle_codes), "RAL": decode(ral_codes)})
-exp.save_figure("00-06-before-after", fig, title="Samples before and after RAL, same random numbers")
+record.save_figure("00-06-before-after", fig, title="Samples before and after RAL, same random numbers")
 fig
 
 # %% [markdown]
@@ -170,10 +181,10 @@ fig
 # that only repeats its best samples wins the first and loses the second.
 
 # %%
-runs = {method: [exp.histories[f"{method} {first}"]] for method in methods}
+runs = {method: [study.history(method, first)] for method in methods}
 fig = plots.curves(runs, ("NLL_oracle", "NLL_test"))
 data = {method: {key: h[key] for key in ("step", "NLL_oracle", "NLL_test")} for method, (h,) in runs.items()}
-exp.save_figure(
+record.save_figure(
     "00-07-curves", fig, title="Quality (left) and diversity (right) along the updates, first seed", data=data
 )
 fig
@@ -209,7 +220,7 @@ def heat(ax, values, title):
 
 
 # %%
-pixels = plots.to_pixels(torch.cat([to_float(images[:1].to(exp.device)), decode(codes[:1]), fake[:1]]))
+pixels = plots.to_pixels(torch.cat([to_float(images[:1].to(world.device)), decode(codes[:1]), fake[:1]]))
 with torch.no_grad():
     policy = G(codes[:1]).softmax(-1)[0, H // 2, W // 2].cpu()
 several = torch.cat([codes[:4].view(2, 2, H, W)[i].movedim(1, 0).flatten(1) for i in range(2)])
@@ -232,7 +243,7 @@ second_row = [
 # %%
 rows = [("1  VQ-VAE, then the prior of its codes by maximum likelihood", first_row), ("2  RAL", second_row)]
 fig = plots.chain(rows, back="policy gradient: codes whose return is above the others' become more likely")
-exp.save_figure("00-pipeline", fig, title="The pipeline, from real intermediate data")
+record.save_figure("00-pipeline", fig, title="The pipeline, from real intermediate data")
 fig
 
 # %% [markdown]
@@ -245,7 +256,7 @@ fig
 def explore(temperature=1.0, number=1):
     """Samples of both generators at a temperature; `number` chooses the random numbers."""
     draws = {"MLE": G, "RAL": prior}
-    return plots.labelled_rows({k: decode(exp.draw(p, 8, number, temperature=temperature)) for k, p in draws.items()})
+    return plots.labelled_rows({k: decode(draw(p, 8, number, temperature=temperature)) for k, p in draws.items()})
 
 
 explore(0.7)
@@ -262,10 +273,10 @@ widgets.explore(explore, temperature=(0.1, 1.5, 0.1), number=(1, 20))
 #
 # ## Readings and deviations
 # 1. "Real images are also their reconstructed version": here real data are the oracle's codes, decoded
-#    (`Experiment.oracle_codes`).
+#    (`OracleWorld.oracle_codes`).
 # 2. The paper's units of NLL cannot be right as printed; ours are nats per image (`metrics.oracle_metrics`).
 # 3. Presets scale sizes and lengths down and change some of RAL's settings; notebook 04 lists them
-#    (`presets.RalConfig`).
+#    (`ral.RalConfig`).
 #
 # ## Glossary
 # | word | meaning |
@@ -287,7 +298,7 @@ widgets.explore(explore, temperature=(0.1, 1.5, 0.1), number=(1, 20))
 # 3. How often does the MLE generator repeat itself exactly, and at temperature 0.3?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-bits, size = H * W * torch.tensor(float(exp.vqvae.K)).log2().item(), exp.images.size
+bits, size = H * W * torch.tensor(float(world.vqvae.K)).log2().item(), world.images.size
 print(
     f"1. {bits:.0f} bits of codes for {size * size * 3 * 8} bits of pixels: {size * size * 24 / bits:.0f} times fewer"
 )
@@ -298,7 +309,7 @@ swapped[:, H // 2 :] = codes[:2, H // 2 :]
 
 # 3. Different maps among 200 samples.
 for temperature in (1.0, 0.3):
-    drawn = exp.draw(G, 200, seed, temperature=temperature).flatten(1)
+    drawn = draw(G, 200, seed, temperature=temperature).flatten(1)
     print(f"3. temperature {temperature}: {len(drawn.unique(dim=0))} different maps of {len(drawn)}")
 plots.labelled_rows({"whole": decode(codes[:2]), "2. top halves swapped": decode(swapped)})
 

@@ -35,16 +35,18 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ralkit.course import paper, plots, widgets
-from ralkit.course.experiment import Experiment, in_batches, markdown_table
 from ralkit.course.faces import FACTORS, NUISANCES, faces, render
+from ralkit.course.oracle import OracleWorld
+from ralkit.course.record import Record, markdown_table
 from ralkit.metrics import frechet_distance
 from ralkit.vqvae import VQVAE, Codebook, perplexity, to_float, vqvae_loss
 
 # %matplotlib inline
 
-exp = Experiment(preset, dataset, seed)
-p, cfg, device = exp.preset, exp.preset.vqvae, exp.device
-print(exp.about("01_vqvae"))
+world = OracleWorld(preset, dataset, seed)
+record = Record(world)
+size, cfg, device = world.config.size, world.config.vqvae, world.device
+print(record.about("01_vqvae"))
 
 # %% [markdown]
 # ## The images
@@ -53,10 +55,10 @@ print(exp.about("01_vqvae"))
 # cause of every pixel is known. Test images are not seen in training.
 
 # %%
-images = exp.images
+images = world.images
 fig = plots.image_grid(images.test[:32], columns=8)
-exp.save_figure("01-01-images", fig, title=f"Test images of the data set {images.name}")
-print(f"{len(images.train)} training and {len(images.test)} test images of {p.size}x{p.size} pixels")
+record.save_figure("01-01-images", fig, title=f"Test images of the data set {images.name}")
+print(f"{len(images.train)} training and {len(images.test)} test images of {size}x{size} pixels")
 fig
 
 # %% [markdown]
@@ -70,15 +72,15 @@ fig
 # %%
 def vary(name):
     """One face with every value of the factor `name`: (values, 3, S, S)."""
-    chosen = faces(1, p.size, seed=seed)[1].repeat(len(FACTORS[name]), 1)
+    chosen = faces(1, size, seed=seed)[1].repeat(len(FACTORS[name]), 1)
     chosen[:, list(FACTORS).index(name)] = torch.arange(len(chosen))
-    return render(chosen, torch.zeros(len(chosen), len(NUISANCES)), p.size)
+    return render(chosen, torch.zeros(len(chosen), len(NUISANCES)), size)
 
 
 fig = plots.labelled_rows({name.replace("_", " "): vary(name) for name in FACTORS})
 for ax in fig.axes:
     ax.set_frame_on(False)
-exp.save_figure("01-02-factors", fig, title="One face, one factor changed in each row")
+record.save_figure("01-02-factors", fig, title="One face, one factor changed in each row")
 fig
 
 # %%
@@ -97,7 +99,7 @@ if images.test_factors is not None:
 # $$\text{bits of the image} = 3\cdot 8\cdot S^2, \qquad \text{bits of the code map} = H\,W \log_2 K .$$
 
 # %%
-S, H, K = p.size, p.codes, cfg.K
+S, (H, _), K = size, world.shapes[0], cfg.K
 T = H * H
 image_bits, code_bits = 3 * 8 * S * S, T * math.log2(K)
 print(f"image: {3 * S * S} symbols of 256 values, {image_bits} bits")
@@ -139,7 +141,7 @@ patch = S // H
 fig, ((ax,),) = plots.new_figure(size=(3.4, 3.4))
 middle = H // 2 * patch + patch // 2
 plots.receptive_field(seen, (middle, middle), ax, f"what z at ({H // 2}, {H // 2}) sees")
-exp.save_figure("01-03-encoder-field", fig, title="The pixels that one position of the encoder's output depends on")
+record.save_figure("01-03-encoder-field", fig, title="The pixels that one position of the encoder's output depends on")
 print(f"{(seen > 0).sum().item()} of {S * S} pixels; its own patch has {patch * patch}")
 fig
 
@@ -196,7 +198,7 @@ left.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xticks=[], yticks=[], aspect="equal
 left.set_title("before: points of the plane", fontsize=9)
 torch.manual_seed(seed)
 show_cells(right, 0.8 * torch.randn(8, 2), "after: 8 codes")
-exp.save_figure(
+record.save_figure(
     "01-04-quantisation", fig, title="Quantisation in the plane: each point takes its nearest vector's code"
 )
 fig
@@ -244,7 +246,7 @@ ax.scatter(*vectors.T, marker="X", color="black", s=50, label="codebook")
 ax.scatter(*target, marker="*", color="red", s=120, label="where the loss wants z_q")
 ax.set(xticks=[], yticks=[], aspect="equal")
 ax.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-exp.save_figure("01-05-straight-through", fig, title="The straight-through gradient in the plane")
+record.save_figure("01-05-straight-through", fig, title="The straight-through gradient in the plane")
 fig
 
 # %% [markdown]
@@ -376,7 +378,7 @@ for row, (name, options) in zip(axes, cases.items(), strict=True):
         used = perplexity(nearest(plane, vectors), 8)
         show_cells(ax, vectors, f"{t} updates, perplexity {used:.1f}")
     row[0].set_ylabel(name, fontsize=9)
-exp.save_figure("01-06-codebook", fig, title="Moving averages, revival and placement: eight vectors in the plane")
+record.save_figure("01-06-codebook", fig, title="Moving averages, revival and placement: eight vectors in the plane")
 fig
 
 # %% [markdown]
@@ -396,11 +398,11 @@ fig
 # from disk.
 
 # %%
-with widgets.live():  # its curves, while it trains; nothing if it is read from disk
-    model = exp.vqvae
-history = exp.histories["vqvae"]
+with widgets.live(world.trainer):  # its curves, while it trains; nothing if it is read from disk
+    model = world.vqvae
+history = world.trainer.histories["VQ-VAE oracle world"]
 fig = plots.curves({"VQ-VAE": [history]}, ["mse", "test_mse", "commitment", "perplexity", "test_perplexity"])
-exp.save_figure("01-07-training", fig, title="Training the VQ-VAE", data=history)
+record.save_figure("01-07-training", fig, title="Training the VQ-VAE", data=history)
 fig
 
 # %%
@@ -419,12 +421,12 @@ codes = model.encode(x)
 x_hat = model.decode(codes)
 difference = (x - x_hat).abs() - 1  # 0 becomes black
 fig = plots.labelled_rows({"original": x, "reconstruction": x_hat, "|difference|": difference})
-exp.save_figure("01-08-reconstructions", fig, title="Test images, reconstructed")
+record.save_figure("01-08-reconstructions", fig, title="Test images, reconstructed")
 fig
 
 # %%
-test_codes = exp.codes["test"]
-reconstructed = in_batches(model.decode, test_codes)
+(test_codes,) = world.codes["test"]
+reconstructed = world.decode(test_codes)
 error = (to_float(images.test).to(device) - reconstructed).abs().mean().item() * 127.5
 print(f"On average a pixel is off by {error:.1f} of 255 grey levels, from {code_bits / (S * S):.3f} bits a pixel.")
 
@@ -436,7 +438,9 @@ print(f"On average a pixel is off by {error:.1f} of 255 grey levels, from {code_
 
 # %%
 fig = plots.code_maps(codes[:6], K, images=x_hat[:6])
-exp.save_figure("01-09-code-maps", fig, title="Reconstructions and their code maps", data={"codes": codes[:6].tolist()})
+record.save_figure(
+    "01-09-code-maps", fig, title="Reconstructions and their code maps", data={"codes": codes[:6].tolist()}
+)
 fig
 
 # %% [markdown]
@@ -449,7 +453,7 @@ fig, ((ax,),) = plots.new_figure(size=(6.5, 2.6))
 ax.bar(range(K), (counts[by_use] / counts.sum()).tolist(), width=1.0, edgecolor="white", linewidth=0.3)
 ax.axhline(1 / K, color="black", linestyle="--", linewidth=1)
 ax.set(xlabel="codes, most used first", ylabel="share of test codes", xlim=(-0.5, K - 0.5))
-exp.save_figure("01-10-usage", fig, title="How often each code occurs", data={"counts": counts[by_use].tolist()})
+record.save_figure("01-10-usage", fig, title="How often each code occurs", data={"counts": counts[by_use].tolist()})
 used, top = (counts > 0).sum().item(), counts[by_use[0]] / counts.sum()
 print(f"{used} of {K} codes occur, perplexity {perplexity(test_codes, K):.1f}; the commonest makes up {top:.1%}")
 fig
@@ -493,7 +497,7 @@ for (upper, lower), (i, j), code, y, map_ in zip(axes.T[1:], places, others, cha
     corners = [j * patch - 0.5, (j + 1) * patch - 0.5], [i * patch - 0.5, (i + 1) * patch - 0.5]
     for ax in (upper, lower):
         ax.plot(*torch.cartesian_prod(*map(torch.tensor, corners))[[0, 1, 3, 2, 0]].T, color="cyan", linewidth=1)
-exp.save_figure("01-11-one-code", fig, title="One code swapped: the decoder's region of influence")
+record.save_figure("01-11-one-code", fig, title="One code swapped: the decoder's region of influence")
 fig
 
 # %% [markdown]
@@ -516,11 +520,11 @@ print(f"share of the image's pixels that change at all: {', '.join(f'{v:.0%}' fo
 # The most used codes come first; those that never occur in the test set are left out.
 
 # %%
-constant = in_batches(model.decode, alive[:, None, None].expand(-1, H, H))
+constant = world.decode(alive[:, None, None].expand(-1, H, H))
 quarter = S // 4
 swatches = constant[:, :, quarter:-quarter, quarter:-quarter]
 fig = plots.image_grid(swatches, columns=16, inch=0.45)
-exp.save_figure("01-12-codebook-decoded", fig, title="Each code as a constant map, most used first")
+record.save_figure("01-12-codebook-decoded", fig, title="Each code as a constant map, most used first")
 fig
 
 # %% [markdown]
@@ -537,7 +541,7 @@ fig, ((ax,),) = plots.new_figure(size=(4.5, 4.0))
 area = 4000 * counts[alive.cpu()] / counts.sum()
 ax.scatter(flat[:, 0], flat[:, 1], s=area, c=colours.numpy(), edgecolors="black", linewidths=0.5)
 ax.set(xlabel="first principal component", ylabel="second principal component")
-exp.save_figure("01-13-codebook-plane", fig, title="The codebook's two main directions, in decoded colours")
+record.save_figure("01-13-codebook-plane", fig, title="The codebook's two main directions, in decoded colours")
 print(f"the two directions carry {scale[:2].square().sum() / scale.square().sum():.0%} of the vectors' variance")
 fig
 
@@ -570,14 +574,14 @@ ax.set_xscale("log", base=2)
 ax.set(xlabel="codes kept, k", ylabel="mean squared error", ylim=(0, 1.1 * max(errors)))
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
-exp.save_figure("01-14-codes-kept", fig, title="Error against the number of codes", data={"k": sizes, "mse": errors})
+record.save_figure("01-14-codes-kept", fig, title="Error against the number of codes", data={"k": sizes, "mse": errors})
 print(f"error with 1 code {errors[0]:.4f}, with all {K} {errors[-1]:.4f}; without quantisation {continuous:.4f}")
 fig
 
 # %%
 some = sizes[::2] if sizes[-1] in sizes[::2] else [*sizes[::2], sizes[-1]]
 fig = plots.labelled_rows({"original": x[:10]} | {f"k = {k}": keep(x[:10], k) for k in some})
-exp.save_figure("01-15-codes-kept-images", fig, title="Reconstructions with the k most used codes")
+record.save_figure("01-15-codes-kept-images", fig, title="Reconstructions with the k most used codes")
 fig
 
 # %% [markdown]
@@ -597,23 +601,23 @@ fig
 # * *other real images, reconstructed*: what a perfect prior would get. **This is the one to reach.**
 
 # %%
-_ = exp.factor_net  # trained now, or read from disk
-n = min(p.n_eval, len(images.test), len(images.train))
-reference = exp.features(images.test[:n])
-other_reconstructed = in_batches(model.decode, exp.codes["train"][:n])
+_ = world.features.factor_net  # trained now, or read from disk
+n = world.n_eval
+reference = world.features(images.test[:n])
+other_reconstructed = world.decode(world.codes["train"][0][:n])
 sets = {
     "other real images": images.train[:n],
     "the same images, reconstructed": reconstructed[:n],
     "other real images, reconstructed": other_reconstructed,
 }
 rows = [
-    {"set": name, "images": n, "FD-faces to the test images": frechet_distance(reference, exp.features(s))}
+    {"set": name, "images": n, "FD-faces to the test images": frechet_distance(reference, world.features(s))}
     for name, s in sets.items()
 ]
 
 # %%
 note = "FD-faces is no FID: set the order of the rows beside the paper's, never the values."
-table = exp.save_table("01-16-floors", rows, title="Floors of FD-faces", note=note, paper=paper.S_TABLE_12)
+table = record.save_table("01-16-floors", rows, title="Floors of FD-faces", note=note, paper=paper.S_TABLE_12)
 Markdown(f"{table}\n\nThe paper's S-Table 12, in FID:\n\n{markdown_table(paper.S_TABLE_12)}\n\n{note}")
 
 # %%
@@ -670,7 +674,7 @@ widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), c
 #    `quick` and `gpu`, the codebook smaller in `smoke` only (`python -m ralkit presets`). Optimiser and learning rate are not given; ours are Adam and a rate that falls
 #    linearly over the second half. `Preset.vqvae`, `training.anneal`
 # 9. *"FID: Real image vs. Reconstructed Real Image"* (S-Table 12): FID with an Inception network is replaced by
-#    FD-faces. `Experiment.features`, `metrics.frechet_distance`
+#    FD-faces. `World.features`, `metrics.frechet_distance`
 
 # %% [markdown]
 # ## To take away

@@ -37,20 +37,23 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
+from ralkit.cache import Cache, GatedCache, HorizontalCache, VerticalCache
 from ralkit.course import plots, widgets
-from ralkit.course.experiment import Experiment
+from ralkit.course.oracle import OracleWorld
+from ralkit.course.record import Record
 from ralkit.diagnostics import cached_logits
 from ralkit.metrics import map_log_prob
 from ralkit.prior import GatedLayer, PixelCNN, gate
-from ralkit.sampling import Above, Cache, GatedCache, Left, sample, sample_naive
+from ralkit.sampling import sample_naive
+from ralkit.training import device_name
 
 # %matplotlib inline
 
-exp = Experiment(preset, dataset, seed)
-p, device = exp.preset, exp.device
-K, H, W = p.vqvae.K, p.codes, p.codes
+world = OracleWorld(preset, dataset, seed)
+record, device = Record(world), world.device
+K, (H, W) = world.config.vqvae.K, world.shapes[0]
 T = H * W
-print(exp.about("02_pixelcnn"))
+print(record.about("02_pixelcnn"))
 
 # %% [markdown]
 # ## A distribution over maps
@@ -64,7 +67,9 @@ print(exp.about("02_pixelcnn"))
 # are far too many maps for a table, so $G$ has to be a network:
 
 # %%
-print(f"{T} codes of {K} values: 10^{T * math.log10(K):.0f} maps; the training set holds {len(exp.codes['train'])}")
+print(
+    f"{T} codes of {K} values: 10^{T * math.log10(K):.0f} maps; the training set holds {len(world.codes['train'][0])}"
+)
 
 # %%
 t = (H // 2) * W + W // 2  # the code whose turn it is
@@ -75,7 +80,7 @@ plots.picture(axes[0], torch.arange(T).view(H, W), "raster order: t", cmap="viri
 for s in range(T):
     axes[0].text(s % W, s // W, s, ha="center", va="center", color="white", fontsize=56 / W)
 plots.picture(axes[1], state.view(H, W), f"t = {t}; known (grey), unknown", cmap="cividis")
-exp.save_figure("02-01-raster", fig, title="Raster order, and what is known when code t is drawn")
+record.save_figure("02-01-raster", fig, title="Raster order, and what is known when code t is drawn")
 fig
 
 # %% [markdown]
@@ -85,10 +90,10 @@ fig
 # These are the maps to be learned, under their reconstructions:
 
 # %%
-train, test = exp.codes["train"], exp.codes["test"]
-model = exp.vqvae
+train, test = (world.codes[split][0].long() for split in ("train", "test"))
+model = world.vqvae
 fig = plots.code_maps(test[:6], K, images=model.decode(test[:6]))
-exp.save_figure("02-02-codes", fig, title="Code maps of test images")
+record.save_figure("02-02-codes", fig, title="Code maps of test images")
 fig
 
 # %% [markdown]
@@ -120,7 +125,7 @@ for ax, kind in zip(axes, "AB", strict=True):
     plots.picture(ax, mask(5, kind), f"mask {kind}", cmap="cividis")
     for s, kept in enumerate(mask(5, kind).flatten().int().tolist()):
         ax.text(s % 5, s // 5, kept, ha="center", va="center", color="black" if kept else "white")
-exp.save_figure("02-03-masks", fig, title="The two masks of a 5x5 kernel")
+record.save_figure("02-03-masks", fig, title="The two masks of a 5x5 kernel")
 fig
 
 # %% [markdown]
@@ -153,7 +158,7 @@ fig, (axes,) = plots.new_figure(1, depth, (2.0, 2.2))
 for n, ax in enumerate(axes, 1):
     gradient = input_gradient(lambda x, n=n: naive_stack(x, weights[:n]), x, at)
     plots.receptive_field(gradient, at, ax, f"{n} masked layer{'s' * (n > 1)}")
-exp.save_figure("02-04-blind-spot", fig, title="Receptive field of masked 3x3 layers: the blind spot never closes")
+record.save_figure("02-04-blind-spot", fig, title="Receptive field of masked 3x3 layers: the blind spot never closes")
 fig
 
 # %% [markdown]
@@ -215,7 +220,7 @@ for row, stream, name in zip(axes, (0, 1), ("v", "h"), strict=True):
     for n, ax in enumerate(row, 1):
         gradient = input_gradient(lambda x, n=n, s=stream: streams(x, layers[:n])[s], x, at)
         plots.receptive_field(gradient, at, ax, f"{name} after {n} layer{'s' * (n > 1)}")
-exp.save_figure(
+record.save_figure(
     "02-05-two-streams", fig, title="Receptive fields of the vertical and the horizontal stream: no blind spot"
 )
 fig
@@ -242,14 +247,14 @@ fig, ((ax,),) = plots.new_figure(size=(3.6, 3.0))
 shown = ax.imshow(grid.tanh()[None] * grid.sigmoid()[:, None], extent=(-4, 4, -4, 4), origin="lower", cmap="RdBu")
 ax.set(xlabel="a: what", ylabel="b: how much")
 fig.colorbar(shown)
-exp.save_figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoid(b)")
+record.save_figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoid(b)")
 fig
 
 # %% [markdown]
-# One layer, and the whole network, are short enough to read here. `down` is the vertical stream (`above` is its
+# One layer, and the whole network, are short enough to read here. `down` is the vertical stream (`conv` is its
 # convolution, padded), `right` the horizontal one: what `down` has `seen` enters it by `link`, a 1x1 convolution; `out`,
 # another, mixes the channels behind the gate, and the sum with `h` is a skip connection. `reach` is how far a window looks,
-# 2 for 5x5. `condition`, `Attention`, `recompute` and the network's own `above` (codes of a level above) are for the larger
+# 2 for 5x5. `condition` (codes of a level above) and its `features`, `Attention` and `recompute` are for the larger
 # priors of notebook 05 and do nothing here.
 
 # %%
@@ -260,7 +265,7 @@ for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
 # ## The oracle prior
 #
 # We train such a network on the codes of the real images. The next notebooks will *declare* it to be the true
-# distribution, hence its name, `exp.oracle`. Its loss is the negative log-likelihood (NLL):
+# distribution, hence its name, `world.oracle`. Its loss is the negative log-likelihood (NLL):
 #
 # $$-\log p(c) = -\sum_{t=0}^{T-1} \log G(c_t \mid c_0, \dots, c_{t-1}) .$$
 #
@@ -282,21 +287,21 @@ for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
 # PixelCNN saves below that is what it knows about *relations* between codes.
 
 # %%
-with widgets.live():
-    oracle = exp.oracle  # trained now, its curves drawn meanwhile, or read from disk
+with widgets.live(world.trainer):
+    oracle = world.oracle  # trained now, its curves drawn meanwhile, or read from disk
 counts = torch.stack([torch.bincount(column, minlength=K) for column in train.flatten(1).T]) + 1.0  # (T, K)
 log_p = (counts / counts.sum(1, keepdim=True)).log()
 independent = -log_p[torch.arange(T, device=log_p.device), test.flatten(1)]  # (M, T), nats
 uniform = T * math.log(K)
 
 # %%
-history = exp.histories["oracle"]
+history = world.trainer.histories["oracle"]
 fig = plots.curves({"oracle": [history]}, ["NLL_train", "NLL_test"])
 for ax in fig.axes:
     ax.axhline(uniform, color="gray", linestyle=":", label="uniform")
     ax.axhline(independent.sum(1).mean().item(), color="gray", linestyle="--", label="independent positions")
 fig.axes[0].legend(fontsize=8)
-exp.save_figure("02-07-training", fig, title="Training the oracle prior", data=history)
+record.save_figure("02-07-training", fig, title="Training the oracle prior", data=history)
 fig
 
 # %% [markdown]
@@ -322,7 +327,7 @@ rows = [
     for name, x in nats.items()
 ]  # fmt: skip
 note = "Choices per code: the exponential of the nats, as if the model had to guess among so many equally likely codes."
-Markdown(exp.save_table("02-08-likelihood", rows, title="Likelihood of the prior and two baselines", note=note))
+Markdown(record.save_table("02-08-likelihood", rows, title="Likelihood of the prior and two baselines", note=note))
 
 # %%
 knows = nats["independent positions"] - nats["PixelCNN, test maps"]
@@ -342,7 +347,7 @@ fig, (axes,) = plots.new_figure(1, 2, (2.9, 2.6))
 for ax, (name, map_) in zip(axes, maps.items(), strict=True):
     plots.picture(ax, map_, f"{name}, nats per code", cmap="magma", vmin=0, vmax=top)
 fig.colorbar(axes[1].images[0], ax=axes.tolist())
-exp.save_figure(
+record.save_figure(
     "02-09-nats-map", fig, title="Mean nats of every position on test maps", data={"nats": per_code.tolist()}
 )
 dearest = divmod(per_code.argmax().item(), W)
@@ -396,7 +401,7 @@ plots.picture(axes[0], shown, "all pairs", cmap="viridis", vmin=-4, vmax=0)
 axes[0].set(xlabel="input s", ylabel="output t")
 i, j = H // 2, W // 2
 plots.receptive_field(matrix[i * W + j].view(H, W), (i, j), axes[1], f"row t = {i * W + j} as a map")
-exp.save_figure("02-10-causality", fig, title="Which outputs depend on which inputs (grey: exactly not)")
+record.save_figure("02-10-causality", fig, title="Which outputs depend on which inputs (grey: exactly not)")
 fig
 
 # %% [markdown]
@@ -431,7 +436,7 @@ assert torch.equal(drawn, sample_naive(oracle, 16, (H, W), generator=dice()))
 anything = torch.randint(K, (8, H, W), device=device, generator=dice())
 rows = {"real": test[:8], "drawn from the prior": drawn[:8], "and again": drawn[8:], "uniform codes": anything}
 fig = plots.labelled_rows({name: model.decode(codes) for name, codes in rows.items()})
-exp.save_figure("02-11-samples", fig, title="Maps drawn from the prior, decoded")
+record.save_figure("02-11-samples", fig, title="Maps drawn from the prior, decoded")
 fig
 
 # %% [markdown]
@@ -458,7 +463,7 @@ fig, (axes,) = plots.new_figure(1, 3, (2.4, 2.6))
 for ax, (name, map_) in zip(axes, panels.items(), strict=True):
     plots.picture(ax, map_, name, cmap="cividis", vmin=0, vmax=2)
     ax.plot(j, i, "s", color="red", markersize=5)
-exp.save_figure(
+record.save_figure(
     "02-12-cache", fig, title="To draw one code (red): computed (bright), remembered (grey), untouched (dark)"
 )
 print(f"positions computed for one map: plain {T * T}, cached {T} vertical + {T} horizontal")
@@ -466,15 +471,15 @@ fig
 
 # %% [markdown]
 # This is what runs for each row and each code; compare with `down` and `right` above. (What it names by row or column, such as
-# `ages`, `columns` and `to`, are views of the same few buffers, cut once before the first row.) `Above` takes the place of the convolution in
+# `rows`, `columns` and `targets`, are views of the same few buffers, cut once before the first row.) `VerticalCache` takes the place of the convolution in
 # `down`: it keeps the last rows of its input, place by place, and multiplies them with one column of the kernel after the
-# other, once a row. `Left` keeps this row's last columns, so that the horizontal convolution at one place is the
+# other, once a row. `HorizontalCache` keeps this row's last columns, so that the horizontal convolution at one place is the
 # product of a `window` of them and a `matrix`; it is added to what `link` makes of the vertical stream, computed for the
 # whole row at its start. `step` is `right` at one place, with the gate's halves `a` and `b`; its result is written to
-# where the next layer's `Left` looks for it. A row or a code that is not there is a code `K`, whose embedding is zero:
+# where the next layer's `HorizontalCache` looks for it. A row or a code that is not there is a code `K`, whose embedding is zero:
 
 # %%
-for part in (Above.__call__, Left.start_row, GatedCache.step, Cache.logits):
+for part in (VerticalCache.__call__, HorizontalCache.start_row, GatedCache.step, Cache.logits):
     print(inspect.getsource(part))
 
 # %% [markdown]
@@ -488,7 +493,7 @@ with torch.no_grad():
 exact = copy.deepcopy(oracle).double()
 with torch.no_grad():
     assert (cached_logits(exact, test[:8]) - exact(test[:8])).abs().max() < 1e-8
-fast, slow = sample(exact, 16, (H, W), generator=dice()), sample_naive(exact, 16, (H, W), generator=dice())
+fast, slow = exact.sample(16, (H, W), generator=dice()), sample_naive(exact, 16, (H, W), generator=dice())
 assert torch.equal(fast, slow)
 print(f"largest difference of the logits in single precision: {error:.1e}; all {fast.numel()} sampled codes are equal")
 
@@ -529,7 +534,7 @@ def seconds(f, calls=2):
 def timing(n, side):
     torch.manual_seed(seed)
     shape = (side, side)
-    plain, cached = (seconds(lambda f=f: f(oracle, n, shape)) for f in (sample_naive, sample))
+    plain, cached = (seconds(f) for f in (lambda: sample_naive(oracle, n, shape), lambda: oracle.sample(n, shape)))
     codes = torch.zeros(n, *shape, dtype=torch.long, device=device)
     with torch.no_grad():
         forward = seconds(lambda: oracle(codes))
@@ -538,8 +543,8 @@ def timing(n, side):
 
 
 rows = [timing(n, side) for n, side in ((1, H), (16, H), (4, 2 * H))]
-note = f"Measured on {exp.device_name}; the faster of two calls."
-Markdown(exp.save_table("02-13-timing", rows, title="Time to sample, without and with the cache", note=note))
+note = f"Measured on {device_name(world.device)}; the faster of two calls."
+Markdown(record.save_table("02-13-timing", rows, title="Time to sample, without and with the cache", note=note))
 
 # %%
 one, small, large = rows
@@ -575,7 +580,7 @@ for tau in taus:
 ax.set(xlabel="rank of the code", ylabel="probability", xticks=range(1, 21, 3))
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
-exp.save_figure("02-14-temperature", fig, title="One conditional distribution at four temperatures")
+record.save_figure("02-14-temperature", fig, title="One conditional distribution at four temperatures")
 fig
 
 # %% [markdown]
@@ -583,9 +588,9 @@ fig
 # more alike, which ten samples can't show; the cell after them measures it.
 
 # %%
-by_tau = {tau: sample(oracle, 10, (H, W), temperature=tau, generator=dice()) for tau in taus}
+by_tau = {tau: oracle.sample(10, (H, W), temperature=tau, generator=dice()) for tau in taus}
 fig = plots.labelled_rows({f"temperature {tau}": model.decode(codes) for tau, codes in by_tau.items()})
-exp.save_figure("02-15-temperature-samples", fig, title="Samples at four temperatures, the same random numbers")
+record.save_figure("02-15-temperature-samples", fig, title="Samples at four temperatures, the same random numbers")
 fig
 
 # %% [markdown]
@@ -594,11 +599,11 @@ fig
 # samples are under the prior itself ($\tau = 1$), beside real test maps.
 
 # %%
-grid, n = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4), min(p.n_curve, 256)
+grid, n = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4), min(world.config.n_curve, 256)
 with torch.no_grad():
     logits = oracle(test[:n])
 entropy = [torch.special.entr((logits / tau).softmax(-1)).sum(-1).mean().item() for tau in grid]
-draws = [sample(oracle, n, (H, W), temperature=tau, generator=dice()) for tau in grid]
+draws = [oracle.sample(n, (H, W), temperature=tau, generator=dice()) for tau in grid]
 own = [-map_log_prob(oracle, codes, tau).mean().item() / T for tau, codes in zip(grid, draws, strict=True)]
 under_prior = [-map_log_prob(oracle, codes) for codes in draws]
 nll, error = ([f(x).item() for x in under_prior] for f in (torch.mean, lambda x: x.std() / len(x) ** 0.5))
@@ -622,7 +627,7 @@ data = {
     "nll": nll,
     "nll, standard error": error,
 }
-exp.save_figure("02-16-temperature-entropy", fig, title="Temperature trades diversity for likelihood", data=data)
+record.save_figure("02-16-temperature-entropy", fig, title="Temperature trades diversity for likelihood", data=data)
 fig
 
 # %%
@@ -644,15 +649,15 @@ for tau, value, e in zip(grid, nll, error, strict=True):
 # %%
 kept, some = H // 2, test[:10]
 given = model.decode(some).clone()
-given[:, :, kept * p.size // H :] = 0.7  # what is hidden, light grey
+given[:, :, kept * world.config.size // H :] = 0.7  # what is hidden, light grey
 rows = {"real": model.decode(some), f"{kept} rows given": given}
 generator = dice()
 for n in (1, 2, 3):
-    codes = sample(oracle, len(some), (H, W), given=some, given_rows=kept, generator=generator)
+    codes = oracle.sample(len(some), (H, W), given=some, given_rows=kept, generator=generator)
     assert torch.equal(codes[:, :kept], test[:10, :kept])
     rows[f"completion {n}"] = model.decode(codes)
 fig = plots.labelled_rows(rows)
-exp.save_figure("02-17-completion", fig, title="Real images completed from their upper half")
+record.save_figure("02-17-completion", fig, title="Real images completed from their upper half")
 fig
 
 # %% [markdown]
@@ -678,7 +683,7 @@ fig
 # %%
 def complete(temperature=1.0, given_rows=kept, image=0):
     real = test[image : image + 1].expand(8, -1, -1)
-    codes = sample(oracle, 8, (H, W), temperature=temperature, given=real, given_rows=given_rows, generator=dice())
+    codes = oracle.sample(8, (H, W), temperature=temperature, given=real, given_rows=given_rows, generator=dice())
     nll = -map_log_prob(oracle, codes).mean().item()
     title = f"{given_rows} of {H} rows given, temperature {temperature}: {nll:.0f} nats an image"
     return plots.labelled_rows({"real": model.decode(real[:1]), "drawn": model.decode(codes)}, title=title, inch=0.9)
@@ -701,16 +706,16 @@ widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=
 # 4. *"Output stack layers 5"* (S-Table 4): gated 1x1 residual blocks before the logits; the presets for small machines
 #    leave them out. `prior.OutputLayer`, `PriorConfig.output_layers`
 # 5. *"To improve the sampling speed from prior networks, we use caching similar to [36] and avoid redundant
-#    computation"* (section 5.1): vertical stream once a row, horizontal a code at a time. `sampling.Cache`
+#    computation"* (section 5.1): vertical stream once a row, horizontal a code at a time. `cache.Cache`
 # 6. *"Dropout 0.1"* (S-Table 4): on in training where the preset has it, always off in sampling and measuring.
-#    `PriorConfig.dropout`, `sampling.sample`
+#    `PriorConfig.dropout`, `PixelCNN.sample`
 # 7. The sampling temperature is never given; 1 wherever methods are compared; other temperatures only
 #    where the temperature itself is the question.
 #    `sample(temperature=1.0)`
 # 8. *"NLL 7.55"* for the MLE generator (Table 1) fits neither a sum over 64 codes (Eq. 7) nor a mean per code, which
 #    exceeds ln 128 nats (7 bits) for no sensible model. We report nats per image and per code. `metrics.map_log_prob`
 # 9. *"we first train a PixelCNN on the 8×8 latent codes"* of CelebA (section 5.2): ours is trained on the codes of the
-#    data set that you name, the cartoon faces unless you do. `Experiment.oracle`
+#    data set that you name, the cartoon faces unless you do. `OracleWorld.oracle`
 # 10. *"mode-1 provides real latent codes as context and is useful for the image completion task"* (section 4.3):
 #     completion is sampling with rows given. `sample(given=..., given_rows=...)`
 
@@ -753,15 +758,15 @@ fig
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # 2. Every draw takes the likeliest code unless two are all but level: maps repeat, cheap in nats, poor as a sample.
-cold = sample(oracle, 64, (H, W), temperature=0.01, generator=dice())
+cold = oracle.sample(64, (H, W), temperature=0.01, generator=dice())
 different, cost = len(cold.flatten(1).unique(dim=0)), -map_log_prob(oracle, cold).mean()
 print(f"{different} different maps of 64, {cost:.1f} nats an image; real test maps cost {real:.1f}")
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # 3. The given rows skip all their horizontal steps; their vertical stream must still run, a row at a time.
 known = test[torch.arange(16) % len(test)]
-full = seconds(lambda: sample(oracle, 16, (H, W)), calls=5)
-half = seconds(lambda: sample(oracle, 16, (H, W), given=known, given_rows=H // 2), calls=5)
+full = seconds(lambda: oracle.sample(16, (H, W)), calls=5)
+half = seconds(lambda: oracle.sample(16, (H, W), given=known, given_rows=H // 2), calls=5)
 print(f"{H * W} steps {full:.3f} s, {H * W - H // 2 * W} steps {half:.3f} s: {half / full:.0%} of the time")
 
 # %% [markdown]

@@ -35,12 +35,18 @@ import torch
 from IPython.display import Markdown
 
 from ralkit.course import paper, plots, widgets
-from ralkit.course.experiment import METHODS, Experiment, in_batches, markdown_table
+from ralkit.course.oracle import OracleWorld
+from ralkit.course.record import Record, markdown_table
 from ralkit.course.report import beyond, claim, direction, noise_over_seeds
+from ralkit.course.runs import METHODS
+from ralkit.course.study import Study
+from ralkit.course.trainer import in_batches
+from ralkit.course.workers import train_together
 from ralkit.metrics import map_log_prob, oracle_metrics
 
-exp = Experiment(preset, dataset, seed)
-print(exp.about("03_oracle"))
+world = OracleWorld(preset, dataset, seed)
+study, record = Study(world), Record(world)
+print(record.about("03_oracle"))
 
 # %% [markdown]
 # ## 1 · A world whose truth is known
@@ -50,14 +56,14 @@ print(exp.about("03_oracle"))
 # also, decoded, the "real images" that the critic sees.
 
 # %%
-oracle, codes = exp.oracle, exp.oracle_codes
+oracle, codes = world.oracle, {split: c for split, (c,) in world.oracle_codes.items()}
 rows = {
-    "real": exp.images.test[:10],
-    "real, through VQ-VAE": exp.vqvae.decode(exp.codes["test"][:10]),
-    "oracle": exp.vqvae.decode(codes["train"][:10]),
+    "real": world.images.test[:10],
+    "real, through VQ-VAE": world.decode(world.codes["test"][0][:10]),
+    "oracle": world.decode(codes["train"][:10]),
 }
 figure = plots.labelled_rows(rows)
-exp.save_figure("03-1-world", figure, "Oracle experiment: real images, their reconstructions, the oracle's samples")
+record.save_figure("03-1-world", figure, "Oracle experiment: real images, their reconstructions, the oracle's samples")
 figure
 
 # %% [markdown]
@@ -66,12 +72,12 @@ figure
 # notebook needs; section 3 says what.)
 
 # %%
-exp.train(METHODS, exp.seeds)  # all runs of this notebook, side by side on a CPU with several cores
-generator = exp.generator("MLE", seed)
+train_together((study, METHODS, study.seeds))  # all runs of this notebook, side by side on a CPU with several cores
+(generator,) = study.generator("MLE", seed)
 size = {
     name: sum(p.numel() for p in prior.parameters()) for name, prior in (("oracle", oracle), ("generator", generator))
 }
-real_nll = -map_log_prob(oracle, exp.codes["test"][:2000]).mean().item()
+real_nll = -map_log_prob(oracle, world.codes["test"][0][:2000]).mean().item()
 own_nll = -map_log_prob(oracle, codes["test"][:2000]).mean().item()
 Markdown(
     f"The oracle has {size['oracle']:,} parameters, the generator {size['generator']:,}. The oracle's entropy is about "
@@ -88,7 +94,7 @@ Markdown(
 # How surprised is the truth by the generator's samples? Line by line:
 
 # %%
-c = exp.draw(generator, 500, seed=11)  # c ~ G, (500, H, W)
+(c,) = world.sample((generator,), 500, seed=11)  # c ~ G, (500, H, W)
 with torch.no_grad():
     log_g_oracle = oracle.log_prob(c)  # log G_oracle(c_t | c_0 .. c_{t-1}), (500, H, W)
 nll_oracle = -log_g_oracle.sum((1, 2)).mean()
@@ -114,13 +120,13 @@ print(inspect.getsource(oracle_metrics))
 # %%
 def sweep(run):
     """Table 1's numbers of the MLE generator of seed `run` at some temperatures."""
-    rows = [{"temperature": tau} | exp.measure("MLE", run, tau) for tau in (0.6, 0.7, 0.8, 0.9, 0.95, 1.0)]
+    rows = [{"temperature": tau} | study.measure("MLE", run, tau) for tau in (0.6, 0.7, 0.8, 0.9, 0.95, 1.0)]
     return [{k: v for k, v in row.items() if not k.endswith("_se")} for row in rows]
 
 
-tempered = {run: sweep(run) for run in exp.seeds}
+tempered = {run: sweep(run) for run in study.seeds}
 title = f"The MLE generator of seed {seed} at several temperatures, nats per image"
-Markdown(exp.save_table("03-2-temperature", tempered[seed], title))
+Markdown(record.save_table("03-2-temperature", tempered[seed], title))
 
 # %% [markdown]
 # Keep this table in mind. Whatever RAL gains in NLL_oracle has to be compared with what this free knob gains, and the
@@ -146,19 +152,18 @@ Markdown(exp.save_table("03-2-temperature", tempered[seed], title))
 # | SNR | length of the policy gradient over its standard error | above 1; a gradient of pure noise has 1 |
 
 # %%
-runs = {m: [exp.generator(m, s) for s in exp.seeds] for m in METHODS}
-histories = {m: [exp.histories[f"{m} {s}"] for s in exp.seeds] for m in METHODS}
+histories = {m: [study.history(m, s) for s in study.seeds] for m in METHODS}
 
 # %% [markdown]
 # First the MLE generators: enough training that more would bring little.
 
 # %%
 figure = plots.curves({"MLE": histories["MLE"]}, ["NLL_test", "NLL_oracle", "KL(G||oracle)"])
-exp.save_figure(
+record.save_figure(
     "03-3-mle",
     figure,
     "Pre-training of the generators by MLE",
-    data=dict(zip(exp.seeds, histories["MLE"], strict=True)),
+    data=dict(zip(study.seeds, histories["MLE"], strict=True)),
 )
 figure
 
@@ -168,11 +173,11 @@ figure
 # %%
 fine_tuned = {m: histories[m] for m in METHODS if m != "MLE"}
 figure = plots.curves(fine_tuned, ["NLL_oracle", "KL(G||oracle)", "NLL_test"])
-exp.save_figure(
+record.save_figure(
     "figure-4",
     figure,
     "Fig. 4: NLL_oracle during fine-tuning, with what it does not show (thin lines: seeds)",
-    data={f"{m} {s}": h for m, hs in fine_tuned.items() for s, h in zip(exp.seeds, hs, strict=True)},
+    data={f"{m} {s}": h for m, hs in fine_tuned.items() for s, h in zip(study.seeds, hs, strict=True)},
 )
 figure
 
@@ -184,7 +189,7 @@ figure
 ral_runs = {m: hs for m, hs in histories.items() if m.startswith("RAL")}
 figure = plots.curves(ral_runs, ["AUC", "SNR", "entropy"])
 title = "What the critics saw (AUC), the gradient's signal to noise, the entropy of G"
-exp.save_figure("03-4-signal", figure, title, data=ral_runs)
+record.save_figure("03-4-signal", figure, title, data=ral_runs)
 figure
 
 # %% [markdown]
@@ -195,7 +200,7 @@ figure
 # *not comparable* with FID or with any published number. Floors show what sets without any generator score.
 
 # %%
-measured = {m: [exp.measure(m, s) for s in exp.seeds] for m in METHODS}
+measured = {m: [study.measure(m, s) for s in study.seeds] for m in METHODS}
 FD = ("FD-faces to oracle data", "FD-faces to real data")
 COLUMNS = ("NLL_oracle", "KL(G||oracle)", "NLL_test", "entropy", *FD)
 codes_per_image = codes["test"][0].numel()
@@ -217,7 +222,7 @@ for m in METHODS:
     row |= {k: mean_and_spread(values[k]) for k in COLUMNS[1:4]}
     row |= {k: mean_and_spread(values[k], 2) for k in FD}
     table.append(row)
-for name, row in exp.floors.items():
+for name, row in world.floors.items():
     floor = dict.fromkeys(table[0], "")
     table.append(floor | {"method": f"floor: {name}"} | {k: f"{row[k]:.2f}" for k in FD})
 
@@ -250,10 +255,10 @@ def finding(method):
 
 # %%
 findings = "\n".join(finding(m) for m in METHODS if m.startswith("RAL"))
-text = exp.save_table(
+text = record.save_table(
     "table-1",
     table,
-    f"Table 1: the oracle experiment, nats per image, mean ± spread over {len(exp.seeds)} seeds",
+    f"Table 1: the oracle experiment, nats per image, mean ± spread over {len(study.seeds)} seeds",
     note=findings,
     paper=paper.TABLE_1,
 )
@@ -281,7 +286,7 @@ for m in METHODS[2:]:
     d = change(m, "NLL_test")
     says = f"Abstract: {m} improves diversity (NLL_test falls)"
     rows.append(claim(says, "no number", mean_and_spread(d) + " nats", np.mean(d), noise_over_seeds(d)))
-Markdown(exp.save_table("03-claims", rows, "The paper's claims on the oracle experiment"))
+Markdown(record.save_table("03-claims", rows, "The paper's claims on the oracle experiment"))
 
 # %% [markdown]
 # And the paper's own, whose unit fits neither nats nor bits, neither per code nor per image (reading 1 below); only the
@@ -294,8 +299,8 @@ Markdown(markdown_table(paper.TABLE_1))
 # Every single run, because a mean of three hides things:
 
 # %%
-every = [{"method": m, "seed": s} | r for m in METHODS for s, r in zip(exp.seeds, measured[m], strict=True)]
-Markdown(exp.save_table("table-1-runs", every, "Table 1, every run (se: standard error of the estimate)"))
+every = [{"method": m, "seed": s} | r for m in METHODS for s, r in zip(study.seeds, measured[m], strict=True)]
+Markdown(record.save_table("table-1-runs", every, "Table 1, every run (se: standard error of the estimate)"))
 
 # %% [markdown]
 # ## 6 · Against the free knob
@@ -312,7 +317,7 @@ figure
 # %%
 def from_curve(method):
     """Nats of NLL_oracle by which each run lies below (-) or above (+) its own seed's MLE curve at equal NLL_test."""
-    runs = zip(exp.seeds, measured[method], strict=True)
+    runs = zip(study.seeds, measured[method], strict=True)
     return np.array([beyond(tempered[run], row, "NLL_test", "NLL_oracle") for run, row in runs])
 
 
@@ -324,7 +329,7 @@ verdict = "\n".join(
     for m, d in ((m, from_curve(m)) for m in METHODS if m.startswith("RAL"))
 )
 title = "Quality against diversity: MLE over temperatures (line) and each run"
-exp.save_figure("03-5-trade-off", figure, title, data=points, note=verdict)
+record.save_figure("03-5-trade-off", figure, title, data=points, note=verdict)
 Markdown(verdict)
 
 # %% [markdown]
@@ -333,10 +338,10 @@ Markdown(verdict)
 # The same random numbers for each row, so that a column shows what training changed.
 
 # %%
-rows = {m: exp.vqvae.decode(exp.draw(exp.generator(m, seed), 12, seed=3)) for m in METHODS}
-rows["oracle"] = exp.vqvae.decode(exp.draw(oracle, 12, seed=3))
+rows = {m: world.decode(*world.sample(study.generator(m, seed), 12, seed=3)) for m in METHODS}
+rows["oracle"] = world.decode(*world.sample((oracle,), 12, seed=3))
 figure = plots.labelled_rows(rows)
-exp.save_figure("03-6-samples", figure, "Samples of each method, and of the oracle, with the same random numbers")
+record.save_figure("03-6-samples", figure, "Samples of each method, and of the oracle, with the same random numbers")
 figure
 
 # %% [markdown]
@@ -345,14 +350,14 @@ figure
 # The explorer sorts a generator's samples by what the oracle thinks of them. Move to the lowest and the highest share.
 
 # %%
-sampled = {m: exp.draw(exp.generator(m, seed), 200, seed=4) for m in METHODS}
+sampled = {m: world.sample(study.generator(m, seed), 200, seed=4)[0] for m in METHODS}
 liked = {m: map_log_prob(oracle, x).argsort() for m, x in sampled.items()}
 
 
 def explore(method="MLE", share=0):
     """Twelve samples from `share` percent of the way from the least to the most probable under the oracle."""
     first = min(int(share / 100 * 200), 200 - 12)
-    images = exp.vqvae.decode(sampled[method][liked[method][first : first + 12]])
+    images = world.decode(sampled[method][liked[method][first : first + 12]])
     return plots.image_grid(images, 12, f"{method}, from {share} % of the order of log G_oracle")
 
 
@@ -393,7 +398,7 @@ widgets.explore(explore, method=list(METHODS), share=(0, 94, 2))
 # **1.** NLL_oracle can be pushed below the oracle's own entropy. How, and is that good? Does a temperature of .5 do it?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-narrow = exp.measure("MLE", seed, 0.5)
+narrow = study.measure("MLE", seed, 0.5)
 Markdown(
     f"At temperature .5: NLL_oracle {narrow['NLL_oracle']:.1f}, the oracle's entropy {own_nll:.1f}: "
     f"{'below' if narrow['NLL_oracle'] < own_nll else 'still above'} the truth's own. NLL_test is "
@@ -404,7 +409,7 @@ Markdown(
 # **2.** How many samples does a difference of one nat in NLL_oracle need, at two standard errors?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-deviation = measured["MLE"][0]["NLL_oracle_se"] * exp.preset.n_eval**0.5
+deviation = measured["MLE"][0]["NLL_oracle_se"] * world.config.n_eval**0.5
 Markdown(
     f"The spread of one sample is {deviation:.1f} nats, so about {int(2 * (2 * deviation) ** 2):,} from each model."
 )

@@ -42,15 +42,18 @@ from IPython.display import Markdown
 
 from ralkit import diagnostics, ral
 from ralkit.course import plots, widgets
-from ralkit.course.experiment import RUNS, Experiment, changed, in_batches
+from ralkit.course.oracle import OracleWorld
+from ralkit.course.record import Record
 from ralkit.course.report import direction, spread
+from ralkit.course.study import Study
+from ralkit.course.trainer import in_batches
 from ralkit.critic import LOSSES, image_score
 from ralkit.diagnostics import cached_logits
 from ralkit.prior import PixelCNN
-from ralkit.sampling import sample
 
-exp = Experiment(preset, dataset, seed)
-print(exp.about("04_ral"))
+world = OracleWorld(preset, dataset, seed)
+study, record = Study(world), Record(world)
+print(record.about("04_ral"))
 
 # %% [markdown]
 # Everything below starts from three things that the earlier notebooks made: the VQ-VAE's decoder $U$, the generator $G$
@@ -58,9 +61,9 @@ print(exp.about("04_ral"))
 # oracle: then every distribution is known, and the critic can still see nothing but images.
 
 # %%
-first = exp.seeds[0]
-G = exp.generator("MLE", first)
-decode, real_codes, cfg = exp.vqvae.decode, exp.oracle_codes["train"], exp.preset.ral
+first = study.seeds[0]
+(G,) = study.generator("MLE", first)
+decode, (real_codes,), cfg = world.decode, world.oracle_codes["train"], world.config.ral
 shape = tuple(real_codes.shape[1:])
 H, W = shape
 T = H * W
@@ -68,9 +71,9 @@ print(f"{H}x{W} codes out of {G.K}: T = {T} decisions an image; {len(real_codes)
 
 # %%
 torch.manual_seed(seed)
-before = sample(G, 10, shape)
+before = G.sample(10, shape)
 fig = plots.labelled_rows({"real": decode(real_codes[:10]), "MLE samples": decode(before)})
-exp.save_figure("04-01-before", fig, title="Real images (decoded) and samples of the MLE generator")
+record.save_figure("04-01-before", fig, title="Real images (decoded) and samples of the MLE generator")
 fig
 
 # %% [markdown]
@@ -86,7 +89,7 @@ fig
 
 # %%
 torch.manual_seed(seed)
-codes = sample(G, 1, shape)
+codes = G.sample(1, shape)
 with torch.no_grad():
     policy = G(codes).softmax(-1).flatten(1, 2)[0].cpu()  # (T, K): G(. | s_t) at every t
 times = (0, T // 4, T // 2, T - 1)
@@ -103,7 +106,7 @@ for (top, bottom), t in zip(axes.T, times, strict=True):
     bars[codes.flatten()[t].item()].set_color("red")
     bottom.set(xlabel="code", yticks=[])
     bottom.set_title(f"$G(\\cdot\\, |\\, s_{{{t}}})$, action in red", fontsize=9)
-exp.save_figure("04-02-decisions", fig, title="States, policy and actions while one code map is drawn")
+record.save_figure("04-02-decisions", fig, title="States, policy and actions while one code map is drawn")
 fig
 
 # %% [markdown]
@@ -128,12 +131,12 @@ fig
 
 # %%
 torch.manual_seed(seed)
-codes = sample(G, 4, shape)
+codes = G.sample(4, shape)
 with torch.no_grad():
     one_pass = G.log_prob(codes)  # (B, H, W), all at once
     stepwise = -F.cross_entropy(cached_logits(G, codes).movedim(-1, 1), codes, reduction="none")  # as sampled
 difference = (one_pass - stepwise).abs().max().item()
-assert difference < (1e-3 if exp.device.type == "cpu" else 5e-2)  # a GPU's convolutions round more (TF32)
+assert difference < (1e-3 if world.device.type == "cpu" else 5e-2)  # a GPU's convolutions round more (TF32)
 print(f"largest difference of a log-probability: {difference:.1e} nats")
 
 # %% [markdown]
@@ -151,7 +154,7 @@ configs = {
     "logistic-r1, layer norm": replace(cfg, critic_loss="logistic-r1", critic_norm="layer"),
 }
 torch.manual_seed(seed)
-fresh = {norm: ral.make_critic(replace(cfg, critic_norm=norm)).to(exp.device) for norm in ("none", "layer")}
+fresh = {norm: ral.make_critic(replace(cfg, critic_norm=norm)).to(world.device) for norm in ("none", "layer")}
 real, fake = decode(real_codes[:4]), decode(before[:4])
 score_map = fresh["none"](real)
 print(f"images {tuple(real.shape)} -> score maps {tuple(score_map.shape)}")
@@ -169,14 +172,14 @@ def looks_at(critic, x, at):
 
 
 side = score_map.shape[-1]
-step = exp.preset.size // side  # pixels of an image's side that one score stands for
+step = world.config.size // side  # pixels of an image's side that one score stands for
 fig, axes = plots.new_figure(1, 4, (2.3, 2.3))
 for i, (norm, critic) in enumerate(fresh.items()):
     for j, at in enumerate([(0, 0), (side // 2, side // 2)]):
         field = looks_at(critic, real[0], at)
         centre = [step * k + step // 2 for k in at]
         plots.receptive_field(field, centre, axes[0, 2 * i + j], f"norm: {norm}, $S_{{{at[0]},{at[1]}}}$")
-exp.save_figure("04-03-patches", fig, title="What one score of the map sees (gradient, logarithmic colours)")
+record.save_figure("04-03-patches", fig, title="What one score of the map sees (gradient, logarithmic colours)")
 fig
 
 # %%
@@ -186,8 +189,8 @@ field = looks_at(fresh["none"], real[0], (side // 2, side // 2))
 i = step * (side // 2)
 inside = (field[i : i + step, i : i + step].sum() / field.sum()).item()
 Markdown(
-    f"Without normalisation one score reaches over {reach} x {reach} pixels, of an image of {exp.preset.size} x "
-    f"{exp.preset.size}: {'every score sees all of it' if reach >= 2 * exp.preset.size else 'patches overlap a lot'}. Of the "
+    f"Without normalisation one score reaches over {reach} x {reach} pixels, of an image of {world.config.size} x "
+    f"{world.config.size}: {'every score sees all of it' if reach >= 2 * world.config.size else 'patches overlap a lot'}. Of the "
     f"gradient of an untrained score, {inside:.0%} lies in its own {step} x {step} pixels, which are {side**-2:.0%} of the image: "
     f"{'hardly more than chance' if inside < 1.2 * side**-2 else 'more than chance'}. With layer normalisation, whose statistics are taken over the whole map, a score "
     "depends a little on every pixel."
@@ -249,19 +252,19 @@ losses
 updates = cfg.warmup
 critics, runs = {}, {}
 for name, how in configs.items():
-    critics[name], runs[name] = exp.critic_alone(name, first, how, updates)
+    critics[name], runs[name] = study.critic_alone(name, first, how, updates)
 
 # %%
 fig = plots.curves({name: [history] for name, history in runs.items()}, ("AUC", "gap", "critic_loss"))
 fig.axes[0].axhline(0.5, color="black", linewidth=0.8, linestyle=":")
 data = {name: {key: runs[name][key] for key in ("step", "AUC", "gap")} for name in runs}
-exp.save_figure("04-04-critics", fig, title="Three critics trained alone against the MLE generator", data=data)
+record.save_figure("04-04-critics", fig, title="Three critics trained alone against the MLE generator", data=data)
 fig
 
 # %%
 rows = [{"critic": name, "AUC": h["AUC"][-1], "gap": h["gap"][-1]} for name, h in runs.items()]
 note = f"After {updates} updates of {cfg.critic_batch} real and as many fake images, held-out images, seed {first}."
-text = exp.save_table("04-05-critics", rows, title="What three critics can see of the MLE generator", note=note)
+text = record.save_table("04-05-critics", rows, title="What three critics can see of the MLE generator", note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %%
@@ -300,7 +303,7 @@ for ax, (who, kind) in zip(axes[0], views, strict=True):
     with torch.no_grad():
         score_map = (critic if who == "trained" else fresh[cfg.critic_norm])(image)[0]
     plots.score_overlay(image[0], score_map, ax, f"{who}, {kind}\nD = {score_map.mean():+.2g}")
-exp.save_figure("04-06-score-maps", fig, title="Score maps before and after training (blue: real, red: fake)")
+record.save_figure("04-06-score-maps", fig, title="Score maps before and after training (blue: real, red: fake)")
 fig
 
 # %% [markdown]
@@ -315,12 +318,12 @@ fig
 
 # %%
 torch.manual_seed(seed)
-codes = sample(G, cfg.rollouts, shape)
+codes = G.sample(cfg.rollouts, shape)
 with torch.no_grad():
     fake_map = critic(decode(codes))
-    real_map = critic(decode(real_codes[torch.randint(len(real_codes), (cfg.rollouts,), device=exp.device)]))
+    real_map = critic(decode(real_codes[torch.randint(len(real_codes), (cfg.rollouts,), device=world.device)]))
 
-single = torch.zeros(len(codes), T, device=exp.device)  # r_1 .. r_T
+single = torch.zeros(len(codes), T, device=world.device)  # r_1 .. r_T
 single[:, -1] = fake_map.mean((1, 2))  # Eq. 6
 intermediate = F.interpolate(fake_map[:, None], shape, mode="bilinear").flatten(1)
 
@@ -386,7 +389,7 @@ def framework(i, gamma):
 # %%
 fig = framework(0, cfg.gamma)
 title = "The RAL framework (the paper's Fig. 2), drawn from real data"
-exp.save_figure("figure-2", fig, title=title, data={"score_map": fake_map[0].tolist()})
+record.save_figure("figure-2", fig, title=title, data={"score_map": fake_map[0].tolist()})
 fig
 
 # %% [markdown]
@@ -398,15 +401,15 @@ fig
 # %%
 gammas, sides = (0.9, 0.99, 1.0), (8, 16, 32)
 weight = lambda gamma, T: gamma ** torch.arange(T - 1, -1, -1.0)  # noqa: E731
-assert torch.allclose(ral.returns(single, 0.9), single[:, -1:] * weight(0.9, T).to(exp.device))
+assert torch.allclose(ral.returns(single, 0.9), single[:, -1:] * weight(0.9, T).to(world.device))
 maps = {f"T = {n * n}, $\\gamma$ = {g:g}": weight(g, n * n).view(n, n) for n in sides for g in gammas}
 fig = plots.value_maps(maps, columns=3, limit=1.0, inch=1.6)
-exp.save_figure("04-07-gamma", fig, title="The weight gamma^(T-1-t) of each code under the single reward")
+record.save_figure("04-07-gamma", fig, title="The weight gamma^(T-1-t) of each code under the single reward")
 fig
 
 # %%
 rows = [{"T": n * n} | {f"gamma = {g:g}": g ** (n * n - 1) for g in gammas} for n in (8, 16, 32, 64)]
-Markdown(exp.save_table("04-08-gamma", rows, title="Weight of the first code, gamma^(T-1), under the single reward"))
+Markdown(record.save_table("04-08-gamma", rows, title="Weight of the first code, gamma^(T-1), under the single reward"))
 
 # %% [markdown]
 # Intermediate rewards are different: a small gamma does not silence early codes, it makes every code answer for the
@@ -429,7 +432,7 @@ for ax, how in zip(axes[0], ("none", "max", "min-max"), strict=True):
         ax.hist(ral.normalise(a, b, how).flatten().cpu().numpy(), 40, density=True, histtype="step", label=label)
     ax.set(title=f'normalise="{how}"', xlabel="score", xlim=None if how == "none" else (-1.05, 1.05))
 axes[0, 0].legend(fontsize=8)
-exp.save_figure("04-09-normalise", fig, title="Scores of real and fake images under three normalisations")
+record.save_figure("04-09-normalise", fig, title="Scores of real and fake images under three normalisations")
 fig
 
 # %% [markdown]
@@ -445,7 +448,7 @@ ax.plot(offsets, [r.mean().item() for r in shifted], label="mean reward: no news
 ax.plot(offsets, [r.std().item() for r in shifted], label="spread between images: the news")
 ax.set(xlabel="constant added, in units of the largest score", ylabel="normalised reward", ylim=(-0.15, 1.05))
 ax.legend(fontsize=8)
-exp.save_figure("04-10-constant", fig, title="Dividing by a maximum does not remove a constant")
+record.save_figure("04-10-constant", fig, title="Dividing by a maximum does not remove a constant")
 fig
 
 # %% [markdown]
@@ -472,7 +475,7 @@ assert torch.allclose(leave_one_out(Q), ral.advantages(Q, "leave-one-out"))
 A = ral.advantages(Q, "leave-one-out")
 maps = {"Q of one roll-out": Q[0], "Q, mean of all": Q.mean(0), "advantage of the one": A[0]}
 fig = plots.value_maps({title: x.view(H, W) for title, x in maps.items()}, columns=3)
-exp.save_figure("04-11-baseline", fig, title="Returns, their mean at each place, and what a baseline leaves")
+record.save_figure("04-11-baseline", fig, title="Returns, their mean at each place, and what a baseline leaves")
 print(f"{Q.mean(0).var() / Q.var():.0%} of the variance of Q is between places, the same for every roll-out")
 fig
 
@@ -560,7 +563,9 @@ for kind, r in kinds.items():
         row = {"reward": kind, "gamma": gamma, "relative difference": ((e - g).norm() / g.norm()).item()}
         rows.append(row | {"cosine to the true gradient": F.cosine_similarity(e, g, dim=0).item()})
 assert all(row["relative difference"] < 1e-9 for row in rows if row["gamma"] == 1 and "whole" not in row["reward"])
-Markdown(exp.save_table("04-12-unbiased", rows, title="Expectation of Eq. 2 over all 81 maps, and the true gradient"))
+Markdown(
+    record.save_table("04-12-unbiased", rows, title="Expectation of Eq. 2 over all 81 maps, and the true gradient")
+)
 
 # %% [markdown]
 # Read the table with Eq. 2's "$\propto$" in mind:
@@ -631,7 +636,7 @@ for ax, (title, part) in zip(axes[0], panels, strict=True):
     ax.grid(alpha=0.3)
 axes[0, 0].set_ylabel("across it, where the spread is largest")
 axes[0, 0].legend(fontsize=8)
-exp.save_figure("04-13-variance", fig, title="200 estimates of one gradient (star), without and with a baseline")
+record.save_figure("04-13-variance", fig, title="200 estimates of one gradient (star), without and with a baseline")
 fig
 
 # %%
@@ -654,7 +659,7 @@ print(f"with this critic the same precision without a baseline takes {times:.0f}
 # %%
 torch.manual_seed(seed)
 n = 4 * cfg.rollouts
-draws = [(sample(G, n, shape), real_codes[torch.randint(len(real_codes), (n,), device=exp.device)]) for _ in range(3)]
+draws = [(G.sample(n, shape), real_codes[torch.randint(len(real_codes), (n,), device=world.device)]) for _ in range(3)]
 see = torch.no_grad()(lambda critic, codes: in_batches(lambda c: critic(decode(c)), codes))
 
 
@@ -675,7 +680,7 @@ rows = [
     for baseline in ("none", "leave-one-out")
 ]
 note = f"{cfg.reward} reward, gamma {cfg.gamma:g}, mean of {len(draws)} draws; about 1 is noise only."
-text = exp.save_table("04-14a-snr", rows, title="Signal-to-noise ratio of the policy gradient", note=note)
+text = record.save_table("04-14a-snr", rows, title="Signal-to-noise ratio of the policy gradient", note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %%
@@ -717,7 +722,7 @@ Markdown(
 ideals = []
 for fakes, _ in draws:
     with torch.no_grad():
-        r = in_batches(lambda c: exp.oracle.log_prob(c) - G.log_prob(c), fakes).flatten(1)
+        r = in_batches(lambda c: world.oracle.log_prob(c) - G.log_prob(c), fakes).flatten(1)
     ideals.append(diagnostics.part_gradients(G, fakes, ral.advantages(ral.returns(r, 1.0), "leave-one-out")))
 
 
@@ -745,7 +750,7 @@ note = (
     f"Cosine with the gradient of -KL(G || oracle), mean ± spread over {len(draws)} draws of {n} roll-outs, seed {first}; nan: "
     f"nothing above the noise in one. That gradient itself has an SNR of {np.mean([diagnostics.gradient_snr(g) for g in ideals]):.2f}."
 )
-text = exp.save_table("04-14b-direction", table, title="Does the policy gradient point to the truth?", note=note)
+text = record.save_table("04-14b-direction", table, title="Does the policy gradient point to the truth?", note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %%
@@ -775,8 +780,8 @@ Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
 # %% [markdown]
 # It is written for one level of codes or two; here there is one, so `priors` and `codes` hold one each and the loop
 # over levels runs once. `first` and `last` bound what is sampled: here whole maps. `at_once` takes the roll-outs in
-# parts to save memory, and `ranks` joins the scores of several processes: with one process it does nothing. `kl`,
-# `reference` and `anchor` add a reward that is not in the paper (notebook 08); here `kl` is 0. From top to bottom:
+# parts to save memory, and `distributed` joins the scores of several processes: with one process it does nothing. `kl`,
+# `reference` and `extra_rewards` add a reward that is not in the paper (notebook 08); here `kl` is 0. From top to bottom:
 #
 # 1. **Sample once.** $G$ changes only at the end, so the fakes for all critic updates and the roll-outs for the
 #    policy gradient come from a single call of the cached sampler (notebook 02), without a graph.
@@ -792,7 +797,7 @@ Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
 
 # %%
 torch.manual_seed(seed)
-prior, judge = exp.generator("MLE", first), copy.deepcopy(critic)
+(prior,), judge = study.generator("MLE", first), copy.deepcopy(critic)
 prior_optimiser = torch.optim.Adam(prior.parameters(), cfg.lr_prior, (0.5, 0.999))
 critic_optimiser = torch.optim.Adam(judge.parameters(), cfg.lr_critic, (0.5, 0.999))
 for i in range(4):
@@ -815,21 +820,20 @@ for i in range(4):
 # | `SNR` | of the policy gradient, as in section 7 |
 
 # %%
-ours = exp.preset.ral
-exp.generator("MLE continued", first)
-after, _ = exp.ral("RAL intermediate", first, ours)
-shown = {name: [exp.histories[f"{name} {first}"]] for name in ("MLE continued", "RAL intermediate")}
+ours = world.config.ral
+(after,), _ = study.ral("RAL intermediate", first)
+shown = {name: [study.history(name, first)] for name in ("MLE continued", "RAL intermediate")}
 keys = ("NLL_oracle", "entropy", "KL(G||oracle)", "NLL_test", "AUC", "SNR")
 fig = plots.curves(shown, keys)
 data = {name: {key: h[key] for key in ("step", *keys) if key in h} for name, (h,) in shown.items()}
-exp.save_figure("04-15-run", fig, title="One RAL run beside MLE continued (first seed)", data=data)
+record.save_figure("04-15-run", fig, title="One RAL run beside MLE continued (first seed)", data=data)
 fig
 
 
 # %%
 def story(name):
     """What a run did to quality and diversity, in a sentence with its numbers."""
-    h = exp.histories[f"{name} {first}"]
+    h = study.history(name, first)
     change = {key: h[key][-1] - h[key][0] for key in ("NLL_oracle", "entropy", "KL(G||oracle)", "NLL_test")}
     noise = 2 * (h["NLL_oracle_se"][0] ** 2 + h["NLL_oracle_se"][-1] ** 2) ** 0.5
     verdict = "more than" if abs(change["NLL_oracle"]) > noise else "within"
@@ -847,9 +851,11 @@ Markdown("\n\n".join(story(name) for name in shown))
 # differ.
 
 # %%
-pictures = {name: decode(exp.draw(prior, 10, seed)) for name, prior in {"MLE": G, "RAL intermediate": after}.items()}
+pictures = {
+    name: decode(*world.sample((prior,), 10, seed)) for name, prior in {"MLE": G, "RAL intermediate": after}.items()
+}
 fig = plots.labelled_rows(pictures)
-exp.save_figure("04-16-samples", fig, title="Samples before and after RAL, same random numbers")
+record.save_figure("04-16-samples", fig, title="Samples before and after RAL, same random numbers")
 fig
 
 # %% [markdown]
@@ -858,27 +864,27 @@ fig
 # `RalConfig()` holds what section 4.4 says. The presets change some of it; nothing here is typed by hand:
 
 # %%
-literal = changed(ours, RUNS["RAL literal"])
+literal = study.recipe("RAL literal")
 rows = [
-    {"setting": key, "paper, literally": value, f"preset {exp.preset.name}": asdict(ours)[key]}
+    {"setting": key, "paper, literally": value, f"preset {world.project.preset.name}": asdict(ours)[key]}
     for key, value in asdict(literal).items()
     if value != asdict(ours)[key]
 ]
-side = exp.preset.size // 2**ours.critic_stages
+side = world.config.size // 2**ours.critic_stages
 note = (
     "The paper gives neither the number of updates nor the critic's width: both are ours. Its critic has 5 strided convolutions, "
     f'"which output a 4×4 reward map from a 128×128 image" (section 5.1); the preset\'s, in both columns, has {ours.critic_stages}, '
-    f"which give {side}x{side} from {exp.preset.size}x{exp.preset.size}."
+    f"which give {side}x{side} from {world.config.size}x{world.config.size}."
 )
-text = exp.save_table("04-17-settings", rows, title="Where the preset departs from section 4.4", note=note)
+text = record.save_table("04-17-settings", rows, title="Where the preset departs from section 4.4", note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %%
-literal_prior = exp.generator("RAL literal", first)
-shown = {name: [exp.histories[f"{name} {first}"]] for name in ("RAL intermediate", "RAL literal")}
+(literal_prior,) = study.generator("RAL literal", first)
+shown = {name: [study.history(name, first)] for name in ("RAL intermediate", "RAL literal")}
 fig = plots.curves(shown, ("NLL_oracle", "KL(G||oracle)", "AUC"))
 data = {name: {key: h[key] for key in ("step", *keys)} for name, (h,) in shown.items()}
-exp.save_figure("04-18-literal", fig, title="The paper's literal setting beside the preset's", data=data)
+record.save_figure("04-18-literal", fig, title="The paper's literal setting beside the preset's", data=data)
 fig
 
 
@@ -889,7 +895,7 @@ def moved(prior):
     return (sum((q - g).square().sum() for q, g in pairs) / sum(g.square().sum() for _, g in pairs)).sqrt().item()
 
 
-h = exp.histories[f"RAL literal {first}"]
+h = study.history("RAL literal", first)
 Markdown(
     story("RAL literal")
     + f" Its critic's AUC went {h['AUC'][0]:.3f} → {h['AUC'][-1]:.3f}, the gradient's SNR {h['SNR'][0]:.2f} → "
@@ -925,7 +931,7 @@ Markdown(
 #    sake (section 2.3). → `critic.LOSSES`
 # 9. "the discriminator is trained for 100 iterations to catch up": `warmup` updates before the first of the prior;
 #    **deviation** in our presets: another number. Runs that it is the same for share one
-#    warm-up. → `ral.warm_up`, `Experiment.ral`
+#    warm-up. → `ral.warm_up`, `Study.ral`
 # 10. "for each PixelCNN update, the discriminator is updated 5 times": $G$ stands still meanwhile, so one call
 #     samples for all; **deviation** in our presets: another number. → `RalConfig.critic_updates`
 # 11. "real images are also their reconstructed version": real codes, decoded; in the oracle experiment, codes of the
@@ -1023,7 +1029,7 @@ for b in (0.0, (p * R).sum().item(), optimum):
 torch.manual_seed(seed)
 for norm in (torch.nn.BatchNorm2d(8), torch.nn.GroupNorm(1, 8)):
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), norm, torch.nn.LeakyReLU(0.2), torch.nn.Conv2d(8, 1, 3))
-    net = net.to(exp.device)
+    net = net.to(world.device)
     with torch.no_grad():
         change = (net(torch.cat([real[:1], real[1:2]]))[0] - net(torch.cat([real[:1], fake[:1]]))[0]).abs().max()
     print(f"{type(norm).__name__}: the first image's scores change by {change:.1e} when the second is another one")

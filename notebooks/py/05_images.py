@@ -38,18 +38,20 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ralkit.course import paper, plots, widgets
-from ralkit.course.experiment import markdown_table, train_together
-from ralkit.course.images import ImageExperiment
+from ralkit.course.record import Record, markdown_table
 from ralkit.course.report import claim, direction, noise_over_seeds, spread
+from ralkit.course.study import Study
+from ralkit.course.workers import train_together
+from ralkit.course.world import World
 from ralkit.metrics import fidelity, frechet_distance
 from ralkit.prior import Attention, PixelSNAIL, SnailBlock
 from ralkit.sampling import sample_levels, sample_naive
-from ralkit.training import seeded
+from ralkit.training import device_name, seeded
 from ralkit.vqvae import to_float
 
-one = ImageExperiment(preset, dataset, seed, levels=1)
-two = ImageExperiment(preset, dataset, seed, levels=2)
-print(two.about("05_images"))
+one, two = (Study(World(preset, dataset, seed, levels=n)) for n in (1, 2))
+record = Record(two.world)
+print(record.about("05_images"))
 
 # %% [markdown]
 # ## 1 · Two levels of codes
@@ -59,32 +61,33 @@ print(two.about("05_images"))
 # top has said. The decoder sees both.
 
 # %%
-images = two.images.test[:8]
-top, bottom = (c[:8] for c in two.codes["test"])
+images = two.world.images.test[:8]
+top, bottom = (c[:8] for c in two.world.codes["test"])
 rows = {
     "real": images,
-    "one level": one.decode(one.codes["test"][0][:8]),
-    "two levels": two.decode(top, bottom),
-    "top of the next": two.decode(top.roll(-1, 0), bottom),
-    "bottom of the next": two.decode(top, bottom.roll(-1, 0)),
+    "one level": one.world.decode(one.world.codes["test"][0][:8]),
+    "two levels": two.world.decode(top, bottom),
+    "top of the next": two.world.decode(top.roll(-1, 0), bottom),
+    "bottom of the next": two.world.decode(top, bottom.roll(-1, 0)),
 }
 figure = plots.labelled_rows(rows)
-two.save_figure("05-01-levels", figure, "What each level holds: one level swapped with the next image's")
+record.save_figure("05-01-levels", figure, "What each level holds: one level swapped with the next image's")
 figure
 
 
 # %%
-def error(exp):
+def error(study):
     """Mean squared error of the decoded test images, pixels in [-1, 1]."""
-    n = min(len(exp.images.test), 1000)
-    decoded = exp.decode(*(c[:n] for c in exp.codes["test"]))
-    return F.mse_loss(decoded.cpu(), to_float(exp.images.test[:n])).item()
+    world = study.world
+    n = min(len(world.images.test), 1000)
+    decoded = world.decode(*(c[:n] for c in world.codes["test"]))
+    return F.mse_loss(decoded.cpu(), to_float(world.images.test[:n])).item()
 
 
 swapped = {
     name: F.mse_loss(rows[name], rows["two levels"]).item() for name in ("top of the next", "bottom of the next")
 }
-codes = {exp.levels: sum(h * w for h, w in exp.shapes) for exp in (one, two)}
+codes = {study.world.levels: sum(h * w for h, w in study.world.shapes) for study in (one, two)}
 Markdown(
     f"One level: {codes[1]} codes an image, error {error(one):.4f}. Two levels: {codes[2]} codes, error "
     f"{error(two):.4f}. Swapping the top map changes the picture by {swapped['top of the next']:.3f}, swapping the "
@@ -136,7 +139,7 @@ with seeded(0):
         plots.receptive_field(*seen(prior), ax, name)
 sight, (i, j) = seen(prior)  # of the last one
 assert (sight.flatten()[: 8 * i + j] > 0).all() and not sight.flatten()[8 * i + j :].any()
-two.save_figure("05-02-attention", figure, "What a place sees: attention reaches every earlier place")
+record.save_figure("05-02-attention", figure, "What a place sees: attention reaches every earlier place")
 figure
 
 # %% [markdown]
@@ -153,8 +156,8 @@ figure
 # %%
 priors = two.generator("MLE", seed)
 exact, shapes = [copy.deepcopy(prior).double() for prior in priors], [(2, 4), (4, 8)]
-fast = sample_levels(exact, 4, shapes, generator=torch.Generator(two.device).manual_seed(0))
-dice = torch.Generator(two.device).manual_seed(0)
+fast = sample_levels(exact, 4, shapes, generator=torch.Generator(two.world.device).manual_seed(0))
+dice = torch.Generator(two.world.device).manual_seed(0)
 slow_top = sample_naive(exact[0], 4, shapes[0], generator=dice)
 slow_bottom = sample_naive(exact[1], 4, shapes[1], slow_top, generator=dice)
 same = [(a == b).float().mean().item() for a, b in zip(fast, (slow_top, slow_bottom), strict=True)]
@@ -163,13 +166,12 @@ assert min(same) == 1
 
 # %%
 began = time.monotonic()
-codes = two.sample(priors, 64, seed=0)
+codes = two.world.sample(priors, 64, seed=0)
 _ = codes[-1].cpu()  # a GPU may still be at work when a call returns
 took = time.monotonic() - began
-places = sum(h * w for h, w in two.shapes)
-print(
-    f"64 images of {places} codes: {took:.2f} s, {took / 64 / places * 1e6:.0f} microseconds a code, {two.device_name}"
-)
+places = sum(h * w for h, w in two.world.shapes)
+each = f"{took / 64 / places * 1e6:.0f} microseconds a code"
+print(f"64 images of {places} codes: {took:.2f} s, {each}, {device_name(two.world.device)}")
 
 # %% [markdown]
 # How much does the top map decide? Three bottoms drawn for the same top:
@@ -179,10 +181,10 @@ top = codes[0][:8]
 rows = {}
 for k in range(3):
     with seeded(k):
-        bottom = sample_levels(priors, 8, two.shapes, given=(top, codes[1][:8]), given_rows=(top.shape[1], 0))[1]
-    rows[f"bottom {k + 1}"] = two.decode(top, bottom)
+        bottom = sample_levels(priors, 8, two.world.shapes, given=(top, codes[1][:8]), given_rows=(top.shape[1], 0))[1]
+    rows[f"bottom {k + 1}"] = two.world.decode(top, bottom)
 figure = plots.labelled_rows(rows)
-two.save_figure("05-03-bottoms", figure, "One top map in each column, three bottoms drawn for it")
+record.save_figure("05-03-bottoms", figure, "One top map in each column, three bottoms drawn for it")
 figure
 
 # %% [markdown]
@@ -196,7 +198,7 @@ figure
 # far real images are from reconstructions.)
 
 # %%
-floors = {exp.levels: exp.floors for exp in (one, two)}
+floors = {study.world.levels: study.world.floors for study in (one, two)}
 table = [
     {"codes": {1: "one level", 2: "two levels"}[n], "set": name} | {k: round(v, 3) for k, v in row.items()}
     for n, f in floors.items()
@@ -204,11 +206,11 @@ table = [
 ]
 theirs = ", ".join(f"{row['FID']} for {row['data']}" for row in paper.S_TABLE_12)
 note = (
-    f"{one.preset.n_eval} images a set. The paper's ({theirs}) are of another network and another number of images: not "
+    f"{one.world.n_eval} images a set. The paper's ({theirs}) are of another network and another number of images: not "
     "comparable."
 )
 title = "S-Table 12: reconstructions against real images, and other floors"
-Markdown(two.save_table("s-table-12", table, title, note, paper=paper.S_TABLE_12) + f"\n\n{note}")
+Markdown(record.save_table("s-table-12", table, title, note, paper=paper.S_TABLE_12) + f"\n\n{note}")
 
 # %% [markdown]
 # Two more numbers tell *how* sets differ. **Precision**: the share of the generated images that lie among the real
@@ -220,23 +222,26 @@ Markdown(two.save_table("s-table-12", table, title, note, paper=paper.S_TABLE_12
 # The distance's bias: with fewer images it is larger, even for the same distribution.
 
 # %%
-a, b = one.reference("reconstructed"), one.reference("reconstructed, others")
+a, b = one.world.reference_features("reconstructed"), one.world.reference_features("reconstructed, others")
 sizes = [n for n in (125, 250, 500, 1000, 2000, 4000, 8000) if n <= len(a)] or [len(a) // 2, len(a)]
 bias = [frechet_distance(a[:n], b[:n]) for n in sizes]
 figure, ((ax,),) = plots.new_figure()
 ax.plot(sizes, bias, "o-")
 ax.set(
-    xlabel="images in each set", ylabel=one.metric, xscale="log", title="reconstructions of test and of training images"
+    xlabel="images in each set",
+    ylabel=one.world.metric,
+    xscale="log",
+    title="reconstructions of test and of training images",
 )
 ax.set_xticks(sizes, sizes)
 ax.minorticks_off()
-two.save_figure("05-04-bias", figure, "The distance of equal distributions, by the number of images", data=bias)
+record.save_figure("05-04-bias", figure, "The distance of equal distributions, by the number of images", data=bias)
 figure
 
 # %%
 Markdown(
-    f"Between reconstructions of test and of training images (nearly one distribution) {one.metric} is {bias[0]:.2f} with {sizes[0]} images and {bias[-1]:.2f} with "
-    f"{sizes[-1]}. Curves below are drawn with {one.preset.n_curve} images, tables made with {one.preset.n_eval}: "
+    f"Between reconstructions of test and of training images (nearly one distribution) {one.world.metric} is {bias[0]:.2f} with {sizes[0]} images and {bias[-1]:.2f} with "
+    f"{sizes[-1]}. Curves below are drawn with {one.world.config.n_curve} images, tables made with {one.world.n_eval}: "
     "their values are not comparable with each other."
 )
 
@@ -251,20 +256,22 @@ Markdown(
 # %%
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
 train_together((two, METHODS, two.seeds), (one, METHODS, one.seeds))  # side by side on a CPU's cores, or loaded
-measured = {(exp.levels, m): [exp.measure(m, s) for s in exp.seeds] for exp in (one, two) for m in METHODS}
+measured = {
+    (study.world.levels, m): [study.measure(m, s) for s in study.seeds] for study in (one, two) for m in METHODS
+}
 
 # %%
-runs = {m: [one.histories[f"{m} 1 {s}"] for s in one.seeds] for m in METHODS[2:]}
-keys = (one.metric, "NLL_test", "AUC", "SNR bottom")
+runs = {m: [one.history(m, s) for s in one.seeds] for m in METHODS[2:]}
+keys = (one.world.metric, "NLL_test", "AUC", "SNR")
 figure = plots.curves(runs, keys)
-two.save_figure("05-05-curves-one", figure, "RAL on one level: every run and the mean", data=runs)
+record.save_figure("05-05-curves-one", figure, "RAL on one level: every run and the mean", data=runs)
 figure
 
 # %%
-runs = {m: [two.histories[f"{m} 2 {s}"] for s in two.seeds] for m in METHODS[2:]}
-keys = (two.metric, "NLL_test", "AUC", "SNR top", "SNR bottom")
+runs = {m: [two.history(m, s) for s in two.seeds] for m in METHODS[2:]}
+keys = (two.world.metric, "NLL_test", "AUC", "SNR top", "SNR bottom")
 figure = plots.curves(runs, keys)
-two.save_figure("05-06-curves-two", figure, "RAL on two levels: every run and the mean", data=runs)
+record.save_figure("05-06-curves-two", figure, "RAL on two levels: every run and the mean", data=runs)
 figure
 
 # %% [markdown]
@@ -275,23 +282,24 @@ figure
 # | FD-… / FID-… | distance to reconstructed real images, few samples | falling below its first value by more than its noise |
 # | NLL_test | $-\log G$ of codes of test images, all levels, nats per image | rising: they become less likely; read recall and coverage beside it |
 # | AUC | chance that the critic ranks a real image above a generated one; .5 is blind | well above .5; it falls if G catches up, and rises if the critic learns faster |
-# | SNR | length of the policy gradient over its standard error (a single map is called bottom); 1 is noise only | above 1. Near it, noise hides the signal of one update, but what is the same in all updates adds up |
+# | SNR | length of the policy gradient over its standard error; 1 is noise only | above 1. Near it, noise hides the signal of one update, but what is the same in all updates adds up |
 
 
 # %%
-def diagnosis(exp, method):
+def diagnosis(study, method):
     """How the critic's AUC and the distance go along the runs of a method, and their SNR, in one line."""
-    runs = [exp.histories[f"{method} {exp.levels} {s}"] for s in exp.seeds]
-    ways = [f"{k} {spread([h[k][0] for h in runs])} → {spread([h[k][-1] for h in runs])}" for k in ("AUC", exp.metric)]
+    runs, levels = [study.history(method, s) for s in study.seeds], study.world.levels
+    keys = [k for k in ("AUC", study.world.metric) if all(k in h for h in runs)]  # curves may be of another network
+    ways = [f"{k} {spread([h[k][0] for h in runs])} → {spread([h[k][-1] for h in runs])}" for k in keys]
     snr = [f"{k} {spread([np.mean(h[k]) for h in runs])}" for k in runs[0] if k.startswith("SNR")]
-    return f"* {exp.levels} level{'s' * (exp.levels > 1)}, {method}: {', '.join(ways + snr)}."
+    return f"* {levels} level{'s' * (levels > 1)}, {method}: {', '.join(ways + snr)}."
 
 
-lines = [diagnosis(exp, m) for exp in (one, two) for m in METHODS[2:]]
+lines = [diagnosis(study, m) for study in (one, two) for m in METHODS[2:]]
 Markdown(
-    "From the first point of the curves to the last; SNR: the mean of all, with as many roll-outs as a point has "
-    f"({one.preset.n_curve}; an update has {one.config.ral.rollouts} and {two.config.ral.rollouts}). Mean ± spread over seeds:\n\n"
-    + "\n".join(lines)
+    "From the first point of the curves to the last; SNR: the mean of all, with as many roll-outs as an update has "
+    f"({one.world.config.ral.rollouts} and {two.world.config.ral.rollouts}), but no more than a point has "
+    f"({one.world.config.n_curve}). Mean ± spread over seeds:\n\n" + "\n".join(lines)
 )
 
 # %% [markdown]
@@ -303,39 +311,41 @@ Markdown(
 
 
 # %%
-def cell(exp, method):
-    rows = measured[exp.levels, method]
-    keys = (f"{exp.metric} to real", f"{exp.metric} to reconstructed", "precision", "recall", "density", "coverage")
+def cell(study, method):
+    levels, metric = study.world.levels, study.world.metric
+    rows = measured[levels, method]
+    keys = (f"{metric} to real", f"{metric} to reconstructed", "precision", "recall", "density", "coverage")
     numbers = {k: spread([r[k] for r in rows]) for k in (*keys, "NLL_test")}
-    return {"codes": {1: "one level", 2: "two levels"}[exp.levels], "method": method, "runs": len(rows)} | numbers
+    return {"codes": {1: "one level", 2: "two levels"}[levels], "method": method, "runs": len(rows)} | numbers
 
 
-table = [cell(exp, m) for exp in (one, two) for m in METHODS]
-for exp in (one, two):
-    for name, row in exp.floors.items():
-        table.append({"codes": table[4 * exp.levels - 1]["codes"], "method": f"floor: {name}", "runs": ""} | {
+table = [cell(study, m) for study in (one, two) for m in METHODS]
+for study in (one, two):
+    for name, row in study.world.floors.items():
+        table.append({"codes": table[4 * study.world.levels - 1]["codes"], "method": f"floor: {name}", "runs": ""} | {
             k: f"{row[k]:.4g}" if k in row else "" for k in list(table[0])[3:]})  # fmt: skip
 
 
 # %%
-def change(exp, method, against, key):
+def change(study, method, against, key):
     """Of each seed, how much `key` of a method differs from that of another."""
-    mine, theirs = ([r[key] for r in measured[exp.levels, m]] for m in (method, against))
+    mine, theirs = ([r[key] for r in measured[study.world.levels, m]] for m in (method, against))
     return np.array(mine) - np.array(theirs)
 
 
-def verdict(exp, method, against):
+def verdict(study, method, against):
     """One line: how much a method changes the distances, beside their spread over seeds."""
-    changes = {where: change(exp, method, against, f"{exp.metric} to {where}") for where in ("reconstructed", "real")}
+    levels, metric = study.world.levels, study.world.metric
+    changes = {where: change(study, method, against, f"{metric} to {where}") for where in ("reconstructed", "real")}
     said = [f"{spread(d, '+.2f')} to {where} ({SIDE[direction(d)]})" for where, d in changes.items()]
-    return f"* {exp.levels} level{'s' * (exp.levels > 1)}: **{method}** against {against}: {', '.join(said)}."
+    return f"* {levels} level{'s' * (levels > 1)}: **{method}** against {against}: {', '.join(said)}."
 
 
 SIDE = {-1: "lower", 0: "not decided", 1: "higher"}
 against = [(m, base) for m in METHODS[2:] for base in METHODS[:2]]
-verdicts = "\n".join(verdict(exp, *pair) for exp in (one, two) for pair in against)
-title = f"Table 2: {one.metric} of {one.preset.n_eval} samples, mean ± spread over runs"
-text = two.save_table("table-2", table, title, note=verdicts, paper=paper.TABLE_2)
+verdicts = "\n".join(verdict(study, *pair) for study in (one, two) for pair in against)
+title = f"Table 2: {one.world.metric} of {one.world.n_eval} samples, mean ± spread over runs"
+text = record.save_table("table-2", table, title, note=verdicts, paper=paper.TABLE_2)
 Markdown(f"{text}\n\n{verdicts}")
 
 # %%
@@ -344,7 +354,7 @@ every = [
     for (n, m), rows in measured.items()
     for s, row in zip((one, two)[n - 1].seeds, rows, strict=True)
 ]
-Markdown(two.save_table("table-2-runs", every, "Table 2, every run"))
+Markdown(record.save_table("table-2-runs", every, "Table 2, every run"))
 
 # %% [markdown]
 # Is precision at its ceiling, which is that of other reconstructions? (Its noise: over seeds, and that of a share of so many
@@ -352,16 +362,16 @@ Markdown(two.save_table("table-2-runs", every, "Table 2, every run"))
 
 # %%
 lines = []
-for n, exp in ((1, one), (2, two)):
-    floor, said = exp.floors["reconstructions, other ones"]["precision"], []
+for n, study in ((1, one), (2, two)):
+    floor, said = study.world.floors["reconstructions, other ones"]["precision"], []
     for m in METHODS:
         d = np.array([row["precision"] for row in measured[n, m]]) - floor
-        noise = np.hypot(noise_over_seeds(d), 2 * (floor * (1 - floor) / exp.preset.n_eval) ** 0.5)
+        noise = np.hypot(noise_over_seeds(d), 2 * (floor * (1 - floor) / study.world.n_eval) ** 0.5)
         word = "at it" if abs(d.mean()) <= noise else "below" if d.mean() < 0 else "above"
         said.append(f"{m} {d.mean():+.3f}, noise {noise:.3f}: {word}")
     lines.append(f"* {n} map{'s' * (n > 1)} of codes, precision from its ceiling of {floor:.3f}: {'; '.join(said)}.")
     for m in METHODS[2:]:
-        several = {k: change(exp, m, "MLE continued", k) for k in ("recall", "coverage", "density", "NLL_test")}
+        several = {k: change(study, m, "MLE continued", k) for k in ("recall", "coverage", "density", "NLL_test")}
         said = ", ".join(f"{k} {spread(d, '+.3g')} ({SIDE[direction(d)]})" for k, d in several.items())
         lines.append(f"* {n} map{'s' * (n > 1)}, **{m}** against MLE continued: {said}.")
 Markdown("\n".join(lines))
@@ -373,16 +383,14 @@ Markdown("\n".join(lines))
 
 
 # %%
-def checked(exp, where, method, column, theirs):
+def checked(study, where, method, column, theirs):
     """The paper's claim on a column of Table 2, beside our change of a distance against the control, in percent."""
-    key = f"{exp.metric} to {where}"
-    d = change(exp, method, "MLE continued", key)
+    levels, key = study.world.levels, f"{study.world.metric} to {where}"
+    d = change(study, method, "MLE continued", key)
     number = lambda row: float(row[column].split(" ")[where == "reconstructed"].strip("()"))  # noqa: E731
     to = {"real": "real images", "reconstructed": "reconstructions"}[where]
-    says = (
-        f"Table 2: {method} lowers the distance to {to}, {exp.levels} map{'s' * (exp.levels > 1)} of codes ({column})"
-    )
-    before = np.mean([r[key] for r in measured[exp.levels, "MLE continued"]])
+    says = f"Table 2: {method} lowers the distance to {to}, {levels} map{'s' * (levels > 1)} of codes ({column})"
+    before = np.mean([r[key] for r in measured[levels, "MLE continued"]])
     ours = f"{100 * d.mean() / before:+.1f} % ± {100 * d.std(ddof=1) / before:.1f} %"
     return claim(
         says, f"{100 * (number(theirs) / number(paper.TABLE_2[0]) - 1):+.1f} %", ours, d.mean(), noise_over_seeds(d)
@@ -391,15 +399,15 @@ def checked(exp, where, method, column, theirs):
 
 # %%
 rows = [
-    checked(exp, where, method, column, theirs)
-    for exp, where, column in (
+    checked(study, where, method, column, theirs)
+    for study, where, column in (
         (one, "real", "CelebA 64"),
         (two, "real", "CelebA 128"),
         (two, "reconstructed", "CelebA 128"),
     )
     for method, theirs in zip(METHODS[2:], paper.TABLE_2[1:], strict=True)
 ]
-Markdown(two.save_table("05-claims", rows, "The paper's claims on images"))
+Markdown(record.save_table("05-claims", rows, "The paper's claims on images"))
 
 # %% [markdown]
 # The two distances need not agree. That to real images contains what the VQ-VAE loses (the row *reconstructions, other ones*), which
@@ -419,14 +427,17 @@ Markdown(markdown_table(paper.TABLE_2))
 # %%
 shown = []
 theirs = {1: ("CelebA", paper.S_TABLE_1), 2: ("LSUN", paper.S_TABLE_2), 3: ("CelebA-HQ", paper.S_TABLE_3)}
-for number, exp in ((1, one), (2, one), (3, two)):
-    shape, key = " + ".join(f"{h}x{w}" for h, w in exp.shapes), f"{exp.metric} to reconstructed"
-    images = f"{exp.images.name}, {exp.preset.size}x{exp.preset.size}"
-    rows = [{"images": images, "codes": shape, "method": m, key: cell(exp, m)[key]} for m in METHODS]
+for number, study in ((1, one), (2, one), (3, two)):
+    world = study.world
+    shape, key = " + ".join(f"{h}x{w}" for h, w in world.shapes), f"{world.metric} to reconstructed"
+    images = f"{world.images.name}, {world.config.size}x{world.config.size}"
+    rows = [{"images": images, "codes": shape, "method": m, key: cell(study, m)[key]} for m in METHODS]
     data, table = theirs[number]
     note = f"Ours are for {images}; the paper's are for {data}: to compare, run with `--dataset` and the path of that."
-    title = f"S-Table {number}: distance to reconstructions, {len(exp.shapes)} map(s) of codes, mean ± spread over runs"
-    text = two.save_table(f"s-table-{number}", rows, title, note, paper=table)
+    title = (
+        f"S-Table {number}: distance to reconstructions, {len(world.shapes)} map(s) of codes, mean ± spread over runs"
+    )
+    text = record.save_table(f"s-table-{number}", rows, title, note, paper=table)
     shown.append(f"{title}\n\n{text}\n\n{note}\n\nThe paper's:\n\n{markdown_table(table)}")
 Markdown("\n\n".join(shown))
 
@@ -438,31 +449,35 @@ Markdown("\n\n".join(shown))
 
 
 # %%
-def sheet(exp, methods, n=10):
-    return {m: exp.decode(*exp.sample(exp.generator(m, seed), n, seed=5)) for m in methods}
+def sheet(study, methods, n=10):
+    world = study.world
+    return {m: world.decode(*world.sample(study.generator(m, seed), n, seed=5)) for m in methods}
 
 
-figure = plots.labelled_rows({"real, decoded": two.decode(*(c[:10] for c in two.codes["test"]))} | sheet(two, METHODS))
-two.save_figure("figure-5", figure, "Figure 5: MLE and RAL, two levels, the same random numbers")
+figure = plots.labelled_rows(
+    {"real, decoded": two.world.decode(*(c[:10] for c in two.world.codes["test"]))} | sheet(two, METHODS)
+)
+record.save_figure("figure-5", figure, "Figure 5: MLE and RAL, two levels, the same random numbers")
 figure
 
 # %%
-figure = plots.labelled_rows({"real, decoded": one.decode(one.codes["test"][0][:10])} | sheet(one, METHODS))
-two.save_figure("figure-6", figure, "Figure 6: MLE and RAL, one level, the same random numbers")
+figure = plots.labelled_rows({"real, decoded": one.world.decode(one.world.codes["test"][0][:10])} | sheet(one, METHODS))
+record.save_figure("figure-6", figure, "Figure 6: MLE and RAL, one level, the same random numbers")
 figure
 
 # %%
-key = f"{two.metric} to reconstructed"
+key = f"{two.world.metric} to reconstructed"
 best = min(METHODS[2:], key=lambda m: np.mean([r[key] for r in measured[2, m]]))
-figure = plots.image_grid(two.decode(*two.sample(two.generator(best, seed), 32, seed=6)), 16)
-two.save_figure("figure-1", figure, f"Figure 1: samples of {best}, two levels, not picked")
+figure = plots.image_grid(two.world.decode(*two.world.sample(two.generator(best, seed), 32, seed=6)), 16)
+record.save_figure("figure-1", figure, f"Figure 1: samples of {best}, two levels, not picked")
 figure
 
 # %%
-for name, exp in (("figure-s1", two), ("figure-s2", one)):
-    rows = {m: exp.decode(*exp.sample(exp.generator(m, seed), 24, seed=8)) for m in ("MLE", best)}
+for name, study in (("figure-s1", two), ("figure-s2", one)):
+    world = study.world
+    rows = {m: world.decode(*world.sample(study.generator(m, seed), 24, seed=8)) for m in ("MLE", best)}
     figure = plots.labelled_rows(rows, inch=0.5)
-    two.save_figure(name, figure, f"Figure {name[7:].upper()}: more samples, {exp.levels} level(s), not picked")
+    record.save_figure(name, figure, f"Figure {name[7:].upper()}: more samples, {world.levels} level(s), not picked")
 figure
 
 # %% [markdown]
@@ -474,8 +489,12 @@ figure
 
 # %%
 temperatures = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
-tempered = {exp.levels: {s: [exp.measure("MLE", s, T) for T in temperatures] for s in exp.seeds} for exp in (one, two)}
-numbers = (f"{one.metric} to reconstructed", f"{one.metric} to real", "precision", "recall", "density", "coverage")
+tempered = {
+    study.world.levels: {s: [study.measure("MLE", s, T) for T in temperatures] for s in study.seeds}
+    for study in (one, two)
+}
+metric = one.world.metric
+numbers = (f"{metric} to reconstructed", f"{metric} to real", "precision", "recall", "density", "coverage")
 rows = [
     {"maps": n, "temperature": T} | {k: spread([rows[i][k] for rows in curves.values()]) for k in numbers}
     for n, curves in tempered.items()
@@ -490,7 +509,7 @@ came = [
 ]
 title = f"MLE by temperature, mean ± spread over {len(one.seeds)} seeds"
 note = f"From {temperatures[0]:g} to {temperatures[-1]:g} (beyond chance over seeds): {'; '.join(came)}."
-text = one.save_table("05-09-temperature", rows, title, note=note)
+text = record.save_table("05-09-temperature", rows, title, note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %% [markdown]
@@ -498,7 +517,7 @@ Markdown(f"{text}\n\n{note}")
 # of diversity alone.
 
 # %%
-key = f"{one.metric} to reconstructed"
+key = f"{metric} to reconstructed"
 figure, (axes,) = plots.new_figure(1, 2, (4.6, 3.8))
 for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
     for i, (s, rows) in enumerate(curves.items()):
@@ -512,7 +531,7 @@ for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
     ax.set(xlabel="recall", ylabel=key, title=f"{n} map{'s' * (n > 1)} of codes")
 axes[0].legend(fontsize=8, title="one shape of marker for each seed", title_fontsize=8)
 title = "Distance against recall, beside MLE by temperature"
-two.save_figure("05-07-temperature", figure, title, data=tempered)
+record.save_figure("05-07-temperature", figure, title, data=tempered)
 figure
 
 # %%
@@ -545,12 +564,12 @@ Markdown(
 # %%
 def explore(top=1.0, bottom=1.0, method="RAL intermediate", dice=5):
     """Ten samples of MLE and of a RAL method, each level at its own temperature."""
-    draw = lambda m: two.sample(two.generator(m, seed), 10, dice, temperatures=(top, bottom))  # noqa: E731
-    return plots.labelled_rows({m: two.decode(*draw(m)) for m in ("MLE", method)})
+    draw = lambda m: two.world.sample(two.generator(m, seed), 10, dice, temperatures=(top, bottom))  # noqa: E731
+    return plots.labelled_rows({m: two.world.decode(*draw(m)) for m in ("MLE", method)})
 
 
 figure = explore(top=0.7)
-two.save_figure("05-08-cold-top", figure, "The top map at temperature 0.7, the bottom map at 1")
+record.save_figure("05-08-cold-top", figure, "The top map at temperature 0.7, the bottom map at 1")
 figure
 
 # %%
@@ -573,9 +592,9 @@ widgets.explore(
 # 5. *(silent on the return of two levels)*: each level has its own rewards and returns, over its own codes.
 #    `ral.ral_iteration`
 # 6. *"we finetune the pixelcnn model with the MLE loss with the same number of iterations"* (supplement): MLE continued.
-#    `ImageExperiment.generator`
+#    `Study.generator`
 # 7. *"FID scores outside/inside parenthesis"* (Table 2): two columns; fidelity against reconstructions.
-#    `ImageExperiment.compare`
+#    `World.compare`
 # 8. **Deviation**: on the embedded faces the distance is taken on a classifier of their factors, FD-faces, not on
 #    Inception. For real images put the weights in `data/`; the metric's name changes with them. `ralkit.inception`
 # 9. **Deviation**: in the presets for small machines, loss, norm, rewards and roll-outs are notebook 04's, not section
@@ -596,9 +615,9 @@ widgets.explore(
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # Larger balls hold more: both can only rise.
-features = one.features(one.decode(*one.sample(one.generator("MLE", seed), 500, 7)))
+features = one.world.features(one.world.decode(*one.world.sample(one.generator("MLE", seed), 500, 7)))
 for k in (3, 5, 10):
-    row = fidelity(one.reference("reconstructed")[:500], features, k)
+    row = fidelity(one.world.reference_features("reconstructed")[:500], features, k)
     print(f"k = {k:2d}: precision {row['precision']:.3f}, recall {row['recall']:.3f}")
 
 # %% [markdown]
@@ -607,8 +626,8 @@ for k in (3, 5, 10):
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # Not what seeing the top map saves: a wrong one misleads, which costs more than knowing none.
-n = min(200, len(two.codes["test"][0]))
-top, bottom = (c[:n] for c in two.codes["test"])
+n = min(200, len(two.world.codes["test"][0]))
+top, bottom = (c[:n] for c in two.world.codes["test"])
 with torch.no_grad():
     right, wrong = (-priors[1].log_prob(bottom, t).sum((1, 2)).mean().item() for t in (top, top.roll(1, 0)))
 print(f"its own top map: {right:.1f} nats an image; another's: {wrong:.1f}; the difference: {wrong - right:.1f}")
@@ -619,8 +638,8 @@ print(f"its own top map: {right:.1f} nats an image; another's: {wrong:.1f}; the 
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 for temperatures in ((1.0, 1.0), (0.7, 1.0), (1.0, 0.7)):
-    sampled = two.decode(*two.sample(priors, min(500, two.preset.n_eval), 9, temperatures=temperatures))
-    row = fidelity(two.reference("reconstructed")[:500], two.features(sampled))
+    sampled = two.world.decode(*two.world.sample(priors, min(500, two.world.n_eval), 9, temperatures=temperatures))
+    row = fidelity(two.world.reference_features("reconstructed")[:500], two.world.features(sampled))
     print(
         f"top {temperatures[0]}, bottom {temperatures[1]}: recall {row['recall']:.3f}, coverage {row['coverage']:.3f}"
     )

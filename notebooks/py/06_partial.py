@@ -44,16 +44,19 @@ from IPython.display import Markdown
 
 from ralkit import ral
 from ralkit.course import paper, plots, widgets
-from ralkit.course.experiment import markdown_table, train_together
-from ralkit.course.images import LEVELS, RUNS, ImageExperiment
+from ralkit.course.record import Record, markdown_table
 from ralkit.course.report import claim, direction, noise_over_seeds, spread
-from ralkit.sampling import sample
-from ralkit.training import seeded
+from ralkit.course.runs import RUNS
+from ralkit.course.study import Study
+from ralkit.course.workers import train_together
+from ralkit.course.world import World
+from ralkit.training import device_name, seeded
 
 # %%
-two = ImageExperiment(preset, dataset, seed, levels=2)
-one = ImageExperiment(preset, dataset, seed, levels=1)
-print(two.about("06_partial"))
+one, two = (Study(World(preset, dataset, seed, levels=n)) for n in (1, 2))
+record, record_one = Record(two.world), Record(one.world)
+LEVELS = two.world.level_names
+print(record.about("06_partial"))
 
 # %% [markdown]
 # Two worlds, of the same images: `two` has a top and a bottom code map and so two priors, `one` has a single map. The
@@ -61,13 +64,13 @@ print(two.about("06_partial"))
 # are there.
 #
 # `full` names the run that the preset's own `RalConfig` makes; it generates whole maps. For the one-level runs, the
-# name of a run says what it changes: `ralkit.course.images.RUNS`.
+# name of a run says what it changes: `ralkit.course.runs.RUNS`.
 
 # %%
-first_seed, cfg = two.seeds[0], two.config.ral
+first_seed, cfg = two.seeds[0], two.world.config.ral
 full = f"RAL {cfg.reward}"
 LEVEL_RUNS = (full, "RAL partial", "RAL top", "RAL bottom")
-own = one.preset.size // 2**one.config.ral.critic_stages  # side of the preset's score map
+own = one.world.config.size // 2**one.world.config.ral.critic_stages  # side of the preset's score map
 MAPS = {(r, n): f"RAL {r}" + f" {n}x{n}" * (n != own) for r in ("single", "intermediate") for n in (8, 4, 2)}
 ABLATIONS = ("RAL without baseline", "RAL gamma .99", "RAL without layer norm", "RAL WGAN-GP")
 train_together(
@@ -99,7 +102,7 @@ def choose(H):
 
 
 # %%
-H = two.shapes[0][0]  # rows of the top map
+H = two.world.shapes[0][0]  # rows of the top map
 for s in range(200):
     with seeded(s):
         mine = choose(H)
@@ -142,7 +145,7 @@ for name, values in chance.items():
 axes[0, 1].set(xlabel="chance that the row is sampled", ylabel="row", ylim=(H - 0.5, -0.5), xlim=(-0.05, 1.05))
 axes[0, 1].legend(fontsize=8)
 data = {name: values.tolist() for name, values in chance.items()}
-two.save_figure("06-01-rows", fig, title="Which rows the two modes sample, and how often", data=data)
+record.save_figure("06-01-rows", fig, title="Which rows the two modes sample, and how often", data=data)
 fig
 
 # %%
@@ -168,12 +171,12 @@ def part(priors, real, start, stop):
     for prior, c in zip(priors, real, strict=True):  # c: (n, H, W), then (n, 2H, 2W)
         k = c.shape[1] // real[0].shape[1]  # rows for each row of the top map: 1, then 2
         given = c[:, : k * stop]
-        codes.append(sample(prior, len(c), given.shape[1:], *codes[-1:], given=given, given_rows=k * start))
+        codes.append(prior.sample(len(c), given.shape[1:], *codes[-1:], given=given, given_rows=k * start))
     return tuple(codes)
 
 
 # %%
-priors, real_codes, test_codes = two.generator("MLE", first_seed), two.codes["train"], two.codes["test"]
+priors, real_codes, test_codes = two.generator("MLE", first_seed), two.world.codes["train"], two.world.codes["test"]
 for start, stop in ((0, H), (H // 4, H), (0, H // 2)):
     with seeded(seed):
         given = ral.draw_real(real_codes, 4, H)  # four pairs of maps, drawn at random
@@ -216,10 +219,10 @@ with seeded(seed):
             "real, cut alike": (bottom[1], cut(real, r)),
         }
         for label, (ax, codes) in pictures.items():
-            plots.picture(ax, plots.tile(canvas(two.decode(*codes)), 6))
+            plots.picture(ax, plots.tile(canvas(two.world.decode(*codes)), 6))
             ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
 title = f"Fig. 3: partial generation by the MLE priors, mode 1 (left) and mode 2 (right); {H} rows are a whole map"
-two.save_figure("figure-3", fig, title=title)
+record.save_figure("figure-3", fig, title=title)
 fig
 
 # %% [markdown]
@@ -233,14 +236,14 @@ fig
 # %%
 r = H // 2
 whole, short = tuple(c[:100] for c in test_codes), cut(tuple(c[:100] for c in test_codes), r)
-a, b = two.decode(*short), two.decode(*whole)
+a, b = two.world.decode(*short), two.world.decode(*whole)
 by_pixel = (a - b[:, :, : a.shape[2]]).abs().mean((0, 1, 3)).cpu()
 by_code = {}
 with torch.no_grad():
     for i, prior in enumerate(priors):
         cut_short, uncut = (prior.log_prob(c[i], *c[:i]) for c in (short, whole))
         by_code[LEVELS[i]] = (cut_short - uncut[:, : cut_short.shape[1]]).abs().mean((0, 2)).cpu()
-assert by_code["top"].max() < (1e-3 if two.device.type == "cpu" else 5e-2)  # the past of a row does not end later
+assert by_code["top"].max() < (1e-3 if two.world.device.type == "cpu" else 5e-2)  # the past of a row does not end later
 
 # %%
 fig, axes = plots.new_figure(1, 2, (3.9, 2.7))
@@ -251,7 +254,7 @@ for name, values in by_code.items():
 axes[0, 1].set(xlabel="row of top codes, above the cut", ylabel="mean |difference|, nats", title="log G of real codes")
 axes[0, 1].legend(fontsize=8)
 data = {"pixels": by_pixel.tolist()} | {name: values.tolist() for name, values in by_code.items()}
-two.save_figure("06-02-cut", fig, title=f"What cutting a map after {r} of {H} rows changes above the cut", data=data)
+record.save_figure("06-02-cut", fig, title=f"What cutting a map after {r} of {H} rows changes above the cut", data=data)
 fig
 
 # %%
@@ -282,9 +285,9 @@ Markdown(
 # critic that the run `RAL partial` ended with.
 
 # %%
-how = replace(cfg, partial=True, updates=2 * cfg.updates)  # half of the codes an update, so twice the updates
-_, critic = two.ral("RAL partial", first_seed, how)
-pixels = two.preset.size // H  # of an image's height for one row of top codes
+how = two.recipe("RAL partial")  # half of the codes an update, so twice the updates
+_, critic = two.ral("RAL partial", first_seed)
+pixels = two.world.config.size // H  # of an image's height for one row of top codes
 r = next((r for r in range(H // 2, 0, -1) if r * pixels % critic.patch), H // 2)  # no multiple of the patch
 
 
@@ -292,7 +295,7 @@ def look(start, stop, n=32):
     """Roll-outs of the priors as MLE left them: images, normalised scores, rewards of each level (n, rows, W)."""
     with seeded(seed), torch.no_grad():
         codes = part(priors, ral.draw_real(real_codes, n, H), start, stop)
-        fake, real = two.decode(*codes), two.decode(*ral.draw_real(real_codes, n, stop))
+        fake, real = two.world.decode(*codes), two.world.decode(*ral.draw_real(real_codes, n, stop))
         S = ral.normalise(critic(fake), critic(real), how.normalise)
     return fake, S, [ral.rewards(S, tuple(c.shape[1:]), "intermediate", how.upsample).view(c.shape) for c in codes]
 
@@ -320,7 +323,7 @@ for (start, stop), mode, row in (((r, H), 1, axes[0]), ((0, r), 2, axes[1])):
     for ax, (name, x) in zip(row[1:], maps.items(), strict=True):
         plots.value_map(x[0], ax, f"{name}, {x.shape[1]}x{x.shape[2]}", x[0].nan_to_num().abs().max().item() + 1e-9)
         ax.set_facecolor("#dddddd")
-two.save_figure("06-03-cut-rewards", fig, title=f"Scores, rewards and returns in both modes, r = {r} of {H} rows")
+record.save_figure("06-03-cut-rewards", fig, title=f"Scores, rewards and returns in both modes, r = {r} of {H} rows")
 fig
 
 # %%
@@ -352,7 +355,7 @@ def policy_loss(priors, critic, cfg):
     codes = part(priors, ral.draw_real(real_codes, n + cfg.rollouts, H), start, stop)
     real = ral.draw_real(real_codes, n + cfg.critic_batch, stop)
     with torch.no_grad():
-        S_fake, S_real = critic(two.decode(*codes))[n:], critic(two.decode(*real))[n:]
+        S_fake, S_real = critic(two.world.decode(*codes))[n:], critic(two.world.decode(*real))[n:]
     loss = 0.0
     for level, (prior, k) in enumerate(zip(priors, (1, 2), strict=True)):
         c, above = codes[level][n:], [x[n:] for x in codes[:level]]
@@ -376,10 +379,10 @@ for s in (0, 3, 5, 6):
         loss, rows = policy_loss(mine, judge, small)
     loss.backward()
     with seeded(s):
-        ral.ral_iteration(theirs, two.decode, judge, *still, real_codes, small)
+        ral.ral_iteration(theirs, two.world.decode, judge, *still, real_codes, small)
     g, h = gradient(mine), gradient(theirs)
     difference = ((g - h).norm() / h.norm()).item()
-    assert difference < (1e-3 if two.device.type == "cpu" else 0.1)
+    assert difference < (1e-3 if two.world.device.type == "cpu" else 0.1)
     print(f"rows {rows}: gradient of length {h.norm():.3g}, relative difference {difference:.0e}")
 
 # %% [markdown]
@@ -395,7 +398,7 @@ for s in (0, 3, 5, 6):
 # %%
 def seconds(f, *arguments):
     """How long f(*arguments) takes, until the device has finished."""
-    finish = torch.cuda.synchronize if two.device.type == "cuda" else lambda: None
+    finish = torch.cuda.synchronize if two.world.device.type == "cuda" else lambda: None
     finish()
     began = time.perf_counter()
     f(*arguments)
@@ -404,9 +407,9 @@ def seconds(f, *arguments):
 
 
 # %%
-def timings(exp, rounds, n=16):
+def timings(study, rounds, n=16):
     """Median seconds to sample n images: {"full": {H: s}, "mode 1": {rows sampled: s}, "mode 2": {rows sampled: s}}."""
-    priors, codes, H = exp.generator("MLE", first_seed), exp.codes["train"], exp.shapes[0][0]
+    priors, codes, H = study.generator("MLE", first_seed), study.world.codes["train"], study.world.shapes[0][0]
     some_rows = range(max(1, H // 8), H, max(1, H // 8))
     full, mode_1 = [("full", 0, H)], [("mode 1", r, H) for r in some_rows]
     mode_2, took = [("mode 2", 0, r) for r in some_rows], {}
@@ -420,13 +423,14 @@ def timings(exp, rounds, n=16):
 
 
 # %%
-def size_of(exp):
+def size_of(study):
     """What the paper's table calls image size and latent code size."""
-    return f"{exp.preset.size}x{exp.preset.size}, " + " + ".join(f"{h}x{w}" for h, w in exp.shapes)
+    size = study.world.config.size
+    return f"{size}x{size}, " + " + ".join(f"{h}x{w}" for h, w in study.world.shapes)
 
 
 ROUNDS = 7
-took = {size_of(exp): timings(exp, ROUNDS) for exp in (one, two)}
+took = {size_of(study): timings(study, ROUNDS) for study in (one, two)}
 means = {size: {mode: np.mean(list(t.values())) for mode, t in by.items()} for size, by in took.items()}
 for m in means.values():
     m["partial"] = (m["mode 1"] + m["mode 2"]) / 2  # both modes are equally likely
@@ -445,13 +449,13 @@ whole, half = ({k: v for k, v in row.items() if k != "sampling"} for row in pape
 theirs = {size: half[size] / whole[size] for size in whole}
 steps = [sum(int(side.split("x")[0]) ** 2 for side in size.split(", ")[1].split(" + ")) for size in whole]
 note = (
-    f"On {two.device_name}, batch of 16, medians over {ROUNDS - 1} rounds. Partial generation samples {exact} of the codes on average. It "
+    f"On {device_name(two.world.device)}, batch of 16, medians over {ROUNDS - 1} rounds. Partial generation samples {exact} of the codes on average. It "
     f"takes {', '.join(f'{x:.2f} of the time of full generation ({size})' for size, x in ours.items())}; in the paper "
     f"{', '.join(f'{x:.2f} ({size})' for size, x in theirs.items())}. The paper's full generation takes "
     f"{', '.join(f'{1000 * s / n:.0f} ms for each of {n} codes' for n, s in zip(steps, whole.values(), strict=True))}."
 )
 title = "S-Table 11: seconds to sample a batch of 16"
-text = two.save_table("s-table-11", table, title, note=note, paper=paper.S_TABLE_11)
+text = record.save_table("s-table-11", table, title, note=note, paper=paper.S_TABLE_11)
 Markdown(f"{text}\n\nThe paper's, seconds on a single GPU:\n\n{markdown_table(paper.S_TABLE_11)}\n\n{note}")
 
 # %% [markdown]
@@ -466,7 +470,9 @@ for ax, (size, by) in zip(axes[0], took.items(), strict=True):
     ax.plot([0, 1], [0, 1], ":", color="black")
     ax.set(xlabel="share of rows sampled", ylabel="time / time of full generation", title=size, ylim=(0, None))
 axes[0, 0].legend(fontsize=8)
-two.save_figure("06-04-timing", fig, title="Sampling time against the rows sampled, both modes", data=took, note=note)
+record.save_figure(
+    "06-04-timing", fig, title="Sampling time against the rows sampled, both modes", data=took, note=note
+)
 fig
 
 # %%
@@ -481,7 +487,7 @@ Markdown(
 
 # %% [markdown]
 # What mode 1 pays for: its given rows need no steps, but their vertical stream has to be computed, and in a prior with
-# attention both streams of the whole row, for its keys and values (`sampling.Cache.skip_row`). That is one pass over a row
+# attention both streams of the whole row, for its keys and values (`cache.Cache.skip_row`). That is one pass over a row
 # against the $W$ steps that it saves, so it should weigh less in wider maps.
 #
 # Sampling is not all of an update. The critic's updates, the decoder and the forward and backward pass for the policy
@@ -501,7 +507,7 @@ overlay(axes[0, 0], images[0], S[0], f"scores {S.shape[1]}x{S.shape[2]}")
 for i, level in enumerate(LEVELS):
     plots.value_map(rewards[i][0], axes[0, 1 + i], f"{level} rewards")
     plots.value_map(Q[i][0], axes[0, 3 + i], f"{level} Q, T = {Q[i][0].numel()}")
-two.save_figure("06-05-returns", fig, title="One score map, rewards and returns of two levels")
+record.save_figure("06-05-returns", fig, title="One score map, rewards and returns of two levels")
 fig
 
 # %%
@@ -516,7 +522,7 @@ rows = [
     for level, q in zip(LEVELS, Q, strict=True)
 ]
 title = "The returns of the two levels"
-Markdown(two.save_table("06-06-returns", rows, title, note=f"{cfg.reward} reward, MLE priors, seed {first_seed}"))
+Markdown(record.save_table("06-06-returns", rows, title, note=f"{cfg.reward} reward, MLE priors, seed {first_seed}"))
 
 # %% [markdown]
 # The bottom map is four times as long. With a discount below 1 the same reward at the end reaches its first codes with
@@ -563,37 +569,34 @@ Markdown(markdown_table([{"run": method} | way for method, way in ways.items()])
 
 
 # %%
-def diary(exp, method, s=first_seed):
+def diary(study, method, s=first_seed):
     """The histories of a run: one, or by MLE one of each level."""
-    method = exp.canonical(method)
-    end = f"{exp.levels} {s}"
-    names = [f"{method} {end}"] if method in RUNS else [f"{method} {level} {end}" for level in LEVELS[-exp.levels :]]
-    return [exp.histories[name] for name in names]
+    return [study.history(method, s, level) for level in range(len(study.artefacts_of(method, s)))]
 
 
-def line(exp, method, s):
+def line(study, method, s):
     """A row of Table 3 for one seed: how long the run was, and what its samples are like."""
-    histories, numbers = diary(exp, method, s), exp.measure(method, s)
+    histories, numbers = diary(study, method, s), study.measure(method, s)
     seconds = sum(h["seconds"][-1] for h in histories)
     row = {"run": method, "updates": " + ".join(str(h["step"][-1]) for h in histories)}
     row["training seconds"] = round(seconds, 1) if seconds < 100 else round(seconds)
-    return row | {key: numbers[key] for key in columns(exp)}
+    return row | {key: numbers[key] for key in columns(study)}
 
 
-def columns(exp):
-    return f"{exp.metric} to real", f"{exp.metric} to reconstructed", "precision", "recall", "NLL_test"
+def columns(study):
+    return f"{study.world.metric} to real", f"{study.world.metric} to reconstructed", "precision", "recall", "NLL_test"
 
 
 # %%
-def over_seeds(exp, method):
+def over_seeds(study, method):
     """A row of Table 3."""
-    lines = [line(exp, method, s) for s in exp.seeds]
-    return lines[0] | {key: spread([row[key] for row in lines]) for key in ("training seconds", *columns(exp))}
+    lines = [line(study, method, s) for s in study.seeds]
+    return lines[0] | {key: spread([row[key] for row in lines]) for key in ("training seconds", *columns(study))}
 
 
-def by_seed(exp, method, key):
+def by_seed(study, method, key):
     """A number of a run, of each seed."""
-    return np.array([exp.measure(method, s)[key] for s in exp.seeds])
+    return np.array([study.measure(method, s)[key] for s in study.seeds])
 
 
 def word(d):
@@ -601,22 +604,22 @@ def word(d):
     return {-1: "lower", 0: "not decided", 1: "higher"}[direction(d)]
 
 
-def compared(exp, a, b, key):
+def compared(study, a, b, key):
     """How run a compares with run b, in words."""
-    d = by_seed(exp, a, key) - by_seed(exp, b, key)
+    d = by_seed(study, a, key) - by_seed(study, b, key)
     return f"**{a}** against {b}: {key} {spread(d, '+.3g')} ({word(d)})"
 
 
 # %%
 table, FD = (
     [over_seeds(two, method) for method in ("MLE", "MLE continued", *LEVEL_RUNS)],
-    f"{two.metric} to reconstructed",
+    f"{two.world.metric} to reconstructed",
 )
 floor_rows = [
     dict.fromkeys(table[0], "")
     | {"run": f"floor: {name}"}
     | {key: f"{v:.4g}" for key, v in row.items() if key in columns(two)}
-    for name, row in two.floors.items()
+    for name, row in two.world.floors.items()
 ]
 
 # %%
@@ -636,7 +639,7 @@ note = "\n".join(f"* {sentence}." for sentence in verdict)
 
 # %%
 title = f"Table 3a: partial generation and which prior learns; {cfg.reward} reward, mean ± spread over {len(two.seeds)} runs"
-text = two.save_table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE_3A)
+text = record.save_table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE_3A)
 Markdown(f"{text}\n\nThe paper's (CelebA 128x128):\n\n{markdown_table(paper.TABLE_3A)}\n\n{note}")
 
 # %% [markdown]
@@ -653,8 +656,10 @@ Markdown(f"{text}\n\nThe paper's (CelebA 128x128):\n\n{markdown_table(paper.TABL
 # noisier, and biased upwards (notebook 05, section 4).
 
 # %%
-pairs = [(diary(two, full, s)[0], diary(two, "RAL partial", s)[0]) for s in two.seeds]
-at = lambda h, key, x: float(np.interp(x, h[key], h[two.metric]))  # noqa: E731
+pairs = [tuple(two.history(m, s) for m in (full, "RAL partial")) for s in two.seeds]
+# Curves that were measured with another feature network (`train --features`) have no such distance.
+watched = two.world.metric if all(two.world.metric in h for pair in pairs for h in pair) else "NLL_test"
+at = lambda h, key, x: float(np.interp(x, h[key], h[watched]))  # noqa: E731
 
 
 def readings(*runs):
@@ -663,7 +668,7 @@ def readings(*runs):
     return {
         f"{updates} updates": [at(h, "step", updates) for h in runs],
         "equal seconds": [at(h, "seconds", end) for h in runs],
-        "its own end": [h[two.metric][-1] for h in runs],
+        "its own end": [h[watched][-1] for h in runs],
     }
 
 
@@ -673,22 +678,23 @@ rows = [
      "partial is": word(b - a)}
     for where, (a, b) in by_place.items()
 ]  # fmt: skip
-title = f"{two.metric} to reconstructed along the run: full and partial generation, {len(pairs)} seeds"
-Markdown(two.save_table("06-07-equal-time", rows, title, note=f"{two.preset.n_curve} samples a point, interpolated."))
+to = " to reconstructed" * (watched == two.world.metric)
+title = f"{watched}{to} along the run: full and partial generation, {len(pairs)} seeds"
+note = f"{two.world.config.n_curve} samples a point, interpolated."
+Markdown(record.save_table("06-07-equal-time", rows, title, note=note))
 
 # %%
 clock = {}
 for name, runs in zip((full, "RAL partial"), zip(*pairs, strict=True), strict=True):
     clocked = np.mean([h["seconds"] for h in runs], 0)
     clock[name] = [h | {"step": clocked} for h in runs]
-fig = plots.curves(clock, (two.metric, "NLL_test"), xlabel="seconds, mean over seeds")
+shown = dict.fromkeys((watched, "NLL_test"))
+fig = plots.curves(clock, list(shown), xlabel="seconds, mean over seeds")
 for ax in fig.axes:
     ax.axvline(min(runs[0]["step"][-1] for runs in clock.values()), color="black", linewidth=0.8, linestyle=":")
-data = {
-    name: [{key: h[key] for key in ("seconds", two.metric, "NLL_test")} for h in runs] for name, runs in clock.items()
-}
+data = {name: [{key: h[key] for key in ("seconds", *shown)} for h in runs] for name, runs in clock.items()}
 title = "Full and partial generation against the clock (dotted: where the shorter run ends)"
-two.save_figure("06-08-clock", fig, title=title, data=data)
+record.save_figure("06-08-clock", fig, title=title, data=data)
 fig
 
 # %%
@@ -703,7 +709,7 @@ Markdown(
     f"{took_longer / made:.2f} of the time of a full one (sampling alone, section 2: "
     f"{means[size_of(two)]['partial'] / means[size_of(two)]['full']:.2f}). Measuring the curve's points took about "
     f"{watching[0]:.0%} of the full run's seconds and {watching[1]:.0%} of the partial run's (means over seeds). At equal "
-    f"seconds partial generation has a {two.metric} of {(in_part - whole_map).mean():+.3g} against full generation "
+    f"seconds partial generation has a {watched} of {(in_part - whole_map).mean():+.3g} against full generation "
     f"({word(in_part - whole_map)}). "
     + ("In both runs the priors' learning rate falls to 0 over the second half; at as many updates or seconds the longer "
        "run is read before its quiet end." if cfg.anneal else "The learning rates are constant.")
@@ -719,15 +725,14 @@ Markdown(
 # %%
 critic_of = {}
 for (reward, n), name in MAPS.items():
-    changed = replace(one.config.ral, reward=reward, critic_stages=int(log2(one.preset.size / n)))
-    critic_of[reward, n] = one.ral(name, first_seed, changed)[1]
+    critic_of[reward, n] = one.ral(name, first_seed)[1]
 rows = []
 for n in dict.fromkeys(n for _, n in MAPS):
-    stages = int(log2(one.preset.size / n))
+    stages = int(log2(one.world.config.size / n))
     sees = 1 + 3 * (2**stages - 1) + 2 * 2**stages  # of 4x4 convolutions of stride 2, and a 3x3 head
     size = sum(p.numel() for p in critic_of["single", n].parameters())
     rows.append({"scores": f"{n}x{n}", "strided convolutions": stages, "a score sees (pixels)": f"{sees}x{sees}",
-                 "of an image of": f"{one.preset.size}x{one.preset.size}", "parameters": size})  # fmt: skip
+                 "of an image of": f"{one.world.config.size}x{one.world.config.size}", "parameters": size})  # fmt: skip
 Markdown(markdown_table(rows))
 
 # %% [markdown]
@@ -735,18 +740,18 @@ Markdown(markdown_table(rows))
 # little.) The critics of the intermediate runs, over one sample of the MLE prior:
 
 # %%
-(c,) = one.sample(one.generator("MLE", first_seed), 1, seed)
-image = one.decode(c)
+(c,) = one.world.sample(one.generator("MLE", first_seed), 1, seed)
+image = one.world.decode(c)
 sides = list(dict.fromkeys(n for _, n in MAPS))
 fig, axes = plots.new_figure(1, len(sides), (2.2, 2.2))
 for ax, n in zip(axes[0], sides, strict=True):
     with torch.no_grad():
         plots.score_overlay(image[0], critic_of["intermediate", n](image)[0], ax, f"{n}x{n}")
-one.save_figure("06-09-maps", fig, title="One MLE sample under critics of three score-map sizes, after RAL")
+record_one.save_figure("06-09-maps", fig, title="One MLE sample under critics of three score-map sizes, after RAL")
 fig
 
 # %%
-FD = f"{one.metric} to reconstructed"
+FD = f"{one.world.metric} to reconstructed"
 table = []
 for (reward, n), name in MAPS.items():
     row = {"reward": reward, "scores": f"{n}x{n}"} | over_seeds(one, name)
@@ -773,7 +778,7 @@ note = "\n".join(f"* {sentence}." for sentence in verdict)
 title = (
     f"Table 3b: kind of reward and size of the score map, one level of codes, mean ± spread over {len(one.seeds)} runs"
 )
-text = one.save_table("table-3b", table, title, note=note, paper=paper.TABLE_3B)
+text = record_one.save_table("table-3b", table, title, note=note, paper=paper.TABLE_3B)
 Markdown(f"{text}\n\nThe paper's (CelebA 128x128, two levels):\n\n{markdown_table(paper.TABLE_3B)}\n\n{note}")
 
 # %% [markdown]
@@ -784,12 +789,12 @@ Markdown(f"{text}\n\nThe paper's (CelebA 128x128, two levels):\n\n{markdown_tabl
 # 6). With Table 3b's score maps, the best other size is the one of the lowest mean.
 
 # %%
-to_real = f"{two.metric} to real"
+to_real = f"{two.world.metric} to real"
 
 
-def checked(exp, says, theirs, a, b):
+def checked(study, says, theirs, a, b):
     """A claim that run a has a lower distance than run b."""
-    mine, other = (by_seed(exp, run, to_real) for run in (a, b))
+    mine, other = (by_seed(study, run, to_real) for run in (a, b))
     d = mine - other
     ours = f"{mine.mean():.4g} and {other.mean():.4g}: {d.mean():+.3g} ± {np.std(d, ddof=1):.3g}"
     return claim(
@@ -818,7 +823,7 @@ for (size, m), k in zip(means.items(), whole, strict=True):
     says = f"S-Table 11: partial generation takes fewer seconds than full ({size}; the paper: {k})"
     ours = f"{m['partial']:.3g} and {m['full']:.3g}"
     rows.append(claim(says, f"{half[k]} and {whole[k]}", ours, m["partial"] - m["full"], 0.05 * m["full"]))
-Markdown(two.save_table("06-claims", rows, "The paper's claims on partial generation, levels and score maps"))
+Markdown(record.save_table("06-claims", rows, "The paper's claims on partial generation, levels and score maps"))
 
 # %% [markdown]
 # ## 5 · What else matters: ours
@@ -826,7 +831,7 @@ Markdown(two.save_table("06-claims", rows, "The paper's claims on partial genera
 # Four choices that the paper does not test. Each run changes one setting of the preset's:
 
 # %%
-base, cfg_one = f"RAL {one.config.ral.reward}", one.config.ral
+base, cfg_one = f"RAL {one.world.config.ral.reward}", one.world.config.ral
 rows = [
     {"run": name, "setting": key, f"{base}": getattr(cfg_one, key), "this run": value,
      "changed": "yes" if getattr(cfg_one, key) != value else "no: it is the preset's own"}
@@ -847,12 +852,12 @@ Markdown(markdown_table(rows))
 
 # %%
 shown = (base, *ABLATIONS)
-snr = f"SNR {LEVELS[-1]}"  # a single level has the name of the last
-curves = {name: [h | {"SNR": h[snr]} for s in one.seeds for h in diary(one, name, s)] for name in shown}
-fig = plots.curves(curves, (one.metric, "NLL_test"))
-logged = ("step", one.metric, "NLL_test", "AUC", "SNR")
-data = {name: [{key: h[key] for key in logged} for h in runs] for name, runs in curves.items()}
-one.save_figure(
+curves = {name: [one.history(name, s) for s in one.seeds] for name in shown}
+logged = (one.world.metric, "NLL_test", "AUC", "SNR")
+logged = [key for key in logged if all(key in h for runs in curves.values() for h in runs)]
+fig = plots.curves(curves, logged[:-2])
+data = {name: [{key: h[key] for key in ("step", *logged)} for h in runs] for name, runs in curves.items()}
+record_one.save_figure(
     "06-ablations-curves",
     fig,
     title="Ablations on one level: distance and NLL_test, every seed and the mean",
@@ -866,7 +871,7 @@ for ax, chance in zip(fig.axes, (0.5, 1.0), strict=True):
     ax.axhline(chance, color="black", linewidth=0.8, linestyle=":")
     ax.set_ylim(bottom=min(0.9 * chance, ax.get_ylim()[0]))
 title = "Ablations on one level: what the critic sees, signal to noise of the gradient (dotted: none)"
-one.save_figure("06-ablations-diagnosis", fig, title=title, data=data)
+record_one.save_figure("06-ablations-diagnosis", fig, title=title, data=data)
 fig
 
 # %% [markdown]
@@ -902,7 +907,7 @@ def found(method):
 
 note = "\n".join([f"* {compared(one, base, 'MLE', FD)}.", *map(found, ABLATIONS)])
 title = f"Ablations of {base} on one level of codes, mean ± spread over {len(one.seeds)} runs"
-text = one.save_table("06-ablations", table, title, note=note)
+text = record_one.save_table("06-ablations", table, title, note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %%
@@ -939,9 +944,9 @@ def explore(mode=1, rows=H // 2, run="MLE", number=1):
     """Mode 1: `rows` are given. Mode 2: `rows` are sampled. `number` chooses the random numbers."""
     models, start, stop = two.generator(run, first_seed), *((rows, H) if mode == 1 else (0, rows))
     with seeded(number):
-        draws = [two.decode(*part(models, tuple(c[:8] for c in test_codes), start, stop)) for _ in range(2)]
+        draws = [two.world.decode(*part(models, tuple(c[:8] for c in test_codes), start, stop)) for _ in range(2)]
     real = {"real": test_codes, f"{rows} rows": cut(test_codes, rows)}
-    pictures = {label: canvas(two.decode(*(c[:8] for c in codes))) for label, codes in real.items()}
+    pictures = {label: canvas(two.world.decode(*(c[:8] for c in codes))) for label, codes in real.items()}
     pictures |= {f"{run}, draw {i}": canvas(x) for i, x in enumerate(draws, 1)}
     return plots.labelled_rows(pictures)
 
@@ -966,16 +971,16 @@ widgets.explore(explore, mode=[1, 2], rows=(1, H - 1), run=["MLE", *LEVEL_RUNS],
 #    rows below the image are left out. → `critic.PatchCritic`, `ral.rewards`
 # 6. (silent on the loss in mode 1): log-probabilities of sampled codes only; the single reward is $D$ of the whole
 #    image, given rows included. → `ral.ral_iteration`
-# 7. (silent): in mode 2 the bottom prior is conditioned on a top map that ends. → `PixelSNAIL.condition`
+# 7. (silent): in mode 2 the bottom prior is conditioned on a top map that ends. → `PixelSNAIL.condition_features`
 # 8. *"both configurations are trained for the same time interval"*: twice the updates for partial generation, both
-#    compared at equal seconds too (section 3.4). → `images.ImageExperiment`, run `RAL partial`
+#    compared at equal seconds too (section 3.4). → `runs.RUNS`, run `RAL partial`
 # 9. *"both the PixelCNN models are trained at the same time"*: one loss, the sum of both levels'; each level has
 #    returns over its own length. → `RalConfig.levels`, `ral.score_advantages`
 # 10. *"For all settings in Table 3 (a), we used single-reward, estimated from a discriminator, which outputs a 4×4
 #     output"*: **deviation**: our runs take the preset's reward and score map, printed below. → `RalConfig.reward`,
 #     `RalConfig.critic_stages`
 # 11. *"single and intermediate reward configurations with different score outputs"* (Table 3b): **deviation**: on one
-#     level of codes, so these rows are not comparable with Table 3a's. → `ImageExperiment(levels=1)`
+#     level of codes, so these rows are not comparable with Table 3a's. → `World(levels=1)`
 # 12. Tables 2 and 3 of the paper contradict each other. 51.91 is *Intermediate Reward* in Table 2 (19.68 on
 #     reconstructed) and *Full-Gen.* in Table 3a (20.25), where all runs are said to have the single reward. The
 #     intermediate reward with 4×4 scores has 54.835 in Table 3b, and none of its three rows there is 51.91. 49.24 is
@@ -986,15 +991,15 @@ widgets.explore(explore, mode=[1, 2], rows=(1, H - 1), run=["MLE", *LEVEL_RUNS],
 #     does not say why. Its 256×256 priors are lighter: a bottom prior of 128 channels instead of 512, a top prior
 #     without attention (S-Tables 8 and 9). → `paper.S_TABLE_11`
 # 14. FID is replaced by the Fréchet distance on the faces' factor network. It is *not comparable* with FID or with any
-#     published number. → `ImageExperiment.metric`
+#     published number. → `World.metric`
 # 15. `RAL WGAN-GP` changes the loss alone and keeps the preset's normalisation; the paper's critic, as far as it is
-#     described, has none. → `images.RUNS`
+#     described, has none. → `runs.RUNS`
 
 # %%
-for exp in (two, one):
-    c = exp.config.ral
-    side = exp.preset.size // 2**c.critic_stages
-    print(f"{exp.levels} level(s): {c.reward} reward, {side}x{side} scores, {c.updates} updates, gamma {c.gamma:g}, "
+for study in (two, one):
+    c, levels = study.world.config.ral, study.world.levels
+    side = study.world.config.size // 2**c.critic_stages
+    print(f"{levels} level(s): {c.reward} reward, {side}x{side} scores, {c.updates} updates, gamma {c.gamma:g}, "
           f"{c.critic_loss}, norm {c.critic_norm}, baseline {c.baseline}")  # fmt: skip
 
 # %% [markdown]
@@ -1041,7 +1046,7 @@ for size in whole:
 # after it; the given rows' own rewards are left out, and what is left of their patches comes through the
 # bilinear up-sampling at the border.
 n, r = own, H // 2
-W = two.shapes[0][1]
+W = two.world.shapes[0][1]
 for reward in ("single", "intermediate"):
     S = torch.zeros(1, n, n, requires_grad=True)
     Q = ral.returns(ral.rewards(S, (H, W), reward), 1.0).view(H, W)

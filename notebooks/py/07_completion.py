@@ -36,17 +36,21 @@ import torch
 from IPython.display import Markdown
 
 from ralkit.course import plots, widgets
-from ralkit.course.experiment import in_batches
 from ralkit.course.faces import FACTORS
-from ralkit.course.images import ImageExperiment
+from ralkit.course.record import Record
 from ralkit.course.report import claim, direction, noise_over_seeds, spread
+from ralkit.course.study import Study
+from ralkit.course.trainer import in_batches
+from ralkit.course.workers import train_together
+from ralkit.course.world import World
 from ralkit.metrics import frechet_distance
 from ralkit.sampling import complete, sample_levels
 from ralkit.training import seeded
 from ralkit.vqvae import to_float
 
-exp = ImageExperiment(preset, dataset, seed, levels=2)
-print(exp.about("07_completion"))
+world = World(preset, dataset, seed, levels=2)
+study, record = Study(world), Record(world)
+print(record.about("07_completion"))
 
 # %% [markdown]
 # Two levels of codes, and four pairs of priors. **MLE** is where the others start. **MLE continued** is the control:
@@ -55,13 +59,13 @@ print(exp.about("07_completion"))
 # first seed, the rest of section 4 has all.
 
 # %%
-first = exp.seeds[0]
+first = study.seeds[0]
 methods = ("MLE", "MLE continued", "RAL intermediate", "RAL partial")
-exp.train(methods, exp.seeds)  # side by side on a CPU with several cores; loaded, where they are there
-priors = {method: exp.generator(method, first) for method in methods}
-real, decode = exp.codes["test"], exp.decode
-(H, W), (H_bottom, W_bottom) = exp.shapes
-S = exp.preset.size
+train_together((study, methods, study.seeds))  # side by side on a CPU with several cores; loaded, where they are there
+priors = {method: study.generator(method, first) for method in methods}
+real, decode = world.codes["test"], world.decode
+(H, W), (H_bottom, W_bottom) = world.shapes
+S = world.config.size
 k = S // H  # pixel rows of a row of top codes
 print(f"{S}x{S} pixels, {H}x{W} top codes, {H_bottom}x{W_bottom} bottom codes, {len(real[0])} test images")
 
@@ -105,7 +109,7 @@ def hide(images, keep, fill=0.7):
 half = H // 2
 some = tuple(c[:8] for c in real)
 with seeded(seed):
-    codes = sample_levels(priors["MLE"], 8, exp.shapes, given=some, given_rows=[half, 2 * half])
+    codes = sample_levels(priors["MLE"], 8, world.shapes, given=some, given_rows=[half, 2 * half])
 with seeded(seed):
     by_ralkit = complete(priors["MLE"], some, rows_kept(half))
 assert all(torch.equal(c[:, : len(c[0]) // 2], s[:, : len(s[0]) // 2]) for c, s in zip(codes, some, strict=True))
@@ -117,10 +121,10 @@ fig, axes = plots.new_figure(1, 5, (1.9, 2.1))
 top, bottom = (c[0] for c in some)
 plots.picture(axes[0, 0], plots.to_pixels(image)[0], "reconstruction")
 plots.picture(axes[0, 1], plots.to_pixels(hide(image, rows_kept(half)))[0], "lower half hidden")
-plots.code_map(top, exp.vqvae.K, axes[0, 2], "top codes given", known=half * W)
-plots.code_map(bottom, exp.vqvae.K, axes[0, 3], "bottom codes given", known=2 * half * W_bottom)
+plots.code_map(top, world.vqvae.K, axes[0, 2], "top codes given", known=half * W)
+plots.code_map(bottom, world.vqvae.K, axes[0, 3], "bottom codes given", known=2 * half * W_bottom)
 plots.picture(axes[0, 4], plots.to_pixels(completed)[0], "completed (MLE)")
-exp.save_figure("07-01-given", fig, title="Hidden pixels, the codes that are given, and one completion")
+record.save_figure("07-01-given", fig, title="Hidden pixels, the codes that are given, and one completion")
 fig
 
 # %% [markdown]
@@ -133,11 +137,11 @@ fig
 # again and compare.
 
 # %%
-n = min(exp.preset.n_curve, len(real[0]))
-images = exp.images.test[:n]
+n = min(world.config.n_curve, len(real[0]))
+images = world.images.test[:n]
 fills = {"grey": torch.full_like(images, 128), "another image": images.roll(1, 0)}
 visible = enlarged(rows_kept(half), S)
-encoded = {name: exp.encode(torch.where(visible, images, fill)) for name, fill in fills.items()}
+encoded = {name: world.encode(torch.where(visible, images, fill)) for name, fill in fills.items()}
 changed = {  # by fill, for each level: the share of codes that change, by row
     name: [(a != b[:n]).float().mean((0, 2)).cpu() for a, b in zip(codes, real, strict=True)]
     for name, codes in encoded.items()
@@ -159,7 +163,7 @@ for ax, level, border in zip(axes[0], (0, 1), (half, 2 * half), strict=True):
 axes[0, 0].set_ylabel("share that changes")
 axes[0, 0].legend(fontsize=8, title="hidden pixels are now", title_fontsize=8)
 data = {name: {"top": shares[0].tolist(), "bottom": shares[1].tolist()} for name, shares in changed.items()}
-exp.save_figure("07-02-leak", fig, title="Visible codes that depend on hidden pixels (border: dotted)", data=data)
+record.save_figure("07-02-leak", fig, title="Visible codes that depend on hidden pixels (border: dotted)", data=data)
 fig
 
 # %%
@@ -211,13 +215,13 @@ rows = [
     for name, x in completions.items()
 ]
 title = "Difference of completions to the whole image, by what is given"
-Markdown(exp.save_table("07-03-readings", rows, title=title, note=f"MLE, {half} of {H} rows visible, {n} images."))
+Markdown(record.save_table("07-03-readings", rows, title=title, note=f"MLE, {half} of {H} rows visible, {n} images."))
 
 # %%
 shown = {"image, decoded": truth[:8], "hidden": hide(truth[:8], rows_kept(half))}
 shown |= {f"given: {name}": x[:8] for name, x in completions.items()}
 fig = plots.labelled_rows(shown)
-exp.save_figure("07-04-readings", fig, title="MLE completions of the same images from three kinds of given codes")
+record.save_figure("07-04-readings", fig, title="MLE completions of the same images from three kinds of given codes")
 fig
 
 # %%
@@ -264,7 +268,7 @@ def completions_of(method, number):
 
 
 # %%
-x = to_float(exp.images.test[: 2 * len(steps)].to(exp.device))
+x = to_float(world.images.test[: 2 * len(steps)].to(world.device))
 masks = [rows_kept(steps[i // 2]) for i in range(len(x))]
 shown = {
     "input": x,
@@ -275,7 +279,7 @@ shown = {
 }
 fig = plots.labelled_rows(shown, inch=1.0)
 note = f"Rows of top codes given, for two columns each: {', '.join(map(str, steps))} of {H}. RAL: intermediate reward."
-exp.save_figure("figure-7", fig, title="Image completion, MLE and RAL (the paper's Fig. 7)", note=note)
+record.save_figure("figure-7", fig, title="Image completion, MLE and RAL (the paper's Fig. 7)", note=note)
 print(note)
 fig
 
@@ -304,7 +308,7 @@ for name in ("right half", "block", "stripe"):
         drawn = decode(*complete(priors["MLE"], some, keeps[name]))
     shown |= {f"{name} hidden": hide(shown["image, decoded"], keeps[name]), f"{name} drawn": drawn}
 fig = plots.labelled_rows(shown)
-exp.save_figure("07-05-plain", fig, title="Raster-order completion where given codes come after hidden ones (MLE)")
+record.save_figure("07-05-plain", fig, title="Raster-order completion where given codes come after hidden ones (MLE)")
 fig
 
 # %% [markdown]
@@ -358,7 +362,7 @@ def tries_of(priors, given, keep, tries):
     """Codes of `tries` raster-order completions of each map, (n * tries, ...), and their log-weights (n, tries)."""
     n, masks = len(given[0]), [enlarged(keep, c.shape[1]) for c in given]
     many = [c.repeat_interleave(tries, 0) for c in given]
-    top, bottom = sample_levels(priors, n * tries, exp.shapes, given=many, keep=masks)
+    top, bottom = sample_levels(priors, n * tries, world.shapes, given=many, keep=masks)
     with torch.no_grad():
         log_w = in_batches(priors[0].log_prob, top)[:, masks[0]].sum(1)
         log_w += in_batches(priors[1].log_prob, bottom, top)[:, masks[1]].sum(1)
@@ -392,7 +396,7 @@ print(f"{same} of {len(some[0])} completions are those of ralkit.sampling.comple
 
 # %%
 fig = plots.labelled_rows(pictures)
-exp.save_figure("07-06-resampled", fig, title=f"Completion by resampling, from 1 try and from {M} (MLE)")
+record.save_figure("07-06-resampled", fig, title=f"Completion by resampling, from 1 try and from {M} (MLE)")
 fig
 
 # %% [markdown]
@@ -430,7 +434,7 @@ for name, log_w in everything.items():
     gained = (log_w.softmax(1) * log_w).sum(1) - log_w.mean(1)
     rows.append(row | {"gained": gained.mean().item(), "real": (at_real - log_w.mean(1)).mean().item()})
 note = f"MLE, means over {len(some[0])} images, few; spread, gained and real in nats."
-Markdown(exp.save_table("07-07-ess", rows, title="Effective sample size of resampling", note=note))
+Markdown(record.save_table("07-07-ess", rows, title="Effective sample size of resampling", note=note))
 
 # %%
 fig, ((ax,),) = plots.new_figure(size=(4.6, 3.2))
@@ -441,7 +445,7 @@ ax.plot(numbers, numbers, color="black", linewidth=0.8, linestyle=":", label="ev
 ax.set(xscale="log", yscale="log", xlabel="tries", ylabel="effective sample size")
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
-exp.save_figure("07-08-ess", fig, title="Effective sample size along the number of tries")
+record.save_figure("07-08-ess", fig, title="Effective sample size along the number of tries")
 fig
 
 # %%
@@ -498,20 +502,21 @@ Markdown(
 
 # %%
 counts = [0, H // 4, H // 2, 3 * H // 4]
-metric, measured = exp.metric, exp.preset.n_eval
+metric, measured = world.metric, world.n_eval
 COLD = "MLE at temperature 0.8"
 samplers = {m: (m, 1.0) for m in methods} | {COLD: ("MLE", 0.8)}
 results = {  # by seed
-    name: [[exp.measure_completion(m, s, rows, T) for rows in counts] for s in exp.seeds]
+    name: [[study.measure_completion(m, s, rows, T) for rows in counts] for s in study.seeds]
     for name, (m, T) in samplers.items()
 }
 keys = list(results["MLE"][0][0])  # with factors kept, if the data have factors
 
-ends = tuple(tuple(c[:measured] for c in exp.codes[split]) for split in ("test", "train"))
-given, other = (exp.factors_kept(decode(*codes)) for codes in ends)
+ends = tuple(tuple(c[:measured] for c in world.codes[split]) for split in ("test", "train"))
+given, other = (world.factors_kept(decode(*codes)) for codes in ends)
 floors = {
     "all rows given": {metric: 0.0} | given,
-    "other reconstructions": {metric: exp.floors["reconstructions, other ones"][f"{metric} to reconstructed"]} | other,
+    "other reconstructions": {metric: world.floors["reconstructions, other ones"][f"{metric} to reconstructed"]}
+    | other,
 }
 
 # %%
@@ -523,7 +528,7 @@ for ax, key in zip(fig.axes, keys, strict=True):
     ax.set_xticks(counts)
 fig.axes[0].legend(handles=[x for x in fig.axes[0].get_lines() if x.get_label() in floors], fontsize=7)
 title = "Quality of completions along the rows given: every seed and the mean"
-exp.save_figure("07-quality", fig, title=title, data={"floors": floors} | runs)
+record.save_figure("07-quality", fig, title=title, data={"floors": floors} | runs)
 fig
 
 
@@ -543,9 +548,9 @@ rows += [
     {"rows given": "", "method": name} | {key: f"{v:.4g}" for key, v in values.items()} | {"1 - FD / FD of MLE": ""}
     for name, values in floors.items()
 ]
-title = f"Quality of completions along the rows given, mean ± spread over {len(exp.seeds)} seeds"
+title = f"Quality of completions along the rows given, mean ± spread over {len(study.seeds)} seeds"
 note = f"{measured} test images; distances to the reconstructions of the same images."
-Markdown(exp.save_table("07-quality-table", rows, title=title, note=note))
+Markdown(record.save_table("07-quality-table", rows, title=title, note=note))
 
 # %% [markdown]
 # One share by hand, as a check of the table:
@@ -555,10 +560,10 @@ Markdown(exp.save_table("07-quality-table", rows, title=title, note=note))
 def features_of(method, rows):
     """Features of the first seed's completions, as the table measures them."""
     with seeded(11):
-        return exp.features(decode(*complete(priors[method], ends[0], rows_kept(rows))))
+        return world.features(decode(*complete(priors[method], ends[0], rows_kept(rows))))
 
 
-reference = exp.reference("reconstructed")
+reference = world.reference_features("reconstructed")
 ours, mle = (frechet_distance(reference, features_of(m, counts[2])) for m in ("RAL intermediate", "MLE"))
 print(
     f"share with {counts[2]} rows given, seed {first}: {1 - ours / mle:.3f}; in the table {shares['RAL intermediate'][0, 2]:.3f}"
@@ -612,7 +617,7 @@ says = "Abstract: exposure bias is addressed (a necessary sign: RAL gains more, 
 colder = slopes["RAL intermediate"] - slopes[COLD]
 ours = f"slope {spread(d, '+.3f')} beyond the control's, {spread(colder, '+.3f')} beyond that of {COLD}"
 row = claim(says, "no number", ours, -d.mean(), noise_over_seeds(d))
-Markdown(exp.save_table("07-claims", [row], "The paper's claim on exposure bias"))
+Markdown(record.save_table("07-claims", [row], "The paper's claim on exposure bias"))
 
 
 # %%
@@ -668,9 +673,8 @@ def varied(images):
     """Of each group (n, 16, 3, S, S): mean difference of two, below the border, and distinct values of a factor."""
     below = images[..., half * k :, :].flatten(2)
     row = {"difference of two": (torch.cdist(below, below)[:, *pair].mean(1) / below.shape[2] ** 0.5).cpu()}
-    if exp.images.test_factors is not None:
-        with torch.no_grad():
-            seen = in_batches(exp.factor_net.predict, images.flatten(0, 1), batch=250).view(len(images), 16, -1).cpu()
+    if world.images.test_factors is not None:
+        seen = world.features.factors(images.flatten(0, 1)).view(len(images), 16, -1)
         row["values of a factor"] = torch.tensor([[len(f.unique()) for f in g.T] for g in seen]).double().mean(1)
     return row
 
@@ -683,12 +687,12 @@ reals = decode(*(c[: 16 * several] for c in real)).view(several, 16, 3, S, S)[:g
 rows = [{"16 of": m} | {key: v.mean().item() for key, v in row.items()} for m, row in variety.items()]
 rows.append({"16 of": "different real images"} | {key: v.mean().item() for key, v in varied(reals).items()})
 note = f"Lower half hidden, {group} test images, seed {first}; reconstructions of {len(reals)} times 16 real images."
-Markdown(exp.save_table("07-diversity-table", rows, title="Diversity of 16 completions of one image", note=note))
+Markdown(record.save_table("07-diversity-table", rows, title="Diversity of 16 completions of one image", note=note))
 
 # %%
 shown = {m: drawn[m][0] for m in methods if m != "MLE continued"}
 fig = plots.labelled_rows({"given": hide(decode(*(c[:1] for c in real)), rows_kept(half))} | shown, inch=0.7)
-exp.save_figure("07-diversity", fig, title="Sixteen completions of one image")
+record.save_figure("07-diversity", fig, title="Sixteen completions of one image")
 fig
 
 
@@ -771,9 +775,9 @@ widgets.explore(explore_mask, keep=mask, image=(0, min(31, len(real[0]) - 1)), t
 # 5. "LSUN-bedroom (128×128)": **deviation**, the preset's images; bring your own by the parameter `dataset`. →
 #    `data.load`
 # 6. (silent on which RAL model): the intermediate reward on whole maps; in section 4 partial generation beside it. →
-#    `images.RUNS`
+#    `runs.RUNS`
 # 7. (silent on the temperature and on how images were picked): 1, and the first of the test set.
-# 8. (no number for completion): Fréchet distance and factors kept. → `ImageExperiment.measure_completion`
+# 8. (no number for completion): Fréchet distance and factors kept. → `Study.measure_completion`
 # 9. (rows only): any mask, and resampling, are our **extension**. → `complete(keep, tries)`
 #
 # ## What to take away
@@ -795,14 +799,13 @@ widgets.explore(explore_mask, keep=mask, image=(0, min(31, len(real[0]) - 1)), t
 # Hair, brows and the background are given. Mouth, beard and shirt lie below: independent of the rest, so a perfect
 # prior keeps them by chance, and what is above chance (and above noise) came through the border (section 1.2). Eyes and
 # glasses lie across it.
-if exp.images.test_factors is not None:
+if world.images.test_factors is not None:
     with seeded(11):
         completed = decode(*complete(priors["MLE"], whole, rows_kept(half)))
     shares = []
-    for x in (completed, decode(*(c[:n] for c in exp.codes["train"]))):
-        with torch.no_grad():
-            seen = in_batches(exp.factor_net.predict, x, batch=250).cpu()
-        shares.append((seen == exp.images.test_factors[: len(seen)]).double().mean(0).tolist())
+    for x in (completed, decode(*(c[:n] for c in world.codes["train"]))):
+        seen = world.features.factors(x)
+        shares.append((seen == world.images.test_factors[: len(seen)]).double().mean(0).tolist())
     for name, kept, chance in zip(FACTORS, *shares, strict=True):
         print(f"{name:12} kept {kept:.0%}, by chance {chance:.0%}")
 
@@ -827,7 +830,7 @@ plots.labelled_rows({"given": hide(decode(*some), ~rows_kept(half))} | rows)
 # Whatever RAL gains has to be more than what sharper MLE priors give for nothing, at the same diversity.
 with seeded(11):
     x = decode(*complete(priors["MLE"], ends[0], rows_kept(half), temperature=0.8))
-cool = frechet_distance(reference, exp.features(x)), varied(sixteen("MLE", 0.8))["difference of two"].mean()
+cool = frechet_distance(reference, world.features(x)), varied(sixteen("MLE", 0.8))["difference of two"].mean()
 print(f"{'MLE at 0.8':17} {metric} {cool[0]:.4g}, difference of two {cool[1]:.3g}")
 for m in methods:
     print(

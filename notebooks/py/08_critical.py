@@ -38,14 +38,20 @@ from IPython.display import Markdown
 
 from ralkit import ral
 from ralkit.course import plots, widgets
-from ralkit.course.experiment import RUNS, Experiment, changed, in_batches
-from ralkit.course.images import ImageExperiment
+from ralkit.course.oracle import OracleWorld
+from ralkit.course.record import Record
 from ralkit.course.report import beyond, claim, direction, noise_over_seeds
+from ralkit.course.runs import RUNS
+from ralkit.course.study import Study
+from ralkit.course.trainer import in_batches
+from ralkit.course.workers import train_together
+from ralkit.course.world import World
 from ralkit.critic import image_score
 from ralkit.metrics import map_log_prob
 
-exp = Experiment(preset, dataset, seed)
-print(exp.about("08_critical"))
+world = OracleWorld(preset, dataset, seed)
+study, record = Study(world), Record(world)
+print(record.about("08_critical"))
 
 # %%
 RAL = ("RAL single", "RAL intermediate", "RAL anchored", "RAL, true reward")
@@ -55,7 +61,7 @@ ABLATIONS = (
 )  # fmt: skip
 TAKEN_BACK = tuple(run for run in RUNS if run.endswith("taken back"))
 # Side by side on a CPU's cores, or loaded.
-exp.train(("MLE", "MLE continued", *RAL, *ABLATIONS, *TAKEN_BACK), exp.seeds)
+train_together((study, ("MLE", "MLE continued", *RAL, *ABLATIONS, *TAKEN_BACK), study.seeds))
 
 # %% [markdown]
 # ## 1 · Two planes
@@ -76,7 +82,7 @@ exp.train(("MLE", "MLE continued", *RAL, *ABLATIONS, *TAKEN_BACK), exp.seeds)
 # %%
 COLDER = {"MLE": (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.3), "MLE continued": (0.8, 1.0)}
 swept = {
-    m: {s: [{"temperature": T} | exp.measure(m, s, T) for T in COLDER.get(m, (0.7, 1.0))] for s in exp.seeds}
+    m: {s: [{"temperature": T} | study.measure(m, s, T) for T in COLDER.get(m, (0.7, 1.0))] for s in study.seeds}
     for m in ("MLE", "MLE continued", *RAL)
 }
 PLANES = (("NLL_test", "NLL_oracle"), ("KL(oracle||G)", "KL(G||oracle)"))
@@ -96,7 +102,7 @@ for ax, (x, y) in zip(axes, PLANES, strict=True):
     ax.grid(alpha=0.3)
 axes[0].legend(fontsize=7)
 title = "Quality against diversity: every method over temperatures, every seed (circles: temperature 1)"
-exp.save_figure("08-1-planes", figure, title, data={m: list(runs.values()) for m, runs in swept.items()})
+record.save_figure("08-1-planes", figure, title, data={m: list(runs.values()) for m, runs in swept.items()})
 figure
 
 # %% [markdown]
@@ -124,7 +130,7 @@ def at(m, run, T=1.0):
 
 def more_diverse(rows):
     """Of rows, one a seed, how many are more diverse than all of their seed's curve."""
-    least = (min(r["NLL_test"] for r in swept["MLE"][s]) for s in exp.seeds)
+    least = (min(r["NLL_test"] for r in swept["MLE"][s]) for s in study.seeds)
     return f"{sum(row['NLL_test'] < x for row, x in zip(rows, least, strict=True))} of {len(rows)}"
 
 
@@ -154,8 +160,8 @@ def judge(values):
 # %%
 lines = []
 for T in sorted(COLDER["MLE"])[1:-2]:
-    without = {s: [r for r in swept["MLE"][s] if r["temperature"] <= 1 and r["temperature"] != T] for s in exp.seeds}
-    off = [[beyond(without[s], at("MLE", s, T), *plane) for s in exp.seeds] for plane in PLANES]
+    without = {s: [r for r in swept["MLE"][s] if r["temperature"] <= 1 and r["temperature"] != T] for s in study.seeds}
+    off = [[beyond(without[s], at("MLE", s, T), *plane) for s in study.seeds] for plane in PLANES]
     lines.append(f"{T:g}: " + ", ".join(f"{y} {spread(d)}" for (_, y), d in zip(PLANES, off, strict=True)))
 Markdown("MLE from its own curve without that temperature, nats: " + "; ".join(lines) + ".")
 
@@ -164,7 +170,11 @@ cases = [(m, T) for m in swept for T in (1.0, 0.7) if m.startswith("RAL")] + [("
 table = []
 for m, T in cases:
     by_plane = sides(m, T)
-    row = {"method": m, "temperature": T, "more diverse than the curve": more_diverse([at(m, s, T) for s in exp.seeds])}
+    row = {
+        "method": m,
+        "temperature": T,
+        "more diverse than the curve": more_diverse([at(m, s, T) for s in study.seeds]),
+    }
     for (_, y), values in zip(PLANES, by_plane, strict=True):
         row |= {f"{y} beyond the curve": spread(values), f"side, {y}": judge(values)}
     table.append(row)
@@ -180,8 +190,8 @@ for m in RAL[:2]:
             judge(kl), f"{judge(kl)}."
         )
     )
-    best = [min((r for r in swept["MLE"][s] if r["temperature"] <= 1), key=lambda r: r[FD]) for s in exp.seeds]
-    d = [at(m, s)[FD] - r[FD] for s, r in zip(exp.seeds, best, strict=True)]
+    best = [min((r for r in swept["MLE"][s] if r["temperature"] <= 1), key=lambda r: r[FD]) for s in study.seeds]
+    d = [at(m, s)[FD] - r[FD] for s, r in zip(study.seeds, best, strict=True)]
     where = ", ".join(f"{r['temperature']:g}" for r in best)
     lines.append(
         f"* **{m}** by a distance, as the paper judges: {FD} {spread(d, 2)} from MLE's at the temperature where that is least "
@@ -189,7 +199,7 @@ for m in RAL[:2]:
     )
 verdict = "\n".join(lines)
 title = "The verdict: nats above (+) or below (-) the MLE model's temperature curve at equal diversity"
-text = exp.save_table("08-verdict", table, title, note=verdict)
+text = record.save_table("08-verdict", table, title, note=verdict)
 Markdown(f"{text}\n\n{verdict}")
 
 # %% [markdown]
@@ -205,18 +215,18 @@ Markdown(f"{text}\n\n{verdict}")
 # $1/Z$ is the price: that many samples for each one kept. No sample is thrown away below: all are weighted with $a$.
 
 # %%
-of_ral = exp.preset.ral
-ANCHORED = changed(of_ral, RUNS["RAL anchored"])
+of_ral = world.config.ral
+ANCHORED = study.recipe("RAL anchored")
 
 
 @torch.no_grad()
 def scored(run):
     """Of MLE samples and of the oracle's codes: log G, log oracle and the score of a critic that knows MLE well."""
-    G, (_, critic) = exp.generator("MLE", run), exp.ral("RAL anchored", run, ANCHORED)
-    n = exp.preset.n_eval
-    several = exp.draw(G, n, 7), exp.oracle_codes["test"][:n]
-    look = lambda c: image_score(critic(exp.vqvae.decode(c)))  # noqa: E731
-    return [(map_log_prob(G, c), map_log_prob(exp.oracle, c), in_batches(look, c)) for c in several]
+    (G,), (_, critic) = study.generator("MLE", run), study.ral("RAL anchored", run)
+    n = world.config.n_eval
+    several = *world.sample((G,), n, 7), *world.test_codes(n)
+    look = lambda c: image_score(critic(world.decode(c)))  # noqa: E731
+    return [(map_log_prob(G, c), map_log_prob(world.oracle, c), in_batches(look, c)) for c in several]
 
 
 # %%
@@ -239,10 +249,10 @@ def rejection(of_G, of_oracle, price):
 
 # %%
 PRICES = (1.001, 2, 4, 8, 16)
-rejected = {run: [rejection(*both, price) for price in PRICES] for run in exp.seeds for both in [scored(run)]}
+rejected = {run: [rejection(*both, price) for price in PRICES] for run in study.seeds for both in [scored(run)]}
 figure, (axes,) = plots.new_figure(1, 2, (4.6, 3.6))
 for ax, (x, y) in zip(axes, PLANES, strict=True):
-    for i, run in enumerate(exp.seeds):
+    for i, run in enumerate(study.seeds):
         curves = {"MLE by temperature": swept["MLE"][run], "MLE by rejection": rejected[run]}
         for (name, rows), colour in zip(curves.items(), ("black", "#8C564B"), strict=True):
             ax.plot([r[x] for r in rows], [r[y] for r in rows], ".-", color=colour, label=None if i else name)
@@ -252,7 +262,7 @@ for ax, (x, y) in zip(axes, PLANES, strict=True):
     ax.set(xlabel=x, ylabel=y)
     ax.grid(alpha=0.3)
 axes[0].legend(fontsize=8)
-exp.save_figure("08-2-rejection", figure, "Rejection sampling by a critic beside the temperature", data=rejected)
+record.save_figure("08-2-rejection", figure, "Rejection sampling by a critic beside the temperature", data=rejected)
 figure
 
 # %%
@@ -262,16 +272,16 @@ own = ANCHORED.warmup * ANCHORED.critic_batch
 rows = []
 for k, price in enumerate(PRICES):
     row = {"samples for each one kept": f"{price:.3g}"}
-    row["more diverse than the curve"] = more_diverse([rejected[s][k] for s in exp.seeds])
+    row["more diverse than the curve"] = more_diverse([rejected[s][k] for s in study.seeds])
     for x, y in PLANES:
-        row[f"{y} beyond the curve"] = spread([from_curve(rejected[s][k], s, x, y) for s in exp.seeds])
-    row["samples that count"] = f"{np.mean([rejected[s][k]['samples that count'] for s in exp.seeds]):.0f}"
+        row[f"{y} beyond the curve"] = spread([from_curve(rejected[s][k], s, x, y) for s in study.seeds])
+    row["samples that count"] = f"{np.mean([rejected[s][k]['samples that count'] for s in study.seeds]):.0f}"
     rows.append(row)
 note = (
     f"To train, RAL drew {roll_outs:,} roll-outs, and the critic of rejection {own:,}. After that a kept sample costs "
     f"RAL one draw, and rejection as many as its price: at a price of 4, rejection has drawn as many after {max(0, roll_outs - own) // 3:,} kept samples."
 )
-Markdown(exp.save_table("08-3-rejection", rows, "Rejection sampling: nats beyond the temperature curve", note=note))
+Markdown(record.save_table("08-3-rejection", rows, "Rejection sampling: nats beyond the temperature curve", note=note))
 
 # %% [markdown]
 # *"Lastly, the rejection sampling method decreases diversity in image samples"* (section 2.1). Does it, with this critic? And
@@ -280,9 +290,9 @@ Markdown(exp.save_table("08-3-rejection", rows, "Rejection sampling: nats beyond
 # %%
 lines = []
 for k, price in enumerate(PRICES[1:], 1):
-    of_MLE = np.array([rejected[s][k]["NLL_test"] - at("MLE", s)["NLL_test"] for s in exp.seeds])
+    of_MLE = np.array([rejected[s][k]["NLL_test"] - at("MLE", s)["NLL_test"] for s in study.seeds])
     of_anchored = np.array(
-        [at("RAL anchored", s)["KL(G||oracle)"] - rejected[s][k]["KL(G||oracle)"] for s in exp.seeds]
+        [at("RAL anchored", s)["KL(G||oracle)"] - rejected[s][k]["KL(G||oracle)"] for s in study.seeds]
     )
     lines.append(
         f"* 1 of {price} kept: NLL_test {spread(of_MLE)} from MLE's (above 0: diversity was paid). KL(G‖oracle) of RAL anchored is "
@@ -300,18 +310,18 @@ Markdown("\n".join(lines))
 # %%
 def fresh(m, run):
     """AUC on held-out images of a critic trained from scratch against a method's final samples."""
-    return exp.critic_alone("fresh", run, of_ral, 2 * of_ral.warmup, m)[1]["AUC"][-1]
+    return study.critic_alone("fresh", run, of_ral, 2 * of_ral.warmup, m)[1]["AUC"][-1]
 
 
-new = {m: [fresh(m, s) for s in exp.seeds] for m in ("MLE", "MLE continued", *RAL[:3])}
+new = {m: [fresh(m, s) for s in study.seeds] for m in ("MLE", "MLE continued", *RAL[:3])}
 rows = []
 for m, seen in new.items():
     row = {"samples of": m, "AUC of a fresh critic": f"{np.mean(seen):.3f} ± {np.std(seen, ddof=1):.3f}"}
-    own = [exp.histories[f"{m} {s}"]["AUC"][-1] for s in exp.seeds if "AUC" in exp.histories[f"{m} {s}"]]
+    own = [study.history(m, s)["AUC"][-1] for s in study.seeds if "AUC" in study.history(m, s)]
     rows.append(row | {"AUC of its own critic, at the end": f"{np.mean(own):.3f}" if own else ""})
 lines = []
 for m in RAL[:2]:
-    tail = [np.mean(exp.histories[f"{m} {s}"]["AUC"][-3:]) for s in exp.seeds]  # one point of the curve is noisy
+    tail = [np.mean(study.history(m, s)["AUC"][-3:]) for s in study.seeds]  # one point of the curve is noisy
     d = np.subtract(new[m], tail)
     says = {-1: "it sees less: no blind spot shows", 0: "not decided", 1: "**it sees more: a blind spot was learnt**"}
     lines.append(
@@ -324,7 +334,7 @@ note = "\n".join(lines) + (
     "that samples became harder to tell from real ones. (The anchored run's own critic is one of the MLE model, trained "
     "for longer with a weaker penalty, and was never updated.)"
 )
-text = exp.save_table("08-4-fresh", rows, "Reward hacking: critics trained afresh on final samples", note=note)
+text = record.save_table("08-4-fresh", rows, "Reward hacking: critics trained afresh on final samples", note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %% [markdown]
@@ -338,24 +348,24 @@ Markdown(f"{text}\n\n{note}")
 # become narrow meets few contexts, which it may know well. Growth can even be negative; that is no cure.
 
 # %%
-H, W = exp.preset.codes, exp.preset.codes
-real = exp.oracle_codes["test"][: exp.preset.n_curve]
+((H, W),) = world.shapes
+(real,) = world.test_codes(world.config.n_curve)
 last = slice(H - max(1, H // 4), H)
 
 
 @torch.no_grad()
 def excess(m, T, run, rows):
     """KL(G || oracle) per code of the last rows, in the contexts that come up when `rows` rows are real."""
-    G = exp.generator(m, run)
-    codes = exp.draw(G, len(real), 9, given=real, given_rows=rows, temperature=T)
+    (G,) = study.generator(m, run)
+    (codes,) = world.sample((G,), len(real), 9, given=[real], given_rows=[rows], temperatures=[T])
     of_G = in_batches(lambda c: G.log_prob(c, temperature=T), codes)
-    return (of_G - in_batches(exp.oracle.log_prob, codes))[:, last].mean().item()
+    return (of_G - in_batches(world.oracle.log_prob, codes))[:, last].mean().item()
 
 
 GIVEN = tuple(range(0, H - H // 4 + 1, max(1, H // 4)))
 COLD = "MLE at temperature 0.8"
 samplers = {m: (m, 1.0) for m in ("MLE", "MLE continued", *RAL)} | {COLD: ("MLE", 0.8)}
-biased = {name: np.array([[excess(*of, s, r) for r in GIVEN] for s in exp.seeds]) for name, of in samplers.items()}
+biased = {name: np.array([[excess(*of, s, r) for r in GIVEN] for s in study.seeds]) for name, of in samplers.items()}
 
 # %%
 figure, ((ax,),) = plots.new_figure(size=(5.0, 3.6))
@@ -365,7 +375,7 @@ ax.set(xlabel=f"real rows given, of {H}", ylabel="KL(G||oracle), nats per code, 
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
 data = {m: values.tolist() for m, values in biased.items()}
-exp.save_figure(
+record.save_figure(
     "08-5-exposure", figure, "Exposure bias: the last rows, by how much of the map was real (± one seed)", data=data
 )
 figure
@@ -390,7 +400,7 @@ for m in RAL[:2]:
     says = f"Abstract: exposure bias is addressed ({m}; how much worse the same last rows get, oracle experiment)"
     ours = f"{spread(-less, 2)} nats a code ({COLD}: {spread(growth[COLD] - growth['MLE continued'], 2)})"
     rows.append(claim(says, "no number", ours, -less.mean(), noise_over_seeds(less)))
-exp.save_table("08-claims", rows, "The paper's claim on exposure bias, where the truth is known")
+record.save_table("08-claims", rows, "The paper's claim on exposure bias, where the truth is known")
 Markdown("\n".join(lines))
 
 # %% [markdown]
@@ -430,22 +440,24 @@ def settings(a, b, names):
     return ", ".join(f"{name} {show(x)} → {show(y)}" for name, (x, y) in pairs.items() if x != y)
 
 
-lines = [f"* **{m}** changes {settings(of_ral, changed(of_ral, RUNS[m]), RUNS[m])}" for m in RAL[2:]]
+lines = [f"* **{m}** changes {settings(of_ral, study.recipe(m), RUNS[m])}" for m in RAL[2:]]
 Markdown("\n".join(lines))
 
 # %%
 keys = ("NLL_oracle", "KL(G||oracle)", "NLL_test")
-figure = plots.curves({m: [exp.histories[f"{m} {s}"] for s in exp.seeds] for m in RAL}, keys)
-data = {f"{m} {s}": exp.histories[f"{m} {s}"] for m in RAL for s in exp.seeds}
-exp.save_figure("08-6-curves", figure, "RAL as the paper has it, anchored, and with the truth for a critic", data=data)
+figure = plots.curves({m: [study.history(m, s) for s in study.seeds] for m in RAL}, keys)
+data = {f"{m} {s}": study.history(m, s) for m in RAL for s in study.seeds}
+record.save_figure(
+    "08-6-curves", figure, "RAL as the paper has it, anchored, and with the truth for a critic", data=data
+)
 figure
 
 # %%
 rows = []
 for m in ("MLE", "MLE continued", *RAL):
-    numbers = {k: [at(m, s)[k] for s in exp.seeds] for k in (*keys, "entropy", FD)}
+    numbers = {k: [at(m, s)[k] for s in study.seeds] for k in (*keys, "entropy", FD)}
     row = {"method": m} | {k: f"{np.mean(v):.4g} ± {np.std(v, ddof=1):.2g}" for k, v in numbers.items()}
-    change = [100 * (at(m, s)["NLL_oracle"] / at("MLE", s)["NLL_oracle"] - 1) for s in exp.seeds]
+    change = [100 * (at(m, s)["NLL_oracle"] / at("MLE", s)["NLL_oracle"] - 1) for s in study.seeds]
     rows.append(row | {"NLL_oracle changes by, %": spread(change)})
 
 # %%
@@ -462,11 +474,11 @@ lines.append(
     f"* At temperature 1, in the plane of divergences, below the curve (95 % over seeds): {', '.join(below) or 'none'}."
 )
 note = "\n".join(lines)
-text = exp.save_table("08-7-win", rows, "RAL with other rewards: temperature 1, mean ± spread over seeds", note=note)
+text = record.save_table("08-7-win", rows, "RAL with other rewards: temperature 1, mean ± spread over seeds", note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %% [markdown]
-# To try a change of your own, on seed 0, the seed of settings: `exp.ral("mine", 0, changed(ANCHORED, {"kl": 0.5}))`.
+# To try a change of your own, on seed 0, the seed of settings: `study.ral("mine", 0, dataclasses.replace(ANCHORED, kl=0.5))`.
 #
 # ## 6 · What makes it work
 #
@@ -478,20 +490,20 @@ Markdown(f"{text}\n\n{note}")
 rows = []
 default = f"RAL {of_ral.reward}"
 for m in (default, *ABLATIONS):
-    numbers = {k: [exp.measure(m, s)[k] for s in exp.seeds] for k in keys}
-    numbers |= {k: [np.mean(exp.histories[f"{m} {s}"][k]) for s in exp.seeds] for k in ("AUC", "SNR")}
+    numbers = {k: [study.measure(m, s)[k] for s in study.seeds] for k in keys}
+    numbers |= {k: [np.mean(study.history(m, s)[k]) for s in study.seeds] for k in ("AUC", "SNR")}
     rows.append({"run": m} | {k: f"{np.mean(v):.4g} ± {np.std(v, ddof=1):.2g}" for k, v in numbers.items()})
 note = "\n".join(
-    f"* **{m}** against {default}: NLL_oracle {spread([exp.measure(m, s)['NLL_oracle'] - exp.measure(default, s)['NLL_oracle'] for s in exp.seeds])}."
+    f"* **{m}** against {default}: NLL_oracle {spread([study.measure(m, s)['NLL_oracle'] - study.measure(default, s)['NLL_oracle'] for s in study.seeds])}."
     for m in ABLATIONS
 )
-text = exp.save_table("08-8-ablations", rows, f"Ablations of {default} in the oracle experiment", note=note)
+text = record.save_table("08-8-ablations", rows, f"Ablations of {default} in the oracle experiment", note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %%
 rival = "RAL, three times the learning rate"
 d = np.array(
-    [exp.measure("RAL anchored", s)["KL(G||oracle)"] - exp.measure(rival, s)["KL(G||oracle)"] for s in exp.seeds]
+    [study.measure("RAL anchored", s)["KL(G||oracle)"] - study.measure(rival, s)["KL(G||oracle)"] for s in study.seeds]
 )
 word = "clear" if direction(d) else "within chance"
 Markdown(
@@ -523,13 +535,13 @@ Markdown(
 # | `lr_prior` | slower | $p$, later |
 
 # %%
-rows_of = {m: [exp.measure(m, s) for s in exp.seeds] for m in ("RAL anchored", *TAKEN_BACK)}
+rows_of = {m: [study.measure(m, s) for s in study.seeds] for m in ("RAL anchored", *TAKEN_BACK)}
 away = {
-    m: np.array([from_curve(r, s, *PLANES[1]) for r, s in zip(rows_of[m], exp.seeds, strict=True)]) for m in rows_of
+    m: np.array([from_curve(r, s, *PLANES[1]) for r, s in zip(rows_of[m], study.seeds, strict=True)]) for m in rows_of
 }
 table, lines = [], []
 for m, runs in rows_of.items():
-    row = {"taken back": settings(ANCHORED, changed(of_ral, RUNS[m]), RUNS["RAL anchored"]) or "nothing"}
+    row = {"taken back": settings(ANCHORED, study.recipe(m), RUNS["RAL anchored"]) or "nothing"}
     for k in (*keys, "entropy"):
         values = [r[k] for r in runs]
         row[k] = f"{np.mean(values):.4g} ± {np.std(values, ddof=1):.2g}"
@@ -544,13 +556,13 @@ for m in TAKEN_BACK:
     lines.append(f"* **{m.removeprefix('RAL anchored, ')}**, less RAL anchored: {'; '.join(words)}.")
 note = "\n".join(lines)
 title = "RAL anchored with some settings taken back to RAL's own: temperature 1, mean ± spread over seeds"
-text = exp.save_table("08-10-taken-back", table, title, note=note)
+text = record.save_table("08-10-taken-back", table, title, note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %%
 figure, ((ax,),) = plots.new_figure(size=(7.4, 4.2))
 x, y = PLANES[1]
-for run in exp.seeds:
+for run in study.seeds:
     curve = swept["MLE"][run]
     label = "MLE by temperature" if run == seed else None
     ax.plot([r[x] for r in curve], [r[y] for r in curve], ".-", color="black", linewidth=0.8, label=label)
@@ -561,7 +573,7 @@ ax.set(xlabel=f"{x} (nats per image): diversity", ylabel=f"{y}: quality")
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
 title = "RAL anchored, and what changes when settings are taken back (every seed, temperature 1)"
-exp.save_figure("08-11-taken-back", figure, title, data=rows_of)
+record.save_figure("08-11-taken-back", figure, title, data=rows_of)
 figure
 
 # %% [markdown]
@@ -574,13 +586,13 @@ figure
 # coverage, for MLE over temperatures and RAL, one map of codes.
 
 # %%
-one = ImageExperiment(preset, dataset, seed, levels=1)
+one = Study(World(preset, dataset, seed, levels=1))
 RUNS_ON_IMAGES = ("MLE", "RAL single", "RAL intermediate")
-one.train(RUNS_ON_IMAGES, one.seeds)
+train_together((one, RUNS_ON_IMAGES, one.seeds))
 KNOB = (1.0, 0.9, 0.8, 0.7, 0.6)
 cold = {s: [{"temperature": T} | one.measure("MLE", s, T) for T in KNOB] for s in one.seeds}
 here = {m: [one.measure(m, s) for s in one.seeds] for m in RUNS_ON_IMAGES[1:]}
-distance = f"{one.metric} to reconstructed"
+distance = f"{one.world.metric} to reconstructed"
 
 # %%
 figure, (axes,) = plots.new_figure(1, 3, (3.9, 3.4))
@@ -594,13 +606,15 @@ for ax, (x, y) in zip(axes, (("recall", distance), ("recall", "precision"), ("co
     ax.grid(alpha=0.3)
 axes[0].legend(fontsize=8)
 data = {"MLE": cold} | here
-one.save_figure("08-9-images", figure, "On images: distance and fidelity against coverage, every run", data=data)
+Record(one.world).save_figure(
+    "08-9-images", figure, "On images: distance and fidelity against coverage, every run", data=data
+)
 figure
 
 # %%
 lines = []
 for m, rows in here.items():
-    for key in (distance, f"{one.metric} to real"):
+    for key in (distance, f"{one.world.metric} to real"):
         best = [min(cold[s], key=lambda r: r[key]) for s in one.seeds]
         d, recall = (np.array([r[k] - b[k] for r, b in zip(rows, best, strict=True)]) for k in (key, "recall"))
         coldest = sum(b["temperature"] == min(KNOB) for b in best)
@@ -617,7 +631,7 @@ Markdown("\n".join(lines) + "\n\n(MLE's temperature is chosen on the same number
 # %%
 def explore(method="RAL anchored", temperature=1.0, number=1):
     """Samples of MLE and of a method at one temperature, from the same random numbers."""
-    draw = lambda m: exp.vqvae.decode(exp.draw(exp.generator(m, seed), 10, number, temperature=temperature))  # noqa: E731
+    draw = lambda m: world.decode(*world.sample(study.generator(m, seed), 10, number, temperatures=[temperature]))  # noqa: E731
     return plots.labelled_rows({"MLE": draw("MLE"), method: draw(method)}, title=f"temperature {temperature:g}")
 
 
@@ -632,10 +646,10 @@ widgets.explore(explore, method=list(RAL), temperature=(0.3, 1.3, 0.1), number=(
 # 1. *"improves both negative log-likelihood (NLL) and FID, which indicates improvements in terms of visual quality and
 #    diversity"* (abstract): NLL under the oracle is quality alone; diversity is NLL_test. `metrics.oracle_metrics`
 # 2. *"classifier based rejection sampling ... is time exhaustive"* (section 1): priced here, with the project's own
-#    critic for a classifier. `Experiment.ral`
-# 3. **Not in the paper**: `RalConfig.kl`, the run `RAL anchored`, the run `RAL, true reward`. `experiment.RUNS`
+#    critic for a classifier. `Study.ral`
+# 3. **Not in the paper**: `RalConfig.kl`, the run `RAL anchored`, the run `RAL, true reward`. `runs.RUNS`
 # 4. **Deviation**: temperatures are applied to every code alike; other free knobs (top-k, nucleus) are not tried.
-#    `sampling.sample`
+#    `PixelCNN.sample`
 # 5. The MLE curve is each seed's own, a cubic spline over the temperature. Near temperature 1 it is steep, so a small error
 #    in diversity is a large one in quality (section 2 tests it). Straight lines between temperatures would lie above it there,
 #    and all that is nearly as diverse as MLE would seem to win. `report.beyond`
@@ -657,7 +671,7 @@ widgets.explore(explore, method=list(RAL), temperature=(0.3, 1.3, 0.1), number=(
 # **1.** Where would a perfect sampler lie in the second plane, and where in the first?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-entropy = -map_log_prob(exp.oracle, real).mean().item()
+entropy = -map_log_prob(world.oracle, real).mean().item()
 Markdown(
     f"In the plane of divergences at (0, 0). In that of log-likelihoods at ({entropy:.0f}, {entropy:.0f}): the oracle's entropy twice."
 )

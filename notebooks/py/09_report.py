@@ -38,10 +38,13 @@ from IPython.display import Image, Markdown, display
 
 from ralkit.course import paper, plots, report, widgets
 from ralkit.course.costs import experiments, parameters
-from ralkit.course.experiment import Experiment, markdown_table
+from ralkit.course.oracle import OracleWorld
 from ralkit.course.presets import PRESETS
+from ralkit.course.record import Record, markdown_table
+from ralkit.training import device_name
 
-exp = Experiment(preset, dataset, seed)
+world = OracleWorld(preset, dataset, seed)
+record = Record(world)
 
 # %% [markdown]
 # ## 0 · The architectures
@@ -56,10 +59,10 @@ exp = Experiment(preset, dataset, seed)
 def architecture(number):
     """Our networks of an S-Table, in millions of parameters, and the paper's lines filled up to the same columns."""
     table, name, experiment = paper.ARCHITECTURES[number]
-    cfg = experiments(PRESETS[name])[experiment][1]
+    cfg = experiments(PRESETS[name])[experiment]
     sizes = parameters(cfg)
     if experiment == "oracle experiment":
-        sizes = {"oracle": parameters(replace(cfg, priors=(PRESETS[name].oracle,)))["prior"]} | sizes
+        sizes = {"oracle": parameters(replace(cfg, priors=(cfg.oracle,)))["prior"]} | sizes
     ours = [{"preset": name, "network": net, "million parameters": n / 1e6} for net, n in sizes.items()]
     columns = dict.fromkeys(key for line in table.values() for key in line)
     theirs = [{"network": net} | {key: line.get(key, "") for key in columns} for net, line in table.items()]
@@ -68,11 +71,11 @@ def architecture(number):
 
 for number, (_, name, _) in paper.ARCHITECTURES.items():
     ours, theirs = architecture(number)
-    exp.save_table(f"s-table-{number}", ours, f"S-Table {number}: the preset {name}", paper=theirs)
+    record.save_table(f"s-table-{number}", ours, f"S-Table {number}: the preset {name}", paper=theirs)
 Markdown(markdown_table([row for number in paper.ARCHITECTURES for row in architecture(number)[0]]))
 
 # %%
-folder, items = exp.figures, report.saved(exp.figures)
+folder, items = record.figures, report.saved(record.figures)
 gone = ", ".join(f"{item.name} ({item.notebook})" for item in report.missing(folder))
 print(
     f"{len(items)} figures and tables are here. " + (f"Missing: {gone}." if gone else "None of the paper's is missing.")
@@ -159,7 +162,7 @@ if rows:
         f"{beside_MLE(truth, 'KL(G||oracle)')}; of what it does not ask for, {beside_MLE(truth, 'NLL_test')} and "
         f"{beside_MLE(truth, fd)}."
     )
-    text = exp.save_table("09-2-against", rows, "RAL at temperature 1 against what else MLE can do", note=note)
+    text = record.save_table("09-2-against", rows, "RAL at temperature 1 against what else MLE can do", note=note)
     display(Markdown(f"{text}\n\n{note}"))
 else:
     print("What this needs is not here yet: run 08.")
@@ -222,7 +225,7 @@ Markdown(markdown_table(origins()) if items else "Nothing is here yet.")
 
 # %%
 times = folder / "minutes.json"
-took = json.loads(times.read_text()) if times.exists() else {"device": exp.device_name, "minutes": {}}
+took = json.loads(times.read_text()) if times.exists() else {"device": device_name(world.device), "minutes": {}}
 rows = [{"notebook": name, "minutes": round(m, 1)} for name, m in sorted(took["minutes"].items())]
 Markdown(f"On {took['device']}:\n\n{markdown_table(rows)}" if rows else "No run of the command has been timed yet.")
 
@@ -271,7 +274,7 @@ def explore(number=start, first_seeds=seeds):
 # %%
 if numbers:
     figure = explore()
-    exp.save_figure("09-1-seeds", figure, "Every seed's change against the control, and the noise of their mean")
+    record.save_figure("09-1-seeds", figure, "Every seed's change against the control, and the noise of their mean")
     display(figure)
 else:
     print("Table 1 and Table 2 are not here yet: run 03 and 05.")
@@ -291,7 +294,7 @@ widgets.explore(explore, number=list(numbers), first_seeds=(1, seeds)) if number
 # 3. **Baseline**: the paper has none; the presets use leave-one-out, which leaves the expected gradient as it is.
 #    `RalConfig.baseline`
 # 4. **Distance**: FD-faces on the embedded faces, FID on your own images if Inception's weights are there. Numbers of
-#    different names or different numbers of images are never compared. `ImageExperiment.metric`
+#    different names or different numbers of images are never compared. `World.metric`
 # 5. **Seeds**: the settings were chosen on seed 0, what is reported starts at seed 1. `Preset.seeds`
 #
 # ## To take away

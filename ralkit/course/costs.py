@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RalkitError
-from ..prior import Prior, PriorConfig, SnailConfig, make_prior
+from ..prior import PriorConfig, SnailConfig, TwoStreamPrior, make_prior
+from ..protocols import own_and_above
 from ..ral import Adam, critic_update, descend, learning_levels, make_critic, policy_gradient_loss, score_advantages
-from ..sampling import sample
 from ..training import device_name
 from ..vqvae import make_vqvae, vqvae_loss
-from .experiment import markdown_table
-from .presets import LevelsConfig, Preset
+from .presets import Preset, WorldConfig
+from .record import markdown_table
 
 PATIENCE = 1.0  # seconds: a step that takes longer is not tried with more images; the first, which sets up, gets 4
 STATE = 16  # bytes of training for each parameter: the weight, its gradient, Adam's two averages
@@ -37,15 +37,13 @@ which also sets up, was too slow to be repeated. A CPU samples two rows of a map
 eighth of a batch; what they tell each other is not counted."""
 
 
-def experiments(preset: Preset) -> dict[str, tuple[int, LevelsConfig]]:
-    """What a preset trains, by name: the images' size and the models, the oracle apart."""
-    found = {}
-    if preset.oracle:
-        found["oracle experiment"] = preset.size, LevelsConfig(preset.vqvae, (preset.generator,), preset.ral)
-    if preset.images:
-        levels = {"one code map": preset.images.one, "two code maps": preset.images.two}
-        found |= {name: (preset.images.size, cfg) for name, cfg in levels.items() if cfg}
-    return found
+def experiments(preset: Preset) -> dict[str, WorldConfig]:
+    """The worlds that a preset trains in, by name."""
+    found = {"oracle experiment": preset.oracle and preset.world()}
+    for levels, name in ((1, "one code map"), (2, "two code maps")):
+        models = preset.images and (preset.images.one if levels == 1 else preset.images.two)
+        found[name] = models and preset.world(levels)
+    return {name: world for name, world in found.items() if world}
 
 
 def level_names(levels: int) -> list[str]:
@@ -57,7 +55,7 @@ def count(*modules: nn.Module) -> int:
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
-def parameters(cfg: LevelsConfig) -> dict[str, int]:
+def parameters(cfg: WorldConfig) -> dict[str, int]:
     """How many parameters each network has; no memory is taken for them."""
     with torch.device("meta"):
         networks = {"VQ-VAE": make_vqvae(cfg.vqvae, len(cfg.priors)), "critic": make_critic(cfg.ral)}
@@ -66,7 +64,7 @@ def parameters(cfg: LevelsConfig) -> dict[str, int]:
     return {name: count(network) for name, network in networks.items()}
 
 
-def ral_parameters(cfg: LevelsConfig) -> int:
+def ral_parameters(cfg: WorldConfig) -> int:
     """How many parameters RAL trains at once: of the critic and of the priors that learn."""
     sizes, names = parameters(cfg), level_names(len(cfg.priors))
     return sizes["critic"] + sum(sizes[names[level]] for level in learning_levels(len(names), cfg.ral))
@@ -98,16 +96,16 @@ def kept_for_backward(*modules: nn.Module) -> Iterator[dict[int, int]]:
 class Check:
     """The stages of one experiment on images of `size` x `size`, timed on `device`; each leaves a row of the table."""
 
-    def __init__(self, size: int, cfg: LevelsConfig, device: torch.device):
-        self.size, self.cfg, self.ral, self.device = size, cfg, cfg.ral, device
-        self.memory, self.shapes = memory_of(device), cfg.shapes(size)
+    def __init__(self, cfg: WorldConfig, device: torch.device):
+        self.size, self.cfg, self.ral, self.device = cfg.size, cfg, cfg.ral, device
+        self.memory, self.shapes = memory_of(device), cfg.shapes
         self.rows: list[dict[str, Any]] = []
 
-    def run(self, oracle: PriorConfig | None, n_oracle: int) -> None:
-        """Every stage; first those of an oracle that draws `n_oracle` codes, if there is one."""
+    def run(self) -> None:
+        """Run every stage; first those of the oracle, where there is one."""
         self.time_vqvae()
-        if oracle:
-            self.time_oracle(oracle, n_oracle)
+        if self.cfg.oracle:
+            self.time_oracle(self.cfg.oracle, self.cfg.n_oracle + 2 * self.cfg.n_eval)
         self.time_critic()
         for level in range(len(self.shapes)):
             self.time_prior(level)
@@ -214,32 +212,32 @@ class Check:
     def time_prior(self, level: int) -> None:
         cfg, name, K = self.cfg.priors[level], level_names(len(self.shapes))[level], self.cfg.vqvae.K
         prior = self.build(name, lambda: make_prior(cfg, K, K if level else None))
-        codes = lambda n: self.codes(n)[max(level - 1, 0) : level + 1][::-1]  # the level's, then those above it  # noqa: E731
+        codes = lambda n: own_and_above(self.codes(n), level)  # noqa: E731
         self.time_mle(name, prior, cfg, codes)
         maps = self.ral.critic_updates * self.ral.critic_batch + self.ral.rollouts
         self.time_sampling(name, prior, codes, maps, self.ral.updates + self.ral.warmup * self.ral.critic_batch / maps)
         if level in learning_levels(len(self.shapes), self.ral):
             self.time_update(name, prior, codes)
 
-    def time_mle(self, name: str, prior: Prior, cfg: PriorConfig | SnailConfig, codes) -> None:
+    def time_mle(self, name: str, prior: TwoStreamPrior, cfg: PriorConfig | SnailConfig, codes) -> None:
         """A prior's step of maximum likelihood; `codes(n)` are those of its level and, if any, of the one above."""
         optimiser = Adam(prior.parameters(), cfg.lr)
         step = lambda n: descend(-prior.log_prob(*codes(n)).sum((1, 2)).mean(), optimiser)  # noqa: E731
         self.add(f"{name}, MLE", step, prior.train(), batch=cfg.batch, steps=cfg.steps)
         prior.eval().zero_grad()
 
-    def time_sampling(self, name: str, prior: Prior, codes, batch: int, steps: float) -> None:
+    def time_sampling(self, name: str, prior: TwoStreamPrior, codes, batch: int, steps: float) -> None:
         """The sampling of maps; on a CPU only of their first two rows."""
         H, W = codes(1)[0].shape[1:]
         rows = H if self.device.type == "cuda" else 2
 
         def step(n: int) -> None:
             _, *above = codes(n)
-            sample(prior, n, (rows, W), *(c[:, : rows * c.shape[1] // H] for c in above))
+            prior.sample(n, (rows, W), *(c[:, : rows * c.shape[1] // H] for c in above))
 
         self.add(f"{name}, sampling", step, batch=batch, steps=steps, rows=(rows, H))
 
-    def time_update(self, name: str, prior: Prior, codes) -> None:
+    def time_update(self, name: str, prior: TwoStreamPrior, codes) -> None:
         """A prior's step of RAL."""
         cfg = self.ral
         optimiser = Adam(prior.parameters(), cfg.lr_prior)
@@ -263,14 +261,13 @@ def check(preset: Preset) -> None:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lines = ["", f"Measured on {device_name(device)}, {memory_of(device) / GIB:.1f} GiB of memory.", ""]
-    for name, (size, cfg) in experiments(preset).items():
-        experiment = Check(size, cfg, device)
-        oracle = preset.oracle if name == "oracle experiment" else None
-        experiment.run(oracle, preset.n_oracle + 2 * preset.n_eval)
+    for name, cfg in experiments(preset).items():
+        experiment = Check(cfg, device)
+        experiment.run()
         hours = sum(row["device-hours"] for row in experiment.rows)
         codes = " + ".join(f"{H}x{W}" for H, W in experiment.shapes)
         lines += [
-            f"{preset.name}, {name}: {size}x{size} pixels, codes {codes}",
+            f"{preset.name}, {name}: {cfg.size}x{cfg.size} pixels, codes {codes}",
             "",
             markdown_table(experiment.rows),
             "",

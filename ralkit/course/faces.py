@@ -7,20 +7,17 @@ around zero is the antialiased edge. The unit is half an image: x grows to the r
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ralkit.errors import RalkitError
+from .. import distributed, training
+from ..errors import RalkitError
+from ..ral import Adam, descend
 
-
-@dataclass(frozen=True)
-class FactorConfig:
-    channels: int = 48
-    batch: int = 64
-    steps: int = 1500
-    lr: float = 2e-3
-
+# ---- Drawing ----
 
 # Distances: only + - * / and sqrt, and no fused kernel. IEEE rounds these alike in every batch, so a face has
 # the same bytes whatever it is drawn beside.
@@ -283,6 +280,24 @@ def faces(n: int, size: int, seed: int = 0, start: int = 0) -> tuple[Tensor, Ten
     return images, factors
 
 
+def drawing_code() -> str:
+    """The text of this module's drawing part: other code, another data set."""
+    return Path(__file__).read_text(encoding="utf-8").split("\n# ---- ")[1]
+
+
+# ---- The factor network ----
+
+
+@dataclass(frozen=True)
+class FactorConfig:
+    """How the factor network is built and trained: its width, the batch, the steps and the learning rate."""
+
+    channels: int = 48
+    batch: int = 64
+    steps: int = 1500
+    lr: float = 2e-3
+
+
 class FactorNet(nn.Module):
     """A small convolutional classifier of the factors, whose pooled features feed a Fréchet distance."""
 
@@ -309,3 +324,26 @@ class FactorNet(nn.Module):
     def predict(self, x: Tensor) -> Tensor:
         """Images (B, 3, S, S) in [-1, 1] -> the likeliest values, int64 (B, len(FACTORS))."""
         return torch.stack([logits.argmax(1) for logits in self(x)], 1)
+
+
+FACTORS_RECIPE = 1  # raise it when `train_factors` is to give other weights
+
+
+def train_factors(
+    net: FactorNet, images: Tensor, factors: Tensor, cfg: FactorConfig, *, name: str = "factor network", **options
+) -> training.History:
+    """Train the classifier on uint8 faces (N, 3, S, S) with their factors (N, F); `options` are those of `fit`."""
+    device = training.device_of(net)
+    optimiser = Adam(net.parameters(), cfg.lr)
+    images, factors = (training.resident(x, device) for x in (images, factors))
+
+    def step(t: int) -> dict[str, Tensor]:
+        training.anneal(optimiser, cfg.lr, t, cfg.steps)
+        x, truth = training.draw(distributed.local_batch(cfg.batch), images, factors, device=device)
+        logits = net(x)
+        loss = sum(F.cross_entropy(z, truth[:, i]) for i, z in enumerate(logits))
+        descend(loss, optimiser)
+        right = torch.stack([z.argmax(1) == truth[:, i] for i, z in enumerate(logits)])
+        return {"loss": loss.detach(), "accuracy": right.float().mean()}
+
+    return training.fit(name, {"net": net.train(), "optimiser": optimiser}, step, cfg.steps, **options)

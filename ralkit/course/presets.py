@@ -20,11 +20,6 @@ class LevelsConfig:
     )
     ral: RalConfig = RalConfig()
 
-    def shapes(self, size: int) -> list[tuple[int, int]]:
-        """(H, W) of each level's code map, of images of `size` x `size`."""
-        bottom, levels = size // 2**self.vqvae.stages, len(self.priors)
-        return [(bottom // 2**i,) * 2 for i in reversed(range(levels))]
-
 
 @dataclass(frozen=True)
 class ImageConfig:
@@ -40,6 +35,35 @@ class ImageConfig:
     n_curve: int = 1_000
     points: int = 10
     seeds: int = 3  # of priors, two at least: noise is judged over them
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """What one world, and the study in it, are made of, but the data set and the seed."""
+
+    size: int  # pixels of an image's side
+    n_train: int  # real images, upper limit
+    n_test: int
+    vqvae: VQVAEConfig
+    factors: FactorConfig
+    priors: tuple[PriorConfig | SnailConfig, ...]  # one a level of codes, the top one first
+    ral: RalConfig
+    n_eval: int  # samples behind every number of a table
+    n_curve: int  # samples behind every point of a curve
+    points: int  # points of a curve
+    seeds: int  # priors trained, with all that follows from them
+    oracle: PriorConfig | None = None  # the prior that the oracle experiment takes for the truth
+    n_oracle: int = 0  # codes sampled from it
+
+    @property
+    def levels(self) -> int:
+        return len(self.priors)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(H, W) of each level's code map, the top one first."""
+        bottom = self.size // 2**self.vqvae.stages
+        return [(bottom // 2**i,) * 2 for i in reversed(range(self.levels))]
 
 
 @dataclass(frozen=True)
@@ -64,10 +88,24 @@ class Preset:
     images: ImageConfig | None = ImageConfig()
     needs_cuda: bool = False
 
-    @property
-    def codes(self) -> int:
-        """Side of the code map."""
-        return self.size // 2**self.vqvae.stages
+    def world(self, levels: int | None = None) -> WorldConfig:
+        """The world of the oracle experiment, or that of the images with `levels` maps of codes (1 or 2).
+
+        Raises RalkitError where the preset has no such world.
+        """
+        shared = "size", "n_train", "n_test", "factors", "n_eval", "n_curve", "points", "seeds"
+        if levels is None:
+            if self.oracle is None:
+                raise RalkitError(f"the preset {self.name} has no oracle experiment, only images (--levels)")
+            own = {name: getattr(self, name) for name in (*shared, "vqvae", "ral", "oracle", "n_oracle")}
+            return WorldConfig(**own, priors=(self.generator,))
+        if levels not in (1, 2):
+            raise RalkitError(f"images have 1 or 2 levels of codes, not {levels}")
+        models = self.images and (self.images.one if levels == 1 else self.images.two)
+        if models is None:
+            raise RalkitError(f"the preset {self.name} has no images with {levels} level(s) of codes")
+        own = {name: getattr(self.images, name) for name in shared}
+        return WorldConfig(**own, vqvae=models.vqvae, priors=models.priors, ral=models.ral)
 
 
 SMOKE_RAL = RalConfig(

@@ -1,4 +1,4 @@
-"""REPORT.md and the README's generated parts: what one run left in its folder, beside the paper's numbers."""
+"""REPORT.md and the README's generated parts: what a run left in its folder, beside the paper's numbers."""
 
 import json
 import re
@@ -13,55 +13,83 @@ from scipy.stats import t as student
 from .. import store
 from ..errors import RalkitError
 from . import paper
-from .experiment import markdown_table
+from .record import markdown_table, read_minutes
 
 Saved = dict[str, dict[str, Any]]  # by name, what save_figure and save_table wrote beside a figure or table
 
 
 def saved(folder: Path) -> Saved:
-    """All figures and tables of `folder`, the paper's first and in its order."""
+    """All figures and tables of `folder`, the paper's first and in its order; damaged ones are left out."""
+    return {file.stem: about for file in _files(folder) if (about := _read(file)) is not None}
+
+
+def damaged(folder: Path) -> list[Path]:
+    """The files of figures and tables in `folder` that cannot be read, as after a crash or a careless edit."""
+    return [file for file in _files(folder) if _read(file) is None]
+
+
+def _files(folder: Path) -> list[Path]:
     order = [item.file for item in paper.ITEMS]
-    place = lambda name: (order.index(name) if name in order else len(order), name)  # noqa: E731
-    names = sorted((path.stem for path in folder.glob("*.json") if path.stem != "minutes"), key=place)
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
+    place = lambda file: (order.index(file.stem) if file.stem in order else len(order), file.stem)  # noqa: E731
+    return sorted((file for file in folder.glob("*.json") if file.stem != "minutes"), key=place)
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        entry(file.stem, about), _origin_line(about["origin"]), float(about["origin"]["seconds"])  # all that is used
+        return about
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def forget(folder: Path, before: float) -> None:
-    """Remove the figures and tables last written before a time: after a whole run the folder holds that run's only."""
-    for about in folder.glob("*.json"):
-        if about.stat().st_mtime < before and about.stem != "minutes":
-            for suffix in (".png", ".csv", ".md", ".json"):
-                about.with_suffix(suffix).unlink(missing_ok=True)
+    """Remove the figures and tables that were last written before a time.
+
+    After a whole run the folder then holds that run's only. Raises RalkitError for a file that cannot be removed.
+    """
+    for about in _files(folder):
+        try:
+            if about.stat().st_mtime < before:
+                for suffix in (".png", ".csv", ".md", ".json"):
+                    about.with_suffix(suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise RalkitError(f"cannot remove {error.filename}: {error.strerror}; remove it yourself") from error
 
 
 def missing(folder: Path) -> list[paper.Item]:
     """The paper's tables and figures that no run has left in `folder`."""
-    return [item for item in paper.ITEMS if not (folder / f"{item.file}.json").exists()]
+    items = saved(folder)
+    return [item for item in paper.ITEMS if item.file not in items]
 
 
 def spread(values: Sequence[float], mean: str = ".4g") -> str:
-    """Mean ± standard deviation of one number, from one value a seed; `mean` is the format of the former."""
+    """The mean ± the standard deviation of one value for each seed; `mean` is the format of the mean."""
     return f"{np.mean(values):{mean}} ± {round(np.std(values, ddof=1), 12):.2g}"  # equal values: 0, not 1e-16
 
 
 def noise_over_seeds(changes: Sequence[float]) -> float:
-    """How far the mean of changes, one a seed, may be from 0 by chance: 95 %, Student's t; infinite for one seed."""
+    """How far from 0 the mean of one change for each seed may be by chance (95 %, Student's t).
+
+    It is infinite for a single seed.
+    """
     n = len(changes)
     return student.ppf(0.975, n - 1) * np.std(changes, ddof=1) / n**0.5 if n > 1 else np.inf
 
 
 def direction(changes: Sequence[float]) -> int:
-    """-1 or 1 if the mean of changes, one a seed, is below or above 0 by more than their noise; else 0."""
+    """-1 or 1 if the mean of one change for each seed is below or above 0 by more than its noise, else 0."""
     mean = np.mean(changes)
     return int(np.sign(mean)) if abs(mean) > noise_over_seeds(changes) else 0
 
 
 def beyond(curve: Sequence[dict[str, float]], row: dict[str, float], x: str, y: str) -> float:
-    """How far y of `row` lies above the curve that the rows of `curve` draw over their temperatures, at the same x.
+    """How far the point (x, y) of `row` lies above a curve of points (x, y), one for each temperature.
 
-    Between temperatures both are cubic splines of it: where x is least the curve turns upright, and a straight line
-    from one temperature to the next would lie above it. Warmer than there is left out: x grows again. nan outside of
-    the curve; left of all of it and lower than its first point: against that point.
+    The curve is a cubic spline over temperature, because it turns upright where x is least, and straight lines between
+    its points would lie above it there. Points warmer than that are left out, since x grows again. A row outside the
+    range of x gives nan. The exception is a row left of the curve and lower than its first point, which is compared
+    with that point.
     """
     rows = sorted(curve, key=lambda r: r["temperature"])
     T = [r["temperature"] for r in rows]
@@ -72,19 +100,22 @@ def beyond(curve: Sequence[dict[str, float]], row: dict[str, float], x: str, y: 
 
 
 def claim(says: str, theirs: str, ours: str, change: float, noise: float) -> dict[str, str]:
-    """A row for a table of claims, each of which wants a `change` below 0; within `noise` of 0 it is not decided."""
+    """A row of a table of claims. A claim holds if its `change` is below 0, and is undecided within `noise` of 0."""
     undecided = "not decided: one run" if noise == np.inf else "not decided: within the noise"
     holds = undecided if abs(change) <= noise else "yes" if change < 0 else "no"
     return {"the paper says": says, "the paper's": theirs, "ours": ours, "holds here": holds}
 
 
 def claims(folder: Path) -> list[dict[str, str]]:
-    """The claims that the notebooks checked, in their order."""
+    """The claims that the notebooks checked, in the order of the notebooks."""
     return [row for name, about in saved(folder).items() if name.endswith("-claims") for row in about["rows"]]
 
 
 def index(folder: Path, link: str = "") -> list[dict[str, str]]:
-    """For each of the paper's items: what it shows, ours (linked below `link`), the notebook and the function."""
+    """A row for each table and figure of the paper: what it shows, ours, the notebook, the function.
+
+    Links to ours begin with `link`.
+    """
     gone = missing(folder)
     return [
         {
@@ -103,32 +134,36 @@ def _link(folder: Path, name: str, link: str) -> str:
     return f"[{name}]({link}{file})"
 
 
-def entry(folder: Path, name: str, about: dict[str, Any], link: str = "") -> str:
-    """A figure or table in markdown, the paper's table below ours; pictures are linked below `link`."""
+def entry(name: str, about: dict[str, Any]) -> str:
+    """A figure or table in markdown, with the paper's table below ours."""
     lines = [f"## {about['title']}", ""]
     if about["kind"] == "figure":
-        lines += [f"![{about['title']}]({link}{name}.png)", ""]
+        lines += [f"![{about['title']}]({name}.png)", ""]
     else:
-        lines += [(folder / f"{name}.md").read_text()]
-        if about["paper"]:
+        lines += [markdown_table(about["rows"]), ""]
+        if about.get("paper"):
             lines += ["The paper's:", "", markdown_table(about["paper"]), ""]
     if about["note"]:
         lines += [about["note"], ""]
     return "\n".join([*lines, f"<sub>{name}, commit {about['origin']['commit']}; all about it: {name}.json</sub>", ""])
 
 
+def _origin_line(origin: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {v}" for name, v in origin["versions"].items())
+    seeds = ", ".join(map(str, origin["seeds"]))
+    return (
+        f"Preset `{origin['preset']}`, data set {origin['dataset']['name']}, seeds {seeds}. "
+        f"Device: {origin['device']}; {versions}."
+    )
+
+
 def write_report(folder: Path, minutes: dict[str, float]) -> Path:
-    """Collect the figures and tables of `folder` into its REPORT.md; `minutes` of each notebook's last run."""
+    """Write REPORT.md of the figures and tables in `folder`; `minutes` are those of each notebook's last run."""
     items = saved(folder)
     lines = ["# Report", "", "Generated from the files in this folder by `python -m ralkit reproduce`.", ""]
     if items:
         origin = max((about["origin"] for about in items.values()), key=lambda o: o["seconds"])
-        data, versions = origin["dataset"], origin["versions"]
-        lines += [
-            f"Preset `{origin['preset']}`, data set {data['name']}, seeds {', '.join(map(str, origin['seeds']))}. "
-            f"Device: {origin['device']}; " + ", ".join(f"{name} {v}" for name, v in versions.items()) + ".",
-            "",
-        ]
+        lines += [_origin_line(origin), ""]
     if minutes:
         total = {"notebook": "all", "minutes": round(sum(minutes.values()), 1)}
         rows = [{"notebook": name, "minutes": round(m, 1)} for name, m in sorted(minutes.items())]
@@ -136,14 +171,14 @@ def write_report(folder: Path, minutes: dict[str, float]) -> Path:
     if claims(folder):
         lines += ["## What the paper says, and what came out here", "", markdown_table(claims(folder)), ""]
     lines += ["## The paper's tables and figures", "", markdown_table(index(folder)), ""]
-    lines += [entry(folder, name, about) for name, about in items.items() if not name.endswith("-claims")]
+    lines += [entry(name, about) for name, about in items.items() if not name.endswith("-claims")]
     store.write_bytes(folder / "REPORT.md", "\n".join(lines).encode())
     return folder / "REPORT.md"
 
 
 def readme_parts(folder: Path, link: str) -> dict[str, str]:
-    """The README's generated parts by name, from the run in `folder`, which is `link` from the README."""
-    took, items = json.loads((folder / "minutes.json").read_text()), saved(folder)
+    """The README's generated parts by name, from the run in `folder`; `link` leads from the README to it."""
+    took, items = read_minutes(folder / "minutes.json"), saved(folder)
     total, each = sum(took["minutes"].values()), sorted(took["minutes"].items())
     shares = ", ".join(f"{name.partition('_')[0]}: {minutes:.1f}" for name, minutes in each)
     notes = [items[name]["note"] for name in ("table-1", "08-verdict", "08-7-win", "09-2-against") if name in items]
@@ -151,14 +186,19 @@ def readme_parts(folder: Path, link: str) -> dict[str, str]:
         "results": "\n".join(notes),
         "claims": markdown_table(rows) if (rows := claims(folder)) else "No claim has been checked yet.",
         "time": f"On {took['device']}, the {len(each)} notebooks took {total:.0f} minutes, each after those before it: "
-        f"{shares}.",
+        f"{shares}."
+        if each
+        else "No run has been timed yet.",
         "items": markdown_table(index(folder, link)),
     }
 
 
 def update_readme(readme: Path, parts: dict[str, str]) -> str:
-    """README's text with each part between `<!-- name -->` and `<!-- /name -->`; RalkitError where a mark is gone."""
-    text = readme.read_text()
+    """The README's text with each part between its marks `<!-- name -->` and `<!-- /name -->`.
+
+    Raises RalkitError if the README has lost a mark, and returns the text, without writing it.
+    """
+    text = readme.read_text(encoding="utf-8")
     for name, part in parts.items():
         text, found = re.subn(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",

@@ -11,9 +11,9 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .. import training
 from ..training import History
 from . import plots
+from .trainer import Trainer
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:
@@ -41,22 +41,24 @@ class Mask(ipywidgets.GridBox, ipywidgets.ValueWidget):
 
 
 @contextmanager
-def live(xlabel: str = "steps") -> Iterator[None]:
-    """Inside, each stage that is trained in this process draws its curves again at every one of its points."""
+def live(trainer: Trainer, xlabel: str = "steps") -> Iterator[None]:
+    """Inside, each stage that `trainer` trains in this process draws its curves again at every one of its points."""
     pictures: dict[str, ipywidgets.Image] = {}
+    told = trainer.on_point
 
-    def draw(name: str, history: History) -> None:
+    def draw(name: str, steps: int, history: History) -> None:
+        told(name, steps, history)
         keys = [key for key in history if key not in ("step", "seconds")][:6]
         if name not in pictures:
             pictures[name] = ipywidgets.Image(format="png")
             display(pictures[name])
         pictures[name].value = png(plots.curves({name: [history]}, keys, xlabel), dpi=70)
 
-    training.WATCHERS.append(draw)
+    trainer.on_point = draw
     try:
         yield
     finally:
-        training.WATCHERS.remove(draw)
+        trainer.on_point = told
 
 
 def explore(draw: Callable[..., Figure], **controls) -> ipywidgets.VBox:

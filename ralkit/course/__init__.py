@@ -1,0 +1,1 @@
+"""The course: worlds to train in, studies, figures, reports, and the command line's work."""

@@ -1,0 +1,125 @@
+"""What the command line does beside `reproduce`: train generators, sample them, complete images, list presets."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import distributed, store
+from ..errors import RalkitError
+from ..protocols import Codes
+from ..sampling import complete
+from ..training import seeded
+from .oracle import OracleWorld
+from .presets import PRESETS, get_preset
+from .project import project_root
+from .study import Study
+from .trainer import Fitting
+from .world import World
+
+
+def make_world(
+    preset: str, dataset: str, seed: int, levels: int | None, features: str | None, root: Path | None, **fitting: Any
+) -> World:
+    """The world that the options name: of images with `levels` maps of codes, else that of the oracle experiment."""
+    options = {"root": root, "fitting": Fitting(**fitting)}
+    if levels is None:
+        if features is not None:
+            raise RalkitError(
+                f"--features {features} is for images: give --levels 1 or 2 with it (the oracle experiment measures "
+                "FD-faces)"
+            )
+        return OracleWorld(preset, dataset, seed, **options)
+    return World(preset, dataset, seed, levels=levels, features=features or "auto", **options)
+
+
+def train(method: list[str], generator: list[int], **options: Any) -> None:
+    """Train generators, or continue or load them; under torchrun all its processes train each of them together."""
+    if len(method) != len(generator):
+        raise RalkitError(f"{len(method)} times --method and {len(generator)} times --generator; give one for each")
+    with distributed.process_group():
+        study = Study(make_world(**options))
+        for name in method:
+            study.recipe(name)  # an unknown one is said before hours of training
+        for name, seed in zip(method, generator, strict=True):
+            study.generator(name, seed)
+
+
+def sample(method: str, generator: int | None, number: int, temperature: float, out: Path, **options: Any) -> None:
+    """Draw images from a generator: a sheet as PNG at `out`, their codes beside it."""
+    study = Study(make_world(**options))
+    priors = _ready(study, method, generator, number)
+    codes = study.world.sample(priors, number, study.world.seed, temperatures=[temperature] * len(priors))
+    _write(study.world, out, codes, study.world.decode(*codes), columns=min(number, 8))
+
+
+def complete_images(
+    method: str,
+    generator: int | None,
+    number: int,
+    temperature: float,
+    rows: int,
+    tries: int,
+    out: Path,
+    **options: Any,
+) -> None:
+    """Complete the first test images below their first `rows` rows of (top) codes: images above, completions below."""
+    study = Study(make_world(**options))
+    world, (H, W) = study.world, study.world.shapes[0]
+    if not 0 <= rows <= H:
+        raise RalkitError(f"--rows is {rows}; the map of codes has {H} rows, give 0 to {H}")
+    priors = _ready(study, method, generator, number)
+    real = world.encode(world.images.test[:number])
+    if len(real[0]) < number:
+        raise RalkitError(f"--number is {number}, and there are {len(real[0])} test images; give no more than those")
+    keep = torch.arange(H)[:, None].expand(H, W) < rows
+    with seeded(world.seed):
+        codes = complete(priors, real, keep, tries=tries, temperature=temperature)
+    _write(world, out, codes, torch.cat([world.decode(*real), world.decode(*codes)]), columns=number)
+
+
+def _ready(study: Study, method: str, generator: int | None, number: int) -> tuple:
+    """The priors to draw from; what is not there yet is trained first."""
+    if number < 1:
+        raise RalkitError(f"--number is {number}; give 1 or more images")
+    study.recipe(method)
+    seed = study.seeds[0] if generator is None else generator
+    if not study.is_stored(method, seed):
+        print(f"{method} of seed {seed} is not in {study.world.project.artefacts} yet: it is trained first", flush=True)
+    return study.generator(method, seed)
+
+
+def _write(world: World, out: Path, codes: Codes, images: Tensor, columns: int) -> None:
+    from PIL import Image
+
+    from .plots import tile
+
+    picture, numbers = io.BytesIO(), io.BytesIO()
+    Image.fromarray(tile(images, columns)).save(picture, "PNG")
+    names = [name or "codes" for name in world.level_names]
+    np.savez_compressed(numbers, **{name: c.cpu().numpy() for name, c in zip(names, codes, strict=True)})
+    for file, content in ((out.with_suffix(".png"), picture), (out.with_suffix(".npz"), numbers)):
+        store.write_bytes(file, content.getvalue())
+    print(f"{out.with_suffix('.png')}, its codes ({', '.join(names)}) in {out.with_suffix('.npz')}")
+
+
+def presets(check: str | None) -> None:
+    """List the presets and what they cost; or build one, run a step of every stage, and estimate its full run."""
+    chosen = None if check is None else get_preset(check)
+    from . import costs
+    from .record import read_minutes
+
+    if chosen:
+        return costs.check(chosen)
+    for preset in PRESETS.values():
+        print(f"{preset.name}: {preset.about}")
+        run = read_minutes(project_root() / "figures" / preset.name / "minutes.json")
+        if run["minutes"]:
+            minutes = run["minutes"].values()
+            print(f"    measured: {len(minutes)} notebooks in {sum(minutes):.0f} minutes on {run['device']}")
+        for name, cfg in costs.experiments(preset).items():
+            sizes = costs.parameters(cfg).items()
+            print(f"    {name}, million parameters: " + ", ".join(f"{key} {n / 1e6:.3g}" for key, n in sizes))

@@ -1,0 +1,155 @@
+"""One notebook, run headless: saved cell by cell, its prints shown as they come, no process left behind."""
+
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.kernelspec import NoSuchKernel
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+
+from .. import store
+from ..errors import RalkitError
+from .signals import postponed
+from .webpage import write_html
+
+GRACE = 3.0  # seconds that a kernel's processes have to clean up after SIGTERM
+
+
+def run_notebook(source: Path, target: Path, parameters: dict[str, Any]) -> None:
+    """Execute the notebook `source` in its own folder; write it to `target`, and as a page (.html) beside it.
+
+    Both are of the last run that came to its end. Another run is left, as far as it came, in <name>.failed.ipynb.
+    Raises RalkitError that names the cell if the cell fails or the kernel dies, RalkitError if a file cannot be
+    written, and Ended if a signal asked to end.
+    """
+    notebook = with_parameters(source, parameters)
+    failed = target.with_name(f"{target.stem}.failed.ipynb")
+    so_far = f"(the notebook as far as it came: {failed})"
+    save(notebook, failed)  # a folder that cannot be written is reported before anything runs
+    client = Client(notebook, kernel_name="python3", startup_timeout=180, iopub_timeout=600)
+    with postponed(client.terminate) as arrived, client.running(source):
+        for index, cell in enumerate(notebook.cells):
+            if arrived:
+                break
+            try:
+                client.execute_cell(cell, index)
+            except CellExecutionError as error:
+                where = f"{source.name}, cell {client.code_cells_executed}"
+                raise RalkitError(f"{where}: {error.ename}: {error.evalue} {so_far}") from error
+            except DeadKernelError as error:
+                where = f"{source.name}, cell {client.code_cells_executed}"
+                raise RalkitError(
+                    f"{where}: the kernel died ({client.cause_of_death()}), most often because the memory ran out; "
+                    f"close other programs or use a smaller preset, then run the same command again {so_far}"
+                ) from error
+            finally:
+                save(notebook, failed)
+        client.set_widgets_metadata()
+    save(notebook, target)
+    failed.unlink(missing_ok=True)
+    write_html(target, target.with_suffix(".html"))
+
+
+def with_parameters(source: Path, parameters: dict[str, Any]) -> NotebookNode:
+    """The notebook with a cell behind its parameters' that sets them anew; RalkitError for one it does not have."""
+    try:
+        notebook = nbformat.read(source, 4)
+    except (OSError, ValueError) as error:
+        raise RalkitError(f"{source} cannot be read as a notebook: {str(error).splitlines()[0]}") from error
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    place = next((i for i, names in enumerate(tags) if "parameters" in names), None)
+    known = [] if place is None else re.findall(r"^(\w+)\s*=", notebook.cells[place].source, re.M)
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        raise RalkitError(f"{source.name} has no parameter {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+    if parameters:
+        lines = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+        cell = nbformat.v4.new_code_cell(lines, metadata={"tags": ["injected-parameters"]})
+        notebook.cells.insert(place + 1, cell)
+    return notebook
+
+
+def save(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook; what a cell printed and UTF-8 does not have is escaped as JSON has it."""
+    store.write_bytes(path, nbformat.writes(notebook).encode(errors="backslashreplace"))
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print at once; RalkitError if it cannot be written, as when the output goes to a file on a full disk."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
+    except OSError as error:
+        with suppress(OSError):  # what is left in the buffer would fail again when Python exits
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise RalkitError(f"cannot write the command's output: {error.strerror}; run the same command again") from error
+
+
+class Client(NotebookClient):
+    """nbclient's client, which shows what cells print, and ends the kernel with every process that it started."""
+
+    group: int | None = None  # the process group of the kernel, and so of the training processes that it starts
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """Handle a kernel's message as nbclient does, and print what went to standard output."""
+        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stdout":
+            say(msg["content"]["text"], end="")
+        return super().process_message(msg, cell, cell_index)
+
+    @contextmanager
+    def running(self, source: Path) -> Iterator[None]:
+        """Start a kernel in the folder of `source`; when the block ends it is gone, and what it started, too."""
+        try:
+            with self._started(source), self.setup_kernel():
+                yield
+        finally:
+            if self.terminate():
+                deadline = time.monotonic() + GRACE
+                while self._signal(0) and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                self._signal(signal.SIGKILL)
+
+    @contextmanager
+    def _started(self, source: Path) -> Iterator[None]:
+        with tempfile.TemporaryFile() as complaints:  # what the process says while it is ended is nobody's concern
+            try:
+                self.create_kernel_manager()
+                self.start_new_kernel(cwd=str(source.parent), stderr=complaints)
+                self.group = self.km.provisioner.pgid
+                self.start_new_kernel_client()
+                reply = self.wait_for_reply(self.kc.kernel_info())
+            except (OSError, RuntimeError, NoSuchKernel) as error:
+                complaints.seek(0)
+                lines = complaints.read().decode(errors="replace").strip().splitlines()
+                why = "; ".join([str(error), *lines[-1:]])
+                raise RalkitError(f"{source.name}: no Python kernel could be started: {why}") from error
+            self.nb.metadata["language_info"] = reply["content"]["language_info"]
+            yield
+
+    def terminate(self) -> bool:
+        """Ask the kernel and every process that it started to end; False if none is left."""
+        return self._signal(signal.SIGTERM)
+
+    def cause_of_death(self) -> str:
+        """How the process of a dead kernel ended, such as "SIGKILL" or "exit status 1"."""
+        status = self.km.provisioner.process.returncode
+        return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+    def _signal(self, signum: int) -> bool:
+        if self.group is None:
+            return False
+        try:
+            os.killpg(self.group, signum)
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of processes that have just ended
+            return False
+        return True

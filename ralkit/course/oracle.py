@@ -1,0 +1,132 @@
+"""The oracle experiment's world (section 5.2): a prior of the real codes is declared to be the truth."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from torch import Tensor
+
+from ..errors import RalkitError
+from ..metrics import frechet_distance, map_log_prob, oracle_metrics
+from ..prior import TwoStreamPrior
+from ..protocols import Codes, Prior
+from ..sampling import sample_levels
+from ..training import MLE_RECIPE, seeded, train_mle
+from .presets import Preset
+from .world import Numbers, World
+
+SAMPLING_RECIPE = 1  # raise it when the same oracle and seed are to give other codes
+
+
+class OracleWorld(World):
+    """The world whose data are drawn from the oracle, so that every probability is known.
+
+    It is made as `World` is, with the preset's oracle experiment; raises RalkitError where there is none.
+    """
+
+    def __init__(self, preset: str | Preset = "quick", dataset: str = "faces", seed: int = 1, **options):
+        super().__init__(preset, dataset, seed, **{"levels": None, "features": "faces"} | options)
+
+    @property
+    def name(self) -> str:
+        return "oracle world"
+
+    # ---- The oracle and its codes ----
+
+    @property
+    def oracle_inputs(self) -> tuple:
+        """What the oracle is made of, for the keys of artefacts."""
+        return self.config.oracle, *self.vqvae_inputs, MLE_RECIPE
+
+    @cached_property
+    def oracle(self) -> TwoStreamPrior:
+        """The prior of the real codes, which the experiment takes for the true distribution."""
+        cfg, prior = self.config.oracle, self.fresh_prior(self.config.oracle, self.seed)
+
+        def train(**options):
+            test = tuple(c[: self.config.n_curve] for c in self.codes["test"])
+            watch = lambda: {"NLL_test": self.nll((prior,), test)}  # noqa: E731
+            return train_mle(
+                prior, self.codes["train"][0], cfg, evaluate=watch, at_once=self.fitting.at_once, **options
+            )
+
+        self.trainer.fit("oracle", self.oracle_inputs, {"prior": prior}, self.seed, train)
+        return prior
+
+    @cached_property
+    def oracle_codes(self) -> dict[str, Codes]:
+        """Codes drawn from the oracle: "train" (int16) for generators and critics, "test" (int64) for measuring."""
+        sizes = {"train": self.config.n_oracle, "test": 2 * self.config.n_eval}
+
+        def draw(split: str):
+            with seeded(self.seed + 1000 * (1 + list(sizes).index(split))):
+                yield sample_levels((self.oracle,), sizes[split], self.shapes)
+
+        train, test = (
+            self.kept_codes(f"oracle {s}", (*self.oracle_inputs, n, SAMPLING_RECIPE), lambda s=s: draw(s))
+            for s, n in sizes.items()
+        )
+        return {"train": train, "test": tuple(c.long() for c in test)}
+
+    @property
+    def data(self) -> dict[str, Codes]:
+        return self.oracle_codes
+
+    @property
+    def data_inputs(self) -> tuple:
+        return *self.oracle_inputs, self.config.n_oracle, SAMPLING_RECIPE
+
+    def reference(self, name: str, priors: Sequence[Prior]) -> Sequence[Prior]:
+        known = {"MLE": priors, "oracle": (self.oracle,)}
+        if name not in known:
+            raise RalkitError(f"unknown reference {name!r}; it must be {' or '.join(known)}")
+        return known[name]
+
+    def reference_inputs(self, name: str) -> tuple:
+        return self.oracle_inputs if name == "oracle" else ()
+
+    # ---- Measuring ----
+
+    def truth(self, n: int) -> Tensor:
+        """log oracle(c) in nats of the first n test codes, (n,)."""
+        return self._truth[:n]
+
+    @cached_property
+    def _truth(self) -> Tensor:
+        return map_log_prob(self.oracle, self.oracle_codes["test"][0][: max(self.config.n_eval, self.config.n_curve)])
+
+    def watch_prior(self, prior: Prior, level: int) -> Numbers:
+        return self.watch((prior,), sample_levels((prior,), self.config.n_curve, self.shapes))
+
+    def watch(self, priors: Sequence[Prior], codes: Codes, images: Tensor | None = None) -> Numbers:
+        """The oracle's numbers (`metrics.oracle_metrics`); the images are not asked."""
+        (test,) = self.test_codes(self.config.n_curve)
+        return oracle_metrics(priors[0], self.oracle, codes[0], test, oracle_log_prob=self.truth(len(test)))
+
+    def numbers(self, priors: Sequence[Prior], temperature: float) -> Numbers:
+        """A row of Table 1: the oracle's numbers and FD-faces, from n_eval samples at `temperature`."""
+        (codes,) = self.sample(priors, self.config.n_eval, 7, temperatures=[temperature])
+        (test,) = self.test_codes(self.config.n_eval)
+        row = oracle_metrics(priors[0], self.oracle, codes, test, temperature, self.truth(len(test)))
+        return row | self.compare(self.features(self.decode(codes)))
+
+    @property
+    def numbers_inputs(self) -> tuple:
+        return *super().numbers_inputs, self.config.n_eval
+
+    def compare(self, features: Tensor) -> Numbers:
+        """FD-faces of features (N, D) to the oracle's decoded samples and to the real test images."""
+        return {f"{self.metric} to {k}": frechet_distance(x, features) for k, x in self._references.items()}
+
+    @cached_property
+    def _references(self) -> dict[str, Tensor]:
+        oracle = self.decode(self.oracle_codes["test"][0][self.config.n_eval :])
+        return {"oracle data": self.features(oracle), "real data": self.reference_features("real")}
+
+    @cached_property
+    def floors(self) -> dict[str, Numbers]:
+        """The same distances of sets that no generator made: the least that can be asked for at this number."""
+        return {
+            "oracle, other samples": self.compare(self.features(self.decode(*self.test_codes(self.config.n_eval)))),
+            "real images, reconstructed": self.compare(self.reference_features("reconstructed, others")),
+            "real images, other ones": self.compare(self.reference_features("real, others")),
+        }

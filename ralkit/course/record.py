@@ -1,0 +1,112 @@
+"""Figures and tables as files, each with its origin: what it was made from, by which code, on what machine."""
+
+import csv
+import io
+import json
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__, store
+from ..training import device_name
+from .project import commit_of
+from .world import World
+
+
+class Record:
+    """The folder in which a run of a world leaves its figures and tables."""
+
+    def __init__(self, world: World):
+        self.world, self.figures = world, world.project.figures
+        self.began = time.monotonic()
+
+    def about(self, notebook: str) -> str:
+        """One line on this run, and the minutes that `notebook` ("03_oracle") took in the recorded ones."""
+        project, device = self.world.project, device_name(self.world.device)
+        took = []
+        for file in sorted((project.root / "figures").glob("*/minutes.json")):
+            run = read_minutes(file)
+            if notebook in run["minutes"]:
+                took.append(f"{run['minutes'][notebook]:.1f} minutes with {file.parent.name} on {run['device']}")
+        return (
+            f"preset {project.preset.name}, data set {project.dataset}, seeds "
+            f"{', '.join(map(str, self.world.seeds))}, {device}; after those before it, this notebook took "
+            f"{'; '.join(took) if took else 'a time not recorded yet'}"
+        )
+
+    def origin(self) -> dict[str, Any]:
+        """Where a number comes from: preset, configuration, data, seeds, device, versions, time, commit."""
+        world, images = self.world, self.world.images
+        return {
+            "preset": world.project.preset.name,
+            "configuration": asdict(world.config),
+            "world": world.name,
+            "features": world.metric,
+            "fitting": asdict(world.fitting),
+            "seeds": list(world.seeds),
+            "dataset": {
+                "name": images.name,
+                "size": images.size,
+                "train": len(images.train),
+                "test": len(images.test),
+            },
+            "device": device_name(world.device),
+            "versions": {"ralkit": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "seconds": round(time.monotonic() - self.began, 1),
+            "commit": commit_of(),
+        }
+
+    def save_figure(self, name: str, figure, title: str, data: Any = None, note: str = "") -> None:
+        """Write a matplotlib figure as figures/<preset>/<name>.png, its data and origin beside it."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=150, bbox_inches="tight", metadata={"Software": None})
+        store.write_bytes(self.figures / f"{name}.png", buffer.getvalue())
+        self._save_about(name, {"kind": "figure", "title": title, "data": data, "note": note})
+
+    def save_table(
+        self, name: str, rows: list[dict[str, Any]], title: str, note: str = "", paper: list[dict] | None = None
+    ) -> str:
+        """Write rows as figures/<preset>/<name>.csv and .md, their origin beside them; return the markdown."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = markdown_table(rows)
+        store.write_bytes(self.figures / f"{name}.csv", buffer.getvalue().encode())
+        store.write_bytes(self.figures / f"{name}.md", f"{text}\n".encode())
+        self._save_about(name, {"kind": "table", "title": title, "rows": rows, "paper": paper, "note": note})
+        return text
+
+    def _save_about(self, name: str, about: dict[str, Any]) -> None:
+        content = json.dumps(about | {"origin": self.origin()}, indent=1)
+        store.write_bytes(self.figures / f"{name}.json", f"{content}\n".encode())
+
+
+def read_minutes(file: Path) -> dict[str, Any]:
+    """The device and the minutes of each notebook that a run recorded in `file`; none where it cannot be read."""
+    try:
+        run = json.loads(file.read_text())
+        return {"device": str(run["device"]), "minutes": {str(k): float(v) for k, v in run["minutes"].items()}}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {"device": "", "minutes": {}}
+
+
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """A markdown table of rows with the same columns; floats of more than five digits get four."""
+
+    def show(v: Any) -> str:
+        if isinstance(v, float):
+            v = float(f"{v:.9g}")  # 127.99999999999997 is 128
+            v = f"{v:.4g}" if len(f"{v:.9g}") > 6 else v
+        return f"{v}".replace("|", r"\|")
+
+    lines = [
+        [show(name) for name in rows[0]],
+        ["---"] * len(rows[0]),
+        *([show(v) for v in row.values()] for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,234 @@
+"""A study: the priors of a world as MLE and RAL leave them, trained once each, and their numbers.
+
+The oracle experiment's and that of images differ only in what their worlds supply.
+"""
+
+import copy
+
+import torch
+
+from ..critic import PatchCritic, image_score
+from ..diagnostics import gradient_snr, part_gradients
+from ..metrics import auc, frechet_distance
+from ..prior import PriorConfig, SnailConfig, TwoStreamPrior
+from ..protocols import own_and_above
+from ..ral import RalConfig, kl_reward, learning_levels, make_critic, score_advantages
+from ..sampling import complete, sample_levels
+from ..training import (
+    CRITIC_RECIPE,
+    MLE_RECIPE,
+    RAL_RECIPE,
+    WARM_UP_RECIPE,
+    History,
+    critic_adam,
+    seeded,
+    train_critic,
+    train_mle,
+    train_ral,
+    warm_config,
+    warm_critic,
+)
+from . import runs
+from .runs import MLE
+from .trainer import in_batches
+from .world import Numbers, World
+
+Priors = tuple[TwoStreamPrior, ...]  # one a level, the top one first
+MEASURE_RECIPE = 1  # raise it when the mathematics of `measure` or `measure_completion` changes
+
+
+class Study:
+    """The priors of `world`, by method and seed. A method is "MLE", "MLE continued" or one of `runs.RUNS`."""
+
+    def __init__(self, world: World):
+        self.world, self.trainer, self.seeds = world, world.trainer, world.seeds
+
+    # ---- Recipes, names and inputs ----
+
+    def recipe(self, method: str, level: int = 0) -> PriorConfig | SnailConfig | RalConfig:
+        """The configuration of a method: of its RAL run, or of the training of a level; RalkitError if unknown."""
+        c = self.world.config
+        if method == "MLE":
+            return c.priors[level]
+        if method == "MLE continued":
+            return runs.control(c.priors[level], c.ral)
+        return runs.recipe(method, c.ral, c.size)
+
+    def canonical(self, method: str) -> str:
+        """The first method with the same recipe."""
+        return runs.canonical(method, self.world.config.ral, self.world.config.size)
+
+    def artefacts_of(self, method: str, seed: int) -> list[tuple[str, tuple]]:
+        """Name and inputs of the artefacts that a method leaves: one a level for MLE, one in all for RAL."""
+        method = self.canonical(method)
+        if method in MLE:
+            return [self._level(method, level, seed) for level in range(len(self.world.shapes))]
+        return [self._run(method, seed, self.recipe(method))]
+
+    def keys(self, method: str, seed: int) -> tuple[str, ...]:
+        return tuple(self.trainer.artefacts.key(*of) for of in self.artefacts_of(method, seed))
+
+    def is_stored(self, method: str, seed: int) -> bool:
+        """Whether all artefacts of a method are there."""
+        return all(self.trainer.artefacts.is_stored(*of) for of in self.artefacts_of(method, seed))
+
+    def _name(self, *words: object) -> str:
+        return " ".join(str(word) for word in (*words, self.world.name) if word != "")
+
+    def _level(self, method: str, level: int, seed: int) -> tuple[str, tuple]:
+        name = self._name(method, self.world.level_names[level], seed)
+        inputs = (self.recipe(method, level), level, seed, *self.world.data_inputs, MLE_RECIPE)
+        if method == "MLE continued":
+            inputs += (self.trainer.artefacts.key(*self._level("MLE", level, seed)), self.world.config.ral.anneal)
+        return name, inputs
+
+    def _run(self, name: str, seed: int, cfg: RalConfig) -> tuple[str, tuple]:
+        world = self.world
+        start = (*self.keys("MLE", seed), *world.data_inputs, WARM_UP_RECIPE)
+        reference = world.reference_inputs(cfg.reference) if cfg.kl else ()
+        return self._name(name, seed), (cfg, seed, *start, RAL_RECIPE, *reference)
+
+    # ---- Priors ----
+
+    def generator(self, method: str, seed: int) -> Priors:
+        """The priors of `seed` as a method left them, in eval mode."""
+        method = self.canonical(method)
+        if method in MLE:
+            return tuple(self._trained(method, level, seed) for level in range(len(self.world.shapes)))
+        return self.ral(method, seed)[0]
+
+    def history(self, method: str, seed: int, level: int = 0) -> History:
+        """What a method's training logged and measured on its way; for MLE that of one level."""
+        names = [name for name, _ in self.artefacts_of(method, seed)]
+        name = names[level if len(names) > 1 else 0]
+        if name not in self.trainer.histories:
+            self.generator(method, seed)
+        return self.trainer.histories[name]
+
+    def _trained(self, method: str, level: int, seed: int) -> TwoStreamPrior:
+        world, cfg = self.world, self.recipe(method, level)
+        prior = world.fresh_prior(cfg, seed, level)
+
+        def train(**options) -> History:
+            if method == "MLE continued":
+                prior.load_state_dict(self._trained("MLE", level, seed).state_dict())
+            own, *above = own_and_above(world.data["train"], level)
+            return train_mle(
+                prior, own, cfg, condition=above[0] if above else None,
+                decay=method == "MLE" or world.config.ral.anneal,  # the control's learning rate falls as RAL's does
+                evaluate=lambda: world.watch_prior(prior, level), at_once=world.fitting.at_once, **options,
+            )  # fmt: skip
+
+        self.trainer.fit(*self._level(method, level, seed), {"prior": prior}, seed, train)
+        return prior
+
+    def ral(self, name: str, seed: int, cfg: RalConfig | None = None) -> tuple[Priors, PatchCritic]:
+        """The MLE priors of `seed` after RAL, and its critic: the run `name`, or one of that name as `cfg` says."""
+        world = self.world
+        if cfg is None:
+            name = self.canonical(name)
+            cfg = self.recipe(name)
+        priors = self.generator("MLE", seed)
+        with seeded(seed):
+            critic = self.trainer.place(make_critic(cfg))
+        reference = world.reference(cfg.reference, copy.deepcopy(priors)) if cfg.kl else None
+
+        def train(**options) -> History:
+            data = world.decode, world.data["train"]
+            return train_ral(
+                priors, critic, self._warm(critic, priors, seed, cfg), *data, cfg, reference=reference,
+                evaluate=lambda: self._watch(priors, critic, cfg, reference), at_once=world.fitting.at_once, **options,
+            )  # fmt: skip
+
+        modules = {f"prior {level}": prior for level, prior in enumerate(priors)} | {"critic": critic}
+        self.trainer.fit(*self._run(name, seed, cfg), modules, seed, train)
+        return priors, critic
+
+    def _warm(self, critic: PatchCritic, priors: Priors, seed: int, cfg: RalConfig) -> torch.optim.Optimizer:
+        """Give the critic the warm-up of section 4.4, made once for all runs that it is the same for; its optimiser."""
+        world, optimiser = self.world, critic_adam(critic, cfg)
+
+        def make(_) -> dict:
+            warm_critic(critic, optimiser, priors, world.decode, world.data["train"], cfg, seed=seed)
+            return {"critic": critic.state_dict(), "optimiser": optimiser.state_dict()}
+
+        inputs = (warm_config(cfg), seed, *self.keys("MLE", seed), *world.data_inputs, WARM_UP_RECIPE)
+        warm = self.trainer.artefacts.get(self._name("warm critic", seed), inputs, make)
+        critic.load_state_dict(warm["critic"])
+        optimiser.load_state_dict(warm["optimiser"])
+        return optimiser
+
+    def _watch(self, priors: Priors, critic: PatchCritic, cfg: RalConfig, reference: Priors | None) -> Numbers:
+        """What a curve of RAL shows at one point: the world's numbers, what the critic sees, the gradient's noise."""
+        world = self.world
+        test = world.test_codes(world.config.n_curve)
+        codes = sample_levels(priors, len(test[0]), world.shapes)
+        images = world.decode(*codes)
+        row = world.watch(priors, codes, images)
+        with torch.no_grad():
+            fake, real = in_batches(critic, images), in_batches(critic, world.decode(*test))
+        row["AUC"] = auc(image_score(real), image_score(fake))
+        row["gap"] = (image_score(real).mean() - image_score(fake).mean()).item()
+        codes = tuple(c[: cfg.rollouts] for c in codes)
+        for level in learning_levels(len(priors), cfg):
+            own = own_and_above(codes, level)
+            extra = cfg.kl * kl_reward(priors[level], reference[level], *own) if cfg.kl else 0.0
+            A = score_advantages(fake[: cfg.rollouts], real[: cfg.rollouts], world.shapes[level], cfg, extra)
+            g = part_gradients(priors[level], own[0], A, *own[1:], at_once=world.fitting.at_once or cfg.rollouts)
+            row[f"SNR {world.level_names[level]}".strip()] = gradient_snr(g)
+        return row
+
+    def critic_alone(
+        self, name: str, seed: int, cfg: RalConfig, updates: int, method: str = "MLE"
+    ) -> tuple[PatchCritic, History]:
+        """A critic trained for `updates` against the priors of a method, which stand still: what can it see?"""
+        world, priors = self.world, self.generator(method, seed)
+        with seeded(seed):
+            critic = self.trainer.place(make_critic(cfg))
+        n = world.config.n_curve
+
+        def train(**options) -> History:
+            fakes, reals = (world.decode(*c) for c in (world.sample(priors, n, seed + 500), world.test_codes(n)))
+
+            @torch.no_grad()
+            def watch() -> Numbers:
+                real, fake = (image_score(in_batches(critic, x)) for x in (reals, fakes))
+                return {"AUC": auc(real, fake), "gap": (real.mean() - fake.mean()).item()}
+
+            return train_critic(
+                critic, priors, world.decode, world.data["train"], cfg, updates, evaluate=watch, **options
+            )
+
+        name = self._name("critic", name, method, seed)
+        inputs = (warm_config(cfg), updates, seed, *self.keys(method, seed), *world.data_inputs, CRITIC_RECIPE)
+        self.trainer.fit(name, inputs, {"critic": critic}, seed, train)
+        return critic, self.trainer.histories[name]
+
+    # ---- Measuring ----
+
+    def measure(self, method: str, seed: int, temperature: float = 1.0) -> Numbers:
+        """The numbers of one method, from samples at `temperature` at every level (`World.numbers`)."""
+        world, method = self.world, self.canonical(method)
+        inputs = (*self.keys(method, seed), *world.numbers_inputs, float(temperature), MEASURE_RECIPE)
+        name = self._name("measured", method, seed, f"{temperature:g}")
+        make = lambda _: world.numbers(self.generator(method, seed), temperature)  # noqa: E731
+        return self.trainer.artefacts.get(name, inputs, make)
+
+    def measure_completion(self, method: str, seed: int, rows: int, temperature: float = 1.0) -> Numbers:
+        """Distance and `factors_kept` of completions of the test images below their first `rows` rows of top codes."""
+        world, method = self.world, self.canonical(method)
+        H, W = world.shapes[0]
+        keep = torch.arange(H)[:, None].expand(H, W) < rows
+
+        def make(_) -> Numbers:
+            with seeded(11):
+                codes = complete(
+                    self.generator(method, seed), world.test_codes(world.n_eval), keep, temperature=temperature
+                )
+            images = world.decode(*codes)
+            distance = frechet_distance(world.reference_features("reconstructed"), world.features(images))
+            return {world.metric: distance} | world.factors_kept(images)
+
+        inputs = (*self.keys(method, seed), *world.numbers_inputs, rows, float(temperature), MEASURE_RECIPE)
+        name = self._name("completed", method, seed, rows, f"{temperature:g}")
+        return self.trainer.artefacts.get(name, inputs, make)

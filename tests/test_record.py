@@ -1,0 +1,64 @@
+"""Figures and tables with their origin; the folders of a run; minutes that can be read or not."""
+
+import json
+
+import pytest
+
+from ralkit.course.oracle import OracleWorld
+from ralkit.course.plots import new_figure
+from ralkit.course.record import Record, markdown_table, read_minutes
+from ralkit.course.report import write_report
+
+
+def test_figures_tables_and_report(tiny, tmp_path):
+    record = Record(OracleWorld(tiny, root=tmp_path))
+    figure, ((ax,),) = new_figure()
+    ax.plot([0, 1])
+    record.save_figure("figure-4", figure, "Fig. 4", data={"x": [1]})
+    rows = [{"method": "MLE", "NLL": 1.23456}]
+    record.save_table("table-1", rows, "Table 1", note="So it is.", paper=[{"method": "MLE", "NLL": 7.55}])
+    origin = json.loads((record.figures / "table-1.json").read_text())["origin"]
+    assert origin["preset"] == "smoke" and origin["world"] == "oracle world" and origin["features"] == "FD-faces"
+    assert origin["configuration"]["ral"]["rollouts"] == tiny.ral.rollouts
+    assert origin["fitting"]["bf16"] is False
+    assert origin["dataset"]["train"] == 64
+    assert (record.figures / "table-1.csv").read_text() == "method,NLL\nMLE,1.23456\n"
+    report = write_report(record.figures, {"03_oracle": 1.25}).read_text()
+    for part in (
+        "## Table 1",
+        "| MLE | 1.235 |",
+        "| MLE | 7.55 |",
+        "So it is.",
+        "![Fig. 4](figure-4.png)",
+        "03_oracle",
+    ):
+        assert part in report
+
+
+def test_other_peoples_pictures_stay_out_of_the_committed_folder(tiny, tmp_path):
+    assert OracleWorld(tiny, "some/celeba.zip", root=tmp_path).project.figures == tmp_path / "runs/smoke-celeba/figures"
+    assert OracleWorld(tiny, root=tmp_path).project.figures == tmp_path / "figures/smoke"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"device": 1}', '{"device": "x", "minutes": {"00": "y"}}', "\x00"])
+def test_minutes_that_cannot_be_read_are_none(tmp_path, content):
+    file = tmp_path / "figures" / "quick" / "minutes.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    assert read_minutes(file) == {"device": "", "minutes": {}}
+    assert read_minutes(tmp_path / "none") == {"device": "", "minutes": {}}
+
+
+def test_what_a_notebook_took_is_said(tiny, tmp_path):
+    for preset, content in (("quick", '{"device": "a CPU", "minutes": {"03_oracle": 2.04}}'), ("gpu", "{")):
+        (tmp_path / "figures" / preset).mkdir(parents=True)
+        (tmp_path / "figures" / preset / "minutes.json").write_text(content)
+    record = Record(OracleWorld(tiny, root=tmp_path))
+    assert record.about("03_oracle").endswith("this notebook took 2.0 minutes with quick on a CPU")
+    assert record.about("04_ral").endswith("a time not recorded yet")
+
+
+def test_markdown_table():
+    assert markdown_table([{"a": 1, "b": 0.123456}]) == "| a | b |\n| --- | --- |\n| 1 | 0.1235 |"
+    rounded = markdown_table([{"a": 128 - 2**-46, "b": 7.0, "c": "x|y"}])  # an exponential that should be 128
+    assert rounded.endswith("| 128.0 | 7.0 | x\\|y |")
