@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ralkit.course.experiment import markdown_table
-from ralkit.course.presets import LevelsConfig
+from ralkit.course.presets import WorldConfig
+from ralkit.course.record import markdown_table
 from ralkit.errors import RalkitError
-from ralkit.prior import Attention, PixelCNN, PixelSNAIL, Prior, make_prior
+from ralkit.prior import Attention, PixelCNN, PixelSNAIL, TwoStreamPrior, make_prior
 from ralkit.training import device_name
 
 RESULTS = Path(__file__).parent / "results"
@@ -104,7 +104,7 @@ def matrix_rate(device: str, dtype: torch.dtype = torch.float32) -> float:
     return operations / best(f, device)
 
 
-def multiplications(prior: Prior, shape: tuple[int, int]) -> float:
+def multiplications(prior: TwoStreamPrior, shape: tuple[int, int]) -> float:
     """Of one code, on average over a map of `shape`: every kernel has kept taps only, so it counts once.
 
     Products with the zeros beside the map are counted; the cached sampler leaves most of them out.
@@ -115,7 +115,7 @@ def multiplications(prior: Prior, shape: tuple[int, int]) -> float:
     return sum(weights) + attention * shape[0] * shape[1]  # half of the places, for keys and for values
 
 
-def floor(prior: Prior, n: int, shape: tuple[int, int], rate: float, memory: float) -> dict[str, float]:
+def floor(prior: TwoStreamPrior, n: int, shape: tuple[int, int], rate: float, memory: float) -> dict[str, float]:
     """Seconds for sampling n maps of `shape`: by the arithmetic of all kept taps, and by reading the weights.
 
     A step reads the weights of the horizontal stream and the head, a row those of the vertical one.
@@ -133,18 +133,18 @@ def floor(prior: Prior, n: int, shape: tuple[int, int], rate: float, memory: flo
     }
 
 
-def models(device: str) -> dict[str, Prior]:
+def models(device: str) -> dict[str, TwoStreamPrior]:
     """The priors that are timed: 64 channels, 5 layers, 5x5; PixelSNAIL with an attention after its last block."""
     torch.manual_seed(0)
     priors = {"PixelCNN": PixelCNN(K, 64, 5), "PixelSNAIL": PixelSNAIL(K, 64, 5, attention_layers=1)}
     return {name: prior.to(device).eval() for name, prior in priors.items()}
 
 
-def priors_of(levels: LevelsConfig, device: str, dtype: torch.dtype = torch.float32) -> list[Prior]:
+def priors_of(world: WorldConfig, device: str, dtype: torch.dtype = torch.float32) -> list[TwoStreamPrior]:
     """The untrained priors of every level, the top one first."""
     torch.manual_seed(0)
-    K = levels.vqvae.K
-    priors = [make_prior(cfg, K, K if level else None) for level, cfg in enumerate(levels.priors)]
+    K = world.vqvae.K
+    priors = [make_prior(cfg, K, K if level else None) for level, cfg in enumerate(world.priors)]
     return [prior.to(device, dtype).eval() for prior in priors]
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 import lmdb
 from PIL import Image
 
-from ralkit.course.images import ImageExperiment
 from ralkit.course.presets import ImageConfig, LevelsConfig, get_preset
+from ralkit.course.study import Study
+from ralkit.course.world import World
 
 from . import common
 
@@ -73,16 +74,16 @@ def main() -> None:
         writer = multiprocessing.get_context("spawn").Process(target=write_lmdb, args=(source, chosen.count))
         writer.start()  # a process of its own: what it holds is not counted
         writer.join()
-        exp = ImageExperiment(replace(smoke, images=images), str(source), root=Path(folder), levels=2)
+        world = World(replace(smoke, images=images), str(source), root=Path(folder), levels=2)
         with watched(rows, "decoding into the cache"):
-            n = len(exp.images.train)
+            n = len(world.images.train)
         with watched(rows, "VQ-VAE-2"):
-            _ = exp.vqvae
+            _ = world.vqvae
         with watched(rows, "codes of all images"):
-            (top, bottom) = exp.codes["train"]
+            (top, bottom) = world.codes["train"]
         with watched(rows, "both priors, RAL"):
-            exp.generator("RAL intermediate", 1)
-        on_disk = sum(file.stat().st_size for file in exp.artefacts.glob("*.int16")) / 2**20
+            Study(world).generator("RAL intermediate", 1)
+        on_disk = sum(file.stat().st_size for file in world.project.artefacts.glob("*.int16")) / 2**20
     per_image = top[0].numel() + bottom[0].numel()
     about = (
         f"{n:,} training images of {SIZE}x{SIZE}, {per_image} codes each ({on_disk:.0f} MiB on the disk). "

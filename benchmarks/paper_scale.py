@@ -10,22 +10,21 @@ from functools import partial
 import torch
 
 from ralkit.course import paper
-from ralkit.course.presets import LevelsConfig, get_preset
-from ralkit.errors import RalkitError
+from ralkit.course.presets import WorldConfig, get_preset
 from ralkit.ral import roll_out
 
 from . import common
 
 
-def rows(levels: LevelsConfig, size: int, n: int, device: str) -> Iterator[dict]:
+def rows(world: WorldConfig, n: int, device: str) -> Iterator[dict]:
     """A line for each type of weights and each part of the maps that is sampled."""
-    K, shapes = levels.vqvae.K, levels.shapes(size)
+    K, size, shapes = world.vqvae.K, world.size, world.shapes
     H, memory = shapes[0][0], common.bandwidth(device)
     codes = tuple(torch.randint(K, (n, *shape), device=device) for shape in shapes)
     name = f"{size}x{size}, " + " + ".join("{}x{}".format(*shape) for shape in shapes)
     theirs = dict(zip(("full", "partial"), (row.get(name, float("nan")) for row in paper.S_TABLE_11), strict=True))
     for dtype in (torch.float32, torch.bfloat16):
-        priors = common.priors_of(levels, device, dtype)
+        priors = common.priors_of(world, device, dtype)
         rate = common.matrix_rate(device, dtype)
         floors = [common.floor(prior, n, shape, rate, memory) for prior, shape in zip(priors, shapes, strict=True)]
         parts = {"all rows": (0, H), "lower half, upper given": (H // 2, H), "upper half": (0, H // 2)}
@@ -50,11 +49,9 @@ def rows(levels: LevelsConfig, size: int, n: int, device: str) -> Iterator[dict]
 def main() -> None:
     """Time all, write the table."""
     chosen = common.options(__doc__, preset=(str, "paper-128", "a preset with two levels"), batch=(int, 16, "maps"))
-    images = get_preset(chosen.preset).images
-    if images is None or images.two is None:
-        raise RalkitError(f"the preset {chosen.preset} has no pair of priors; choose one with two levels")
+    world = get_preset(chosen.preset).world(levels=2)
     about = f"The two priors of the preset {chosen.preset}, batch {chosen.batch}; best of 2 s of runs."
-    common.report("paper_scale", rows(images.two, images.size, chosen.batch, chosen.device), chosen.device, about)
+    common.report("paper_scale", rows(world, chosen.batch, chosen.device), chosen.device, about)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,30 @@ The presets' sizes with untrained networks: what takes time does not depend on t
 import torch
 
 from ralkit.course.costs import experiments
-from ralkit.course.experiment import in_batches
-from ralkit.course.presets import LevelsConfig, get_preset
-from ralkit.ral import Adam, critic_update, descend, make_critic, policy_gradient_loss, roll_out, score_advantages, some
+from ralkit.course.presets import WorldConfig, get_preset
+from ralkit.course.trainer import in_batches
+from ralkit.protocols import own_and_above
+from ralkit.ral import (
+    Adam,
+    critic_update,
+    descend,
+    draw_real,
+    make_critic,
+    policy_gradient_loss,
+    roll_out,
+    score_advantages,
+)
 from ralkit.vqvae import make_vqvae
 
 from . import common
 
 
-def split(levels: LevelsConfig, size: int, device: str) -> dict[str, float]:
+def split(world: WorldConfig, device: str) -> dict[str, float]:
     """Seconds of each part of an iteration."""
     torch.manual_seed(0)
-    cfg, K, shapes = levels.ral, levels.vqvae.K, levels.shapes(size)
-    coder = make_vqvae(levels.vqvae, len(shapes)).to(device, memory_format=torch.channels_last).eval()
-    models = common.priors_of(levels, device)
+    cfg, K, shapes = world.ral, world.vqvae.K, world.shapes
+    coder = make_vqvae(world.vqvae, len(shapes)).to(device, memory_format=torch.channels_last).eval()
+    models = common.priors_of(world, device)
     critic = make_critic(cfg).to(device, memory_format=torch.channels_last)
     optimisers = [Adam(torch.nn.ModuleList(m).parameters(), 0.0) for m in ([critic], models)]
     data = tuple(torch.randint(K, (2000, *shape), device=device) for shape in shapes)
@@ -27,7 +37,7 @@ def split(levels: LevelsConfig, size: int, device: str) -> dict[str, float]:
     decode = lambda codes: in_batches(coder.decode, *codes)  # noqa: E731
 
     codes = roll_out(models, data, n + cfg.rollouts, 0, H)
-    fake, real = decode(codes), decode(some(data, n + batch, H))
+    fake, real = decode(codes), decode(draw_real(data, n + batch, H))
 
     def critic_learns() -> None:
         for k in range(cfg.critic_updates):
@@ -40,15 +50,15 @@ def split(levels: LevelsConfig, size: int, device: str) -> dict[str, float]:
 
     def priors_learn() -> None:
         loss, maps = 0.0, score()
-        for level, (prior, c) in enumerate(zip(models, codes, strict=True)):
+        for level, prior in enumerate(models):
             A = score_advantages(*maps, shapes[level], cfg)
-            log_prob = prior.log_prob(c[n:], *[x[n:] for x in codes[:level]][-1:]).flatten(1)
+            log_prob = prior.log_prob(*(c[n:] for c in own_and_above(codes, level))).flatten(1)
             loss = loss + policy_gradient_loss(log_prob, A)
         descend(loss, optimisers[1])
 
     took = {
         "sampling": common.best(lambda: roll_out(models, data, n + cfg.rollouts, 0, H), device),
-        "decoding": common.best(lambda: (decode(codes), decode(some(data, n + batch, H))), device),
+        "decoding": common.best(lambda: (decode(codes), decode(draw_real(data, n + batch, H))), device),
         "critic": common.best(critic_learns, device),
         "scoring": common.best(score, device),
     }
@@ -59,8 +69,8 @@ def main() -> None:
     """Time every kind of RAL that the preset has, write the table."""
     chosen = common.options(__doc__, preset=(str, "quick", "preset"))
     preset, rows = get_preset(chosen.preset), []
-    for name, (size, levels) in experiments(preset).items():
-        took = split(levels, size, chosen.device)
+    for name, world in experiments(preset).items():
+        took = split(world, chosen.device)
         whole = sum(took.values())
         shares = {f"{part}, s": t for part, t in took.items()}
         rows.append({"RAL on": name, **shares, "all, s": whole, "share of sampling": took["sampling"] / whole})

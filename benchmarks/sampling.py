@@ -13,10 +13,9 @@ from unittest.mock import patch
 
 import torch
 
-from ralkit import sampling
 from ralkit.diagnostics import cached_logits
-from ralkit.prior import Prior
-from ralkit.sampling import sample
+from ralkit.graphs import RECORDERS
+from ralkit.prior import TwoStreamPrior
 
 from . import common
 
@@ -24,13 +23,13 @@ CACHED, NAIVE = 8.0, 0.5  # seconds for each timing of the cached sampler, and o
 
 
 @torch.no_grad()
-def full_forwards(prior: Prior, codes: torch.Tensor, device: str) -> float:
+def full_forwards(prior: TwoStreamPrior, codes: torch.Tensor, device: str) -> float:
     """Seconds for one pass over whole maps for each place."""
     return common.best(lambda: prior(codes), device, NAIVE) * codes[0].numel()
 
 
 @torch.no_grad()
-def cropped_forwards(prior: Prior, codes: torch.Tensor, device: str, at: int = 4) -> float:
+def cropped_forwards(prior: TwoStreamPrior, codes: torch.Tensor, device: str, at: int = 4) -> float:
     """Seconds for one pass over the rows so far for each place, from `at` heights and straight lines between."""
     H, W = codes.shape[1:]
     heights = sorted({1, H, *(max(1, round(H * i / (at - 1))) for i in range(at))})
@@ -41,25 +40,35 @@ def cropped_forwards(prior: Prior, codes: torch.Tensor, device: str, at: int = 4
     return ((t[left - 1] + (x - h[left - 1]) / (h[left] - h[left - 1]) * (t[left] - t[left - 1])) * W).sum().item()
 
 
-def rows(name: str, prior: Prior, n: int, sides: list[int], device: str, memory: float, naive: int) -> Iterator[dict]:
+def rows(
+    name: str, prior: TwoStreamPrior, n: int, sides: list[int], device: str, memory: float, naive: int
+) -> Iterator[dict]:
     """A line for each map size: all take turns with each other, and with the matrix product that floors are by."""
     product, operations = common.product(device, dtype=prior.embedding.weight.dtype)
-    draws = [partial(sample, prior, n, (side, side)) for side in sides]
+    draws = [partial(prior.sample, n, (side, side)) for side in sides]
     least, *cached = common.best_in_turns((product, *draws), device, CACHED)
     for side, took in zip(sides, cached, strict=True):
         yield row(name, prior, n, side, device, took, operations / least, memory, naive)
 
 
 def row(
-    name: str, prior: Prior, n: int, side: int, device: str, cached: float, rate: float, memory: float, naive: int
+    name: str,
+    prior: TwoStreamPrior,
+    n: int,
+    side: int,
+    device: str,
+    cached: float,
+    rate: float,
+    memory: float,
+    naive: int,
 ) -> dict:
     """One line of the table; naive ways are timed for batches of up to `naive` codes in all."""
     shape, codes = (side, side), torch.randint(prior.K, (n, side, side), device=device)
     floors = common.floor(prior, n, shape, rate, memory)
     graphs = {}
-    if sampling.RECORDERS.get(device):
-        with patch.dict(sampling.RECORDERS, clear=True):
-            graphs = {"without graphs, s": common.best(lambda: sample(prior, n, shape), device)}
+    if RECORDERS.get(device):
+        with patch.dict(RECORDERS, clear=True):
+            graphs = {"without graphs, s": common.best(lambda: prior.sample(n, shape), device)}
     slow = {"full": float("nan"), "cropped": float("nan")}
     if n * side * side <= naive:
         slow = {"full": full_forwards(prior, codes, device), "cropped": cropped_forwards(prior, codes, device)}

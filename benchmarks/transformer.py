@@ -9,7 +9,6 @@ import statistics
 import torch
 
 from ralkit.errors import RalkitError
-from ralkit.sampling import sample
 
 from . import common
 
@@ -39,7 +38,7 @@ def compare(prior, n: int, side: int, device: str, rounds: int = 5) -> dict:
     draw = lambda: net.generate(start, side * side, cache_kv=True)  # noqa: E731
     ours, theirs = [], []
     for _ in range(rounds + 1):  # the first of each warms up
-        ours.append(common.seconds(lambda: sample(prior, n, (side, side)), device))
+        ours.append(common.seconds(lambda: prior.sample(n, (side, side)), device))
         theirs.append(common.seconds(draw, device))
     ratios = [b / a for a, b in zip(ours[1:], theirs[1:], strict=True)]
     return {

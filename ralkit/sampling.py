@@ -24,7 +24,7 @@ LEAST_TEMPERATURE = 1e-6  # logits / temperature is then finite in float32 for l
 
 
 def _described(x: Any) -> str:
-    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)
+    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
 
 
 def check_number(what: str, value: int, least: int, most: float = math.inf) -> None:
@@ -46,7 +46,7 @@ def check_codes(what: str, codes: Tensor, *shape: int | str) -> None:
     """Raise RalkitError unless `codes` are integers of `shape`, in which a letter stands for any size."""
     fits = isinstance(codes, Tensor) and not (codes.is_floating_point() or codes.is_complex())
     fits = fits and codes.dtype != torch.bool and codes.ndim == len(shape)
-    if not fits or any(isinstance(m, int) and m != n for m, n in zip(shape, codes.shape, strict=True)):
+    if not fits or any(not isinstance(m, str) and m != n for m, n in zip(shape, codes.shape, strict=True)):
         wanted = ", ".join(map(str, shape))
         raise RalkitError(f"{what} must be integers of shape ({wanted}), not {_described(codes)}")
 

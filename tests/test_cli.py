@@ -1,61 +1,22 @@
 """The command line: each kind of bad input is one clear sentence and a status that is not zero."""
 
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import time
-from functools import partial
-from pathlib import Path
 
 import nbformat
 import pytest
 import torch
+from commands import ROOT, project_in, runner, sentence
 
-from ralkit import __main__ as cli
+from ralkit.course.execute import run_notebook
 from ralkit.course.presets import PRESETS
-
-ROOT = Path(__file__).parents[1]
+from ralkit.errors import RalkitError
 
 
 @pytest.fixture
 def ralkit(monkeypatch, capfd):
-    """Runs the command line in `cwd`; returns its status, what it printed and what it complained of."""
-
-    def run(*arguments, cwd=ROOT):
-        monkeypatch.chdir(cwd)
-        status = cli.main([str(a) for a in arguments])
-        return status, *capfd.readouterr()
-
-    return run
-
-
-def sentence(result):
-    """The one line on stderr of a command that failed as it should."""
-    status, _, err = result
-    assert status == 2, err
-    assert "Traceback" not in err
-    (line,) = (line for line in err.splitlines() if line.startswith("ralkit: "))
-    return line
-
-
-@pytest.fixture
-def project(tmp_path):
-    """A project folder with one notebook, whose single cell a test writes."""
-    (tmp_path / "notebooks").mkdir()
-    shutil.copy(ROOT / "environment.yml", tmp_path)
-
-    def write(code):
-        cell = nbformat.v4.new_code_cell(
-            'preset = "smoke"\ndataset = "faces"\nseed = 1', metadata={"tags": ["parameters"]}
-        )
-        notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell(code)])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(notebook, tmp_path / "notebooks" / "07_only.ipynb")
-        return tmp_path
-
-    return write
+    return runner(monkeypatch, capfd)
 
 
 def test_presets_are_listed(ralkit):
@@ -119,30 +80,41 @@ def test_outside_the_project(ralkit, tmp_path):
     assert "no notebooks in" in sentence(ralkit("reproduce", "--preset", "smoke", cwd=tmp_path))
 
 
-def test_a_notebook_runs_and_its_result_stays(ralkit, project):
-    root = project("print(6 * 7)")
+def test_a_notebook_runs_and_its_result_stays(ralkit, tmp_path):
+    root = project_in(tmp_path, "print(6 * 7)")
     assert ralkit("reproduce", "--preset", "smoke", cwd=root)[0] == 0
     executed = nbformat.read(root / "runs/smoke/07_only.ipynb", 4)
     assert executed.cells[-1].outputs[0].text == "42\n"
     assert (root / "figures/smoke/REPORT.md").exists()
 
 
-def test_an_error_in_a_notebook_is_named(ralkit, project):
-    root = project("1 / 0")
+def test_an_error_in_a_notebook_is_named(ralkit, tmp_path):
+    root = project_in(tmp_path, "1 / 0")
     said = sentence(ralkit("reproduce", "--preset", "smoke", cwd=root))
-    assert re.search(r"07_only\.ipynb, cell \d+: ZeroDivisionError: division by zero", said)
+    failed = root / "runs/smoke/07_only.failed.ipynb"
+    assert said == (
+        f"ralkit: 07_only.ipynb, cell 3: ZeroDivisionError: division by zero (the notebook as far as it came: {failed})"
+    )
     assert not (root / "runs/smoke/07_only.ipynb").exists()
-    assert (root / "runs/smoke/07_only.failed.ipynb").exists()
+    assert nbformat.read(failed, 4).cells[-1].outputs[0].ename == "ZeroDivisionError"
 
 
-def test_an_unknown_parameter(project, tmp_path):
-    source = project("x = 1") / "notebooks/07_only.ipynb"
-    with pytest.raises(cli.RalkitError, match="no parameter prest; it has preset, dataset, seed"):
-        cli.run_notebook(source, tmp_path / "out.ipynb", {"prest": "smoke"})
+def test_an_unknown_parameter(tmp_path):
+    source = project_in(tmp_path, "x = 1") / "notebooks/07_only.ipynb"
+    with pytest.raises(RalkitError, match="no parameter prest; it has preset, dataset, seed"):
+        run_notebook(source, tmp_path / "out.ipynb", {"prest": "smoke"})
 
 
-def test_force_makes_again(ralkit, project):
-    root = project("x = 1")
+def test_parameters_reach_a_notebook(tmp_path):
+    source = project_in(tmp_path, "print(preset, seed)") / "notebooks/07_only.ipynb"
+    run_notebook(source, tmp_path / "out.ipynb", {"preset": 'it\'s "quoted"', "seed": 5})
+    cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
+    assert cells[-1].outputs[0].text == 'it\'s "quoted" 5\n'
+    assert [cell.metadata.get("tags") for cell in cells] == [["parameters"], ["injected-parameters"], None]
+
+
+def test_force_makes_again(ralkit, tmp_path):
+    root = project_in(tmp_path, "x = 1")
     kept = root / "runs/smoke/artefacts/old.pt"
     kept.parent.mkdir(parents=True)
     kept.touch()
@@ -150,19 +122,3 @@ def test_force_makes_again(ralkit, project):
     assert kept.exists()
     assert ralkit("reproduce", "--preset", "smoke", "--force", cwd=root)[0] == 0
     assert not kept.exists()
-
-
-def test_interrupted(project):
-    root = project("import time\nopen('started', 'w').close()\ntime.sleep(100)")
-    command = [sys.executable, "-m", "ralkit", "reproduce", "--preset", "smoke"]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job would ignore it
-    process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
-    started, deadline = root / "notebooks/started", time.monotonic() + 60
-    while not started.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert started.exists()
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    # What comes before is the kernel's own complaint about its end.
-    assert stderr.splitlines()[-1] == "ralkit: interrupted; the same command continues where this one stopped"

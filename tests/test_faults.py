@@ -1,5 +1,6 @@
-"""What goes wrong outside the code (full disks, dead kernels, signals, odd paths): one sentence, and a status for it."""
+"""What goes wrong outside the code (full disks, dead kernels, signals, odd paths) ends in one sentence and a status."""
 
+import errno
 import json
 import os
 import re
@@ -8,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
-import nbformat
 import pytest
+from commands import ROOT, project_in, runner, sentence
 
 from ralkit.course import reproduce
 from ralkit.course.checks import MAX_SEED, check_path, check_seed
@@ -22,41 +23,21 @@ from ralkit.course.execute import run_notebook
 from ralkit.course.signals import Ended, ended_by_signals, postponed
 from ralkit.errors import RalkitError
 
-ROOT = Path(__file__).parents[1]
-REPRODUCE = (sys.executable, "-m", "ralkit", "reproduce", "--preset", "smoke")
+SMOKE = ("reproduce", "--preset", "smoke")
+REPRODUCE = (sys.executable, "-m", "ralkit", *SMOKE)
 INTERRUPTED = "ralkit: interrupted; the same command continues where this one stopped\n"
 
 
-def notebook_of(*code):
-    parameters = 'preset = "smoke"\ndataset = "faces"\nseed = 1'
-    first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
-    notebook = nbformat.v4.new_notebook(cells=[first, *map(nbformat.v4.new_code_cell, code)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return notebook
+@pytest.fixture
+def ralkit(monkeypatch, capfd):
+    return runner(monkeypatch, capfd)
 
 
-def project_in(root, *code):
-    """A project folder with one notebook of these cells."""
-    (root / "notebooks").mkdir(parents=True)
-    shutil.copy(ROOT / "environment.yml", root)
-    nbformat.write(notebook_of(*code), root / "notebooks/07_only.ipynb")
-    return root
-
-
-def run(root, *arguments, before=(), **options):
-    """`python -m ralkit reproduce` in `root`, behind the command `before`."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 300, "check": False} | options
+def apart(root, before=(), **options):
+    """`reproduce` in a process of its own, behind the command `before`."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    result = subprocess.run([*before, *REPRODUCE, *arguments], cwd=root, env=environment, **options)
-    return result.returncode, (result.stdout or b"").decode(), result.stderr.decode()
-
-
-def sentence(result):
-    """The one line on stderr of a command that failed as it should."""
-    status, _, err = result
-    assert status == 2, err
-    assert err.startswith("ralkit: ") and err.count("\n") == 1, err
-    return err
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*before, *REPRODUCE], cwd=root, env=environment, **pipes | options)
 
 
 def file_at(path, content=b""):
@@ -85,12 +66,12 @@ REFUSED = {
     "the kernel exits": (NOTHING, "import os; os._exit(3)", [], r"cell 3: the kernel died \(exit status 3\)"),
     "a cell fails": (NOTHING, "1 / 0", [], r"07_only\.ipynb, cell 3: ZeroDivisionError: division by zero"),
     "no notebook": (
-        lambda root: file_at(root / "notebooks/07_only.ipynb", b"<<<<<<< ours\n{}"), "1", [], "cannot be read as a note",
+        lambda root: file_at(root / "notebooks/07_only.ipynb", b"<<<<<<< ours\n{}"), "1", [], "cannot be read as a",
     ),
     "a seed of 23 digits": (NOTHING, "1", ["--seed", "1" * 23], f"--seed is 1{{23}}; it must be from 0 to {MAX_SEED}"),
     "a seed below 0": (NOTHING, "1", ["--seed=-1"], f"--seed is -1; it must be from 0 to {MAX_SEED}"),
     "a data set not in UTF-8": (
-        lambda root: folder_at(root / BAD_NAME), "1", ["--dataset", BAD_NAME], r"im\\\\udcffages is not valid UTF-8",
+        lambda root: folder_at(root / BAD_NAME), "1", ["--dataset", BAD_NAME], r"im\\udcffages is not valid UTF-8",
     ),
     "only nothing": (NOTHING, "1", ["--only", ""], "--only '' names no notebook; the numbers are 07"),
     "only a comma": (NOTHING, "1", ["--only", ","], "--only ',' names no notebook; the numbers are 07"),
@@ -99,10 +80,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("prepare", "cell", "arguments", "said"), REFUSED.values(), ids=REFUSED)
-def test_a_fault_is_one_sentence(tmp_path, prepare, cell, arguments, said):
+def test_a_fault_is_one_sentence(ralkit, tmp_path, prepare, cell, arguments, said):
     root = project_in(tmp_path, cell)
     prepare(root)
-    assert re.search(said, sentence(run(root, *arguments)))
+    assert re.search(said, sentence(ralkit(*SMOKE, *arguments, cwd=root)))
 
 
 TABLE = "figures/smoke/table-1.json"
@@ -114,9 +95,6 @@ BORNE = {
     "minutes cut short": (
         ".", lambda root: file_at(root / "figures/smoke/minutes.json", CUT), [], "minutes.json cannot be read",
     ),
-    "another preset's minutes cut short": (
-        ".", lambda root: file_at(root / "figures/quick/minutes.json", CUT), [], "",
-    ),
     "a table cut short": (
         ".", lambda root: file_at(root / TABLE, b'{"kind": "ta'), ["--only", "07"], f"{TABLE} is damaged and left out",
     ),
@@ -127,10 +105,10 @@ BORNE = {
 
 
 @pytest.mark.parametrize(("where", "prepare", "arguments", "said"), BORNE.values(), ids=BORNE)
-def test_a_fault_is_borne(tmp_path, where, prepare, arguments, said):
+def test_a_fault_is_borne(ralkit, tmp_path, where, prepare, arguments, said):
     root = project_in(tmp_path / where, "print(6 * 7)")
     prepare(root)
-    status, out, err = run(root, *arguments)
+    status, out, err = ralkit(*SMOKE, *arguments, cwd=root)
     assert (status, err) == (0, "")
     assert said in out
     assert "\n42\n" in out
@@ -149,33 +127,48 @@ def can_mount():
         ("runs", "size=32k", "cannot write .*: the disk is full; make room"),
         ("figures", "size=4k,nr_inodes=2", "cannot write .*: the disk is full; make room"),
         ("runs", "ro", "cannot write .*: Read-only file system"),
-        ("figures", "ro", "cannot write .*: Read-only file system"),
     ],
 )
 def test_a_disk_that_takes_no_more(tmp_path, folder, options, said):
     root = project_in(tmp_path, "'x' * 100_000")
     (root / folder).mkdir()
     mounted = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o {options} tmpfs {folder} && exec "$@"', "sh"]
-    assert re.search(said, sentence(run(root, before=mounted)))
+    process = apart(root, before=mounted)
+    out, err = process.communicate(timeout=300)
+    assert re.search(said, sentence((process.returncode, out, err)))
 
 
-def test_a_file_that_may_not_grow(tmp_path):
+def test_a_file_that_may_not_grow(ralkit, tmp_path):
     root = project_in(tmp_path, "'x' * 100_000")
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (50_000, 50_000))
-    assert re.search(r"cannot write .*failed\.ipynb .*: File too large", sentence(run(root, preexec_fn=limit)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        said = sentence(ralkit(*SMOKE, cwd=root))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert re.search(r"cannot write .*failed\.ipynb .*: File too large", said)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_an_output_that_cannot_be_written(tmp_path):
+def test_an_output_that_cannot_be_written(ralkit, tmp_path, monkeypatch):
     root = project_in(tmp_path, "1")
-    with open("/dev/full", "wb") as full:
-        assert "cannot write the command's output: No space left" in sentence(run(root, stdout=full))
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert "cannot write the command's output: No space left" in sentence(ralkit(*SMOKE, cwd=root))
 
 
-def test_force_that_cannot_remove(tmp_path):
+def test_force_that_cannot_remove(ralkit, tmp_path):
     root = project_in(tmp_path, "1")
     file_at(root / "runs/smoke/artefacts")
-    assert "cannot remove" in sentence(run(root, "--force"))
+    assert "cannot remove" in sentence(ralkit(*SMOKE, "--force", cwd=root))
+
+
+def test_the_list_of_presets_bears_minutes_cut_short(ralkit, tmp_path):
+    root = project_in(tmp_path)
+    file_at(root / "figures/quick/minutes.json", CUT)
+    status, out, err = ralkit("presets", cwd=root)
+    assert (status, err) == (0, "")
+    assert "smoke: " in out and "measured" not in out
 
 
 def is_alive(pid):
@@ -212,13 +205,8 @@ def started(root, process):
     return [int(pid) for pid in pids.read_text().split()]
 
 
-def begun(root, ignored=()):
-    def heard():  # a shell's background job would ignore SIGINT
-        for signum in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(signum, signal.SIG_IGN if signum in ignored else signal.SIG_DFL)
-
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(REPRODUCE, cwd=root, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+def hear():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job would ignore it
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
@@ -228,7 +216,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_all_processes_with_one_sentence(tmp_path, signum, status):
     root = project_in(tmp_path, f"{BUSY}\nwhile True: time.sleep(1)")
-    process = begun(root)
+    process = apart(root, preexec_fn=hear)
     pids = started(root, process)
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)
@@ -238,18 +226,7 @@ def test_a_signal_ends_all_processes_with_one_sentence(tmp_path, signum, status)
 
 
 @needs_proc
-def test_an_ignored_signal_stays_ignored(tmp_path):
-    root = project_in(tmp_path, f"{BUSY}\ntime.sleep(3)")
-    process = begun(root, ignored=[signal.SIGHUP])  # as nohup begins it
-    pids = started(root, process)
-    process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (0, "")
-    assert none_left(pids)
-
-
-@needs_proc
-@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "1 / 0", "print('end')"])
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "print('end')"])
 def test_a_notebook_leaves_no_process_behind(tmp_path, end):
     root = project_in(tmp_path, BUSY, end)
     with nullcontext() if "print" in end else pytest.raises(RalkitError, match="cell 3"):
@@ -264,6 +241,15 @@ def test_ended_by_signals(signum):
         os.kill(os.getpid(), signum)
     assert ended.value.signum == signum
     assert signal.getsignal(signum) is before
+
+
+def test_an_ignored_signal_stays_ignored(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup begins a command
+    try:
+        with ended_by_signals(), postponed(lambda: pytest.fail("it was heard")):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_signal_leaves_the_clean_up_alone():
@@ -291,13 +277,21 @@ def test_a_postponed_end():
     assert acted and after == [[signal.SIGTERM]]
 
 
-def test_a_kernel_that_does_not_start(tmp_path, monkeypatch):
-    source = project_in(tmp_path, "1") / "notebooks/07_only.ipynb"
-    for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
-        file_at(tmp_path / name)
-        monkeypatch.setenv(name, str(tmp_path / name / "below a file"))
-    with pytest.raises(RalkitError, match=r"07_only\.ipynb: no Python kernel could be started: "):
-        run_notebook(source, tmp_path / "runs/07_only.ipynb", {})
+def test_a_kernel_that_does_not_start(ralkit, tmp_path, monkeypatch):
+    root = project_in(tmp_path, "1")
+    file_at(tmp_path / "broken/ipykernel_launcher.py", b"raise ImportError('half an installation')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    said = sentence(ralkit(*SMOKE, cwd=root))
+    assert re.search(r"07_only\.ipynb: no Python kernel could be started: .*ImportError: half an installation", said)
+
+
+def test_no_place_for_temporary_files(ralkit, tmp_path, monkeypatch):
+    def no_place():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    root = project_in(tmp_path, "1")
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_place)
+    assert "started: [Errno 2] No usable temporary directory found" in sentence(ralkit(*SMOKE, cwd=root))
 
 
 def test_seeds():
@@ -314,9 +308,9 @@ def test_paths():
         check_path(os.fsdecode(b"a\xff"), "the folder")
 
 
-def test_a_project_not_in_utf8(tmp_path):
+def test_a_project_not_in_utf8(ralkit, tmp_path):
     root = project_in(tmp_path / BAD_NAME, "1")
-    assert "is not valid UTF-8" in sentence(run(root))
+    assert "is not valid UTF-8" in sentence(ralkit(*SMOKE, cwd=root))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ BAD = {
     "codes of fewer maps": (dict(given_rows=2, given=codes(2, 4, 4)), r"of shape \(3, 4, 4\), not .*\(2, 4, 4\)"),
     "codes that are floats": (dict(given_rows=2, given=torch.zeros(3, 4, 4)), "must be integers .*torch.float32"),
     "codes that are bools": (dict(keep=KEEP, given=codes(3, 4, 4, dtype=torch.bool)), "must be integers .*torch.bool"),
-    "codes that are no tensor": (dict(keep=KEEP, given=np.zeros((3, 4, 4), int)), "must be integers"),
+    "codes that are no tensor": (dict(keep=KEEP, given=np.zeros((3, 4, 4), int)), "must be integers .* not a ndarray"),
     "a code of K": (dict(given_rows=2, given=with_code(7)), "a given code is 7; this prior's codes are from 0 to 6"),
     "a negative code": (dict(given_rows=2, given=with_code(-1)), "a given code is -1"),
     "a kept code of K": (dict(keep=KEEP, given=with_code(7, row=3)), "a given code is 7"),
@@ -122,6 +122,17 @@ def test_codes_that_are_not_kept_may_be_anything(sampler):
     drawn = SAMPLERS[sampler](make_prior(), 3, (4, 4), given=given, given_rows=1, keep=KEEP)
     assert (drawn[:, 0, 1:] == 6).all() and (drawn[:, KEEP] == 2).all()
     assert drawn.min() >= 0 and drawn.max() < 7
+
+
+@each_sampler
+def test_numbers_of_numpy_are_numbers(sampler):
+    draw = lambda n, side, rows, temperature: SAMPLERS[sampler](  # noqa: E731
+        make_prior(), n, (side, side), temperature=temperature, given=codes(3, 4, 4), given_rows=rows,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert torch.equal(draw(np.int64(3), np.int64(4), np.int64(1), np.float32(0.5)), draw(3, 4, 1, 0.5))
+    with pytest.raises(RalkitError, match=r"of shape \(2, 4, 4\), not .*\(3, 4, 4\)"):
+        draw(np.int64(2), 4, 1, 0.5)
 
 
 @each_sampler

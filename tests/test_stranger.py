@@ -1,4 +1,4 @@
-"""A stranger's prior, critic and decoder take part in sampling, completion, RAL and the metrics, as the library's do."""
+"""A stranger's prior, critic and decoder take part in sampling, completion, RAL and the metrics, as ours do."""
 
 import inspect
 import itertools
@@ -20,12 +20,12 @@ class TransformerPrior(AutoregressiveMixin, nn.Module):
     The mixin makes `log_prob` and `sample` of the logits.
     """
 
-    def __init__(self, K: int, places: int, K_condition: int = 0, channels: int = 32, heads: int = 2, layers: int = 2):
+    def __init__(self, K, places, K_condition=None, channels=32, heads=2, layers=2):
         super().__init__()
         self.K = K
         self.embedding = nn.Embedding(K + 1, channels)  # code K stands before the first
         self.position = nn.Parameter(torch.randn(places, channels))
-        self.condition_embedding = nn.Embedding(K_condition, channels)
+        self.condition_embedding = None if K_condition is None else nn.Embedding(K_condition, channels)
         layer = nn.TransformerEncoderLayer(channels, heads, 2 * channels, dropout=0.1, batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, layers)
         self.head = nn.Linear(channels, K)
@@ -42,7 +42,7 @@ class TransformerPrior(AutoregressiveMixin, nn.Module):
 
 
 class RedCritic(nn.Module):
-    """Scores each half of an image by how red it is, on a scale that it learns: not a PatchCritic, nor convolutional."""
+    """Scores the quarters of an image by how red they are, on a scale that it learns."""
 
     def __init__(self):
         super().__init__()

@@ -11,12 +11,12 @@ from torch import Tensor
 from .. import distributed, store
 from ..errors import RalkitError
 from ..protocols import Codes
-from ..sampling import complete
+from ..sampling import check_number, check_temperature, complete
 from ..training import seeded
 from .oracle import OracleWorld
 from .presets import PRESETS, get_preset
 from .project import project_root
-from .study import Study
+from .study import Priors, Study
 from .trainer import Fitting
 from .world import World
 
@@ -51,7 +51,7 @@ def train(method: list[str], generator: list[int], **options: Any) -> None:
 def sample(method: str, generator: int | None, number: int, temperature: float, out: Path, **options: Any) -> None:
     """Draw images from a generator: a sheet as PNG at `out`, their codes beside it."""
     study = Study(make_world(**options))
-    priors = _ready(study, method, generator, number)
+    priors = _ready(study, method, generator, number, temperature)
     codes = study.world.sample(priors, number, study.world.seed, temperatures=[temperature] * len(priors))
     _write(study.world, out, codes, study.world.decode(*codes), columns=min(number, 8))
 
@@ -69,22 +69,21 @@ def complete_images(
     """Complete the first test images below their first `rows` rows of (top) codes: images above, completions below."""
     study = Study(make_world(**options))
     world, (H, W) = study.world, study.world.shapes[0]
-    if not 0 <= rows <= H:
-        raise RalkitError(f"--rows is {rows}; the map of codes has {H} rows, give 0 to {H}")
-    priors = _ready(study, method, generator, number)
+    check_number("--rows", rows, 0, H)
+    check_number("--tries", tries, 1)
+    check_number("--number", number, 1, len(world.images.test))
+    priors = _ready(study, method, generator, number, temperature)
     real = world.encode(world.images.test[:number])
-    if len(real[0]) < number:
-        raise RalkitError(f"--number is {number}, and there are {len(real[0])} test images; give no more than those")
     keep = torch.arange(H)[:, None].expand(H, W) < rows
     with seeded(world.seed):
         codes = complete(priors, real, keep, tries=tries, temperature=temperature)
     _write(world, out, codes, torch.cat([world.decode(*real), world.decode(*codes)]), columns=number)
 
 
-def _ready(study: Study, method: str, generator: int | None, number: int) -> tuple:
-    """The priors to draw from; what is not there yet is trained first."""
-    if number < 1:
-        raise RalkitError(f"--number is {number}; give 1 or more images")
+def _ready(study: Study, method: str, generator: int | None, number: int, temperature: float) -> Priors:
+    """The priors to draw `number` images from at `temperature`; what is not there yet is trained first."""
+    check_number("--number", number, 1)
+    check_temperature(temperature)
     study.recipe(method)
     seed = study.seeds[0] if generator is None else generator
     if not study.is_stored(method, seed):

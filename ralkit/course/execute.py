@@ -110,7 +110,8 @@ class Client(NotebookClient):
     def running(self, source: Path) -> Iterator[None]:
         """Start a kernel in the folder of `source`; when the block ends it is gone, and what it started, too."""
         try:
-            with self._started(source), self.setup_kernel():
+            self._start(source)
+            with self.setup_kernel():
                 yield
         finally:
             if self.terminate():
@@ -119,22 +120,24 @@ class Client(NotebookClient):
                     time.sleep(0.05)
                 self._signal(signal.SIGKILL)
 
-    @contextmanager
-    def _started(self, source: Path) -> Iterator[None]:
-        with tempfile.TemporaryFile() as complaints:  # what the process says while it is ended is nobody's concern
-            try:
-                self.create_kernel_manager()
-                self.start_new_kernel(cwd=str(source.parent), stderr=complaints)
-                self.group = self.km.provisioner.pgid
-                self.start_new_kernel_client()
-                reply = self.wait_for_reply(self.kc.kernel_info())
-            except (OSError, RuntimeError, NoSuchKernel) as error:
-                complaints.seek(0)
-                lines = complaints.read().decode(errors="replace").strip().splitlines()
-                why = "; ".join([str(error), *lines[-1:]])
-                raise RalkitError(f"{source.name}: no Python kernel could be started: {why}") from error
-            self.nb.metadata["language_info"] = reply["content"]["language_info"]
-            yield
+    def _start(self, source: Path) -> None:
+        complaint: list[str] = []
+        try:
+            with tempfile.TemporaryFile() as stderr:  # not ours: a kernel that is ended leaves a traceback there
+                try:
+                    self.create_kernel_manager()
+                    self.start_new_kernel(cwd=str(source.parent), stderr=stderr)
+                    self.group = self.km.provisioner.pgid
+                    self.start_new_kernel_client()
+                    reply = self.wait_for_reply(self.kc.kernel_info())
+                except RuntimeError:
+                    stderr.seek(0)
+                    complaint = stderr.read().decode(errors="replace").strip().splitlines()[-1:]
+                    raise
+        except (OSError, RuntimeError, NoSuchKernel) as error:
+            why = "; ".join([str(error), *complaint])
+            raise RalkitError(f"{source.name}: no Python kernel could be started: {why}") from error
+        self.nb.metadata["language_info"] = reply["content"]["language_info"]
 
     def terminate(self) -> bool:
         """Ask the kernel and every process that it started to end; False if none is left."""

@@ -107,7 +107,8 @@ def series(history: History, key: str) -> tuple[list[float], list[float]]:
 
 
 def curves(runs: dict[str, Sequence[History]], keys: Sequence[str], xlabel: str = "updates") -> Figure:
-    """One panel for each key; for each label its runs as thin lines and their mean as a thick one."""
+    """One panel for each key that a run has; for each label its runs as thin lines, their mean as a thick one."""
+    keys = [key for key in keys if any(key in h for histories in runs.values() for h in histories)]
     columns = min(len(keys), 3)
     figure, axes = new_figure(-(-len(keys) // columns), columns, (3.9, 2.9))
     for ax, key in zip(axes.flat, keys, strict=False):

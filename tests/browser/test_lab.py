@@ -66,7 +66,7 @@ def lab(tmp_path_factory):
     """JupyterLab on a copy of the notebooks whose preset is smoke: its process, and address(path, **query)."""
     tmp = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", tmp / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    shutil.copy(ROOT / "environment.yml", tmp)  # with notebooks/, what ralkit.course.experiment.project_root looks for
+    shutil.copy(ROOT / "environment.yml", tmp)  # with notebooks/, what ralkit.course.project.project_root looks for
     # First the .ipynb, then the .py: jupytext in Lab reads the inputs of the younger of a pair.
     for path in [*(tmp / "notebooks").glob("*.ipynb"), *(tmp / "notebooks/py").glob("*.py")]:
         text, changes = re.subn(r'^(\s*"?preset = \\?")quick', r"\1smoke", path.read_text(), flags=re.M)

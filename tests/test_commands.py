@@ -1,0 +1,91 @@
+"""The commands beside `reproduce`: what they leave, and each kind of bad input as one sentence and status 2."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ralkit import __main__ as cli
+from ralkit.course.oracle import OracleWorld
+from ralkit.course.study import Study
+from ralkit.course.world import World
+
+
+@pytest.fixture
+def ralkit(capfd, tmp_path):
+    """Runs a command at smoke size in a project of its own; returns its status, what it printed, what it complained."""
+
+    def run(command, *arguments):
+        status = cli.main([command, "--preset", "smoke", "--root", str(tmp_path), *map(str, arguments)])
+        return status, *capfd.readouterr()
+
+    return run
+
+
+def test_sample_writes_a_picture_and_its_codes(ralkit, tmp_path):
+    out = tmp_path / "drawn" / "few.png"
+    status, said, _ = ralkit("sample", "--number", 5, "--temperature", 0.8, "--out", out)
+    assert status == 0 and "is not in" in said  # trained first
+    codes = np.load(out.with_suffix(".npz"))["codes"]
+    assert codes.shape == (5, 8, 8)
+    world = OracleWorld("smoke", root=tmp_path)
+    priors = Study(world).generator("MLE", 1)
+    assert (codes == world.sample(priors, 5, 1, temperatures=[0.8])[0].numpy()).all()
+    assert Image.open(out).size == (5 * 33 - 1, 32)
+    again = out.read_bytes()
+    assert ralkit("sample", "--number", 5, "--temperature", 0.8, "--out", out)[1].count("\n") == 1  # nothing to train
+    assert out.read_bytes() == again
+
+
+def test_complete_keeps_the_rows_that_are_given(ralkit, tmp_path):
+    out = tmp_path / "completed.png"
+    status, _, _ = ralkit("complete", "--levels", 2, "--rows", 3, "--number", 4, "--out", out)
+    assert status == 0
+    kept = np.load(tmp_path / "completed.npz")
+    assert kept["top"].shape == (4, 8, 8) and kept["bottom"].shape == (4, 16, 16)
+    world = World("smoke", root=tmp_path, levels=2)
+    top, bottom = (c.numpy() for c in world.encode(world.images.test[:4]))
+    assert (kept["top"][:, :3] == top[:, :3]).all() and (kept["bottom"][:, :6] == bottom[:, :6]).all()
+    assert (kept["top"][:, 3:] != top[:, 3:]).any()
+    assert Image.open(io.BytesIO(out.read_bytes())).size == (4 * 65 - 1, 2 * 65 - 1)  # images above completions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sample", "--number", "0"], "--number is 0; it must be a whole number of at least 1"),
+        (["sample", "--method", "GAN"], "unknown method 'GAN'; there are: MLE, MLE continued,"),
+        (["sample", "--temperature", "0"], "temperature is 0"),
+        (["sample", "--temperature", "nan"], "temperature is nan"),
+        (["sample", "--levels", "3"], "images have 1 or 2 levels of codes, not 3"),
+        (["complete", "--rows", "9"], "--rows is 9; it must be a whole number from 0 to 8"),
+        (["complete", "--rows", "-1"], "--rows is -1"),
+        (["complete", "--rows", "2", "--tries", "0"], "--tries is 0"),
+        (
+            ["complete", "--rows", "2", "--number", "100000"],
+            "--number is 100000; it must be a whole number from 1 to 256",
+        ),
+        (["sample", "--seed", "-1"], "--seed is -1"),
+        (["sample", "--seed", "1" * 23], "--seed is 1111"),
+        (["train", "--method", "MLE", "--generator", "1" * 23], "--generator is 1111"),
+        (["train", "--method", "GAN", "--generator", "1"], "unknown method 'GAN'; there are: MLE, MLE continued,"),
+        (
+            ["train", "--method", "MLE", "--method", "GAN", "--generator", "1"],
+            "2 times --method and 1 times --generator",
+        ),
+        (["train", "--method", "MLE", "--generator", "1", "--at-once", "0"], "--at-once is 0; it must be 1 or more"),
+        (["train", "--method", "MLE", "--generator", "1", "--save-minutes", "nan"], "--save-minutes is nan"),
+        (["train", "--method", "MLE", "--generator", "1", "--device", "tpu"], "--device tpu"),
+        (["train", "--method", "MLE", "--generator", "1", "--features", "faces"], "--features faces is for images"),
+        (["train", "--method", "MLE", "--generator", "1", "--levels", "1", "--features", "nope"], "--features nope"),
+        (["train", "--method", "MLE", "--generator", "1", "--dataset", ""], "data set"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_trains_nothing(ralkit, tmp_path, arguments, said):
+    status, out, err = ralkit(*arguments)
+    assert status == 2, err
+    (line,) = err.splitlines()
+    assert line.startswith("ralkit: ") and said in line
+    assert "VQ-VAE" not in out
+    assert not list(tmp_path.rglob("*.pt"))
