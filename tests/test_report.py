@@ -1,5 +1,6 @@
 """The report: claims are judged by their noise, nothing is lost silently, the README says what the last run said."""
 
+import json
 import os
 from pathlib import Path
 
@@ -71,6 +72,40 @@ def test_what_is_missing_is_named_with_its_notebook(tmp_path):
     rows = report.index(tmp_path)
     assert [row["the paper's"] for row in rows] == [item.name for item in paper.ITEMS]
     assert all(row["ours"] == f"missing: run notebook {row['notebook'][:2]}" for row in rows)
+
+
+ORIGIN = {"commit": "abc", "seconds": 1.0, "preset": "smoke", "seeds": [1], "device": "a CPU", "versions": {}}
+WHOLE = {"kind": "table", "title": "A title", "note": "", "paper": None, "rows": [{"x": 1.5, "y": "a|b"}]}
+WHOLE |= {"origin": ORIGIN | {"dataset": {"name": "faces"}}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        json.dumps(WHOLE).encode()[:-20],
+        b"\xff\xfe",
+        b"[1]",
+        b"{}",
+        json.dumps(WHOLE | {"rows": []}).encode(),
+        json.dumps(WHOLE | {"origin": ORIGIN}).encode(),
+        json.dumps(WHOLE | {"origin": "home"}).encode(),
+    ],
+)
+def test_a_damaged_table_is_named_and_counted_as_missing(tmp_path, content):
+    (tmp_path / "table-1.json").write_bytes(content)
+    (tmp_path / "table-2.json").write_text(json.dumps(WHOLE))
+    assert report.damaged(tmp_path) == [tmp_path / "table-1.json"]
+    assert list(report.saved(tmp_path)) == ["table-2"]
+    assert "table-1" in [item.file for item in report.missing(tmp_path)]
+    text = report.write_report(tmp_path, {"03_oracle": 2.0}).read_text()
+    assert "## A title\n\n| x | y |\n| --- | --- |\n| 1.5 | a\\|b |\n" in text
+    assert "missing: run notebook 03" in text
+
+
+def test_a_readme_without_minutes(tmp_path):
+    (tmp_path / "minutes.json").write_text('{"device": "a CPU", "minu')
+    assert report.readme_parts(tmp_path, "figures/")["time"] == "No run has been timed yet."
 
 
 def test_a_whole_run_leaves_only_its_own(tmp_path):

@@ -1,6 +1,6 @@
 """The oracle experiment's world (section 5.2): a prior of the real codes is declared to be the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from ..metrics import frechet_distance, map_log_prob, oracle_metrics
 from ..prior import TwoStreamPrior
 from ..protocols import Codes, Prior
 from ..sampling import sample_levels
-from ..training import MLE_RECIPE, seeded, train_mle
+from ..training import MLE_RECIPE, History, train_mle
 from .presets import Preset
 from .world import Numbers, World
 
@@ -42,7 +42,7 @@ class OracleWorld(World):
         """The prior of the real codes, which the experiment takes for the true distribution."""
         cfg, prior = self.config.oracle, self.fresh_prior(self.config.oracle, self.seed)
 
-        def train(**options):
+        def train(**options) -> History:
             test = tuple(c[: self.config.n_curve] for c in self.codes["test"])
             watch = lambda: {"NLL_test": self.nll((prior,), test)}  # noqa: E731
             return train_mle(
@@ -56,10 +56,10 @@ class OracleWorld(World):
     def oracle_codes(self) -> dict[str, Codes]:
         """Codes drawn from the oracle: "train" (int16) for generators and critics, "test" (int64) for measuring."""
         sizes = {"train": self.config.n_oracle, "test": 2 * self.config.n_eval}
+        oracle = self.oracle  # trained before the file of its codes is begun
 
-        def draw(split: str):
-            with seeded(self.seed + 1000 * (1 + list(sizes).index(split))):
-                yield sample_levels((self.oracle,), sizes[split], self.shapes)
+        def draw(split: str) -> Iterator[Codes]:
+            yield self.sample((oracle,), sizes[split], self.seed + 1000 * (1 + list(sizes).index(split)))
 
         train, test = (
             self.kept_codes(f"oracle {s}", (*self.oracle_inputs, n, SAMPLING_RECIPE), lambda s=s: draw(s))

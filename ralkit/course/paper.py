@@ -32,7 +32,9 @@ ITEMS = (
     Item("s-table-1", "S-Table 1", "CelebA with one code map", "05_images", _study + "measure"),
     Item("s-table-2", "S-Table 2", "LSUN with one code map", "05_images", _study + "measure"),
     Item("s-table-3", "S-Table 3", "CelebA-HQ with two code maps", "05_images", _study + "measure"),
-    Item("s-table-4", "S-Table 4", "architecture: CelebA 64, oracle and generator", "09_report", "course.presets.PRESETS"),
+    Item(
+        "s-table-4", "S-Table 4", "architecture: CelebA 64, oracle and generator", "09_report", "course.presets.PRESETS"
+    ),
     Item("s-table-5", "S-Table 5", "architecture: LSUN 64, codes 8x8", "09_report", "course.presets.PRESETS"),
     Item("s-table-6", "S-Table 6", "architecture: LSUN 64, codes 16x16", "09_report", "course.presets.PRESETS"),
     Item("s-table-7", "S-Table 7", "architecture: 128, one code map", "09_report", "course.presets.PRESETS"),

@@ -114,11 +114,11 @@ class World:
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of every level, (N, H, W) each, of uint8 images (N, 3, S, S)."""
-        return tuple(torch.cat(level) for level in zip(*self._encoded(images), strict=True))
+        return tuple(torch.cat(level) for level in zip(*self._encoded(self.vqvae, images), strict=True))
 
-    def _encoded(self, images: Tensor, batch: int = 500) -> Iterator[Codes]:
+    def _encoded(self, vqvae: VQVAE | VQVAE2, images: Tensor, batch: int = 500) -> Iterator[Codes]:
         for x in images.split(batch):
-            yield as_levels(self.vqvae.encode(to_float(x.to(self.device))))
+            yield as_levels(vqvae.encode(to_float(x.to(self.device))))
 
     def decode(self, *codes: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [-1, 1] of the codes of every level."""
@@ -134,10 +134,13 @@ class World:
     @cached_property
     def codes(self) -> dict[str, Codes]:
         """Codes of the real images, of every level, (N, H, W) each: "train" (int16) and "test" (int64)."""
+        vqvae = self.vqvae  # trained before the file of its codes is begun
+
+        def encode(split: str) -> Iterator[Codes]:
+            return self._encoded(vqvae, getattr(self.images, split))
+
         train, test = (
-            self.kept_codes(
-                f"codes {split} {self.name}", self.vqvae_inputs, lambda s=split: self._encoded(getattr(self.images, s))
-            )
+            self.kept_codes(f"codes {split} {self.name}", self.vqvae_inputs, lambda split=split: encode(split))
             for split in ("train", "test")
         )
         return {"train": train, "test": tuple(c.long() for c in test)}
