@@ -24,11 +24,13 @@ def reproduce(
     get_preset(preset)  # before the slow imports, so that a slip is answered at once
     show_device(device)
     from .course.oracle import OracleWorld
+    from .course.reproduce import notebooks
     from .course.reproduce import reproduce as run
     from .training import device_name
 
     world = OracleWorld(preset, dataset, seed, root=root)
     project = world.project
+    notebooks(project.root, only)  # a slip in --only is answered before a large set is read
     if dataset != "faces":
         _ = world.images  # a data set that cannot be read is reported before anything runs
     run(

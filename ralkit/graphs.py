@@ -1,4 +1,4 @@
-"""CUDA graphs: the many small kernels of a function, recorded once and launched together from then on."""
+"""CUDA graphs: the many small kernels of a function are recorded once, and launched together from then on."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -8,9 +8,10 @@ import torch
 
 
 def record_cuda_graph(f: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """A call that launches all that f() does on the GPU at once; f has been run before, and is not run by this.
+    """Record what f() does on the GPU, and return a call that launches all of it at once.
 
-    All graphs of a device share their memory, which stays theirs: only the latest may be used.
+    f must have run before, and is not run by the recording. All graphs of a device share one piece of memory, so only
+    the latest of them may be used.
     """
     stream, pool = _capturing(device)
     graph = torch.cuda.CUDAGraph()
@@ -26,7 +27,7 @@ def record_cuda_graph(f: Callable[[], None], device: torch.device) -> Callable[[
 
 @functools.cache
 def _capturing(device: torch.device) -> tuple[torch.cuda.Stream, torch.cuda.CUDAGraph]:
-    """Where captures take place, and a graph that lives on: it keeps the memory that the others share."""
+    """Return the stream for recording, and a graph that is never freed: it keeps the memory that the others share."""
     stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
     with _beside(stream):
         _capture(graph, lambda: torch.zeros(1, device=device))
@@ -35,7 +36,7 @@ def _capturing(device: torch.device) -> tuple[torch.cuda.Stream, torch.cuda.CUDA
 
 @contextmanager
 def _beside(stream: torch.cuda.Stream) -> Iterator[None]:
-    """Work goes to `stream`, after what has been begun, and before what comes next."""
+    """Launch work on `stream`: it runs after the work launched before this block, and before that launched after it."""
     current = torch.cuda.current_stream(stream.device)
     stream.wait_stream(current)
     with torch.cuda.stream(stream):
@@ -44,17 +45,18 @@ def _beside(stream: torch.cuda.Stream) -> Iterator[None]:
 
 
 def _capture(graph: torch.cuda.CUDAGraph, f: Callable[[], object], *pool) -> None:
-    """Not by `torch.cuda.graph`: it first gives back all memory that PyTorch keeps at hand."""
-    with torch.inference_mode(False):  # what this makes for random numbers has to serve captures elsewhere too
+    """Capture what f() launches. `torch.cuda.graph` would first give back all memory that PyTorch keeps at hand."""
+    with torch.inference_mode(False):  # the state of random numbers that this makes also serves captures elsewhere
         graph.capture_begin(*pool, capture_error_mode="thread_local")  # NCCL looks after its work in another thread
     try:
         f()
     except BaseException:
-        with suppress(RuntimeError):  # there is no graph; that is not what went wrong
+        with suppress(RuntimeError):  # that the capture is broken is not the error to report
             graph.capture_end()
         raise
     graph.capture_end()
 
 
-# By kind of device: of a function that has run once, and does the same to the same memory each time, a cheaper one.
+# By kind of device: a function that takes one that has run once, and does the same to the same memory each time, and
+# returns a cheaper one that does the same.
 RECORDERS = {"cuda": record_cuda_graph}

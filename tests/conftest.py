@@ -5,6 +5,7 @@ import pytest
 import torch
 from standin import stand_in
 
+from ralkit import training
 from ralkit.course.presets import get_preset
 from ralkit.prior import PixelCNN, PixelSNAIL, TwoStreamPrior
 from ralkit.training import seeded
@@ -38,6 +39,12 @@ def tiny(smoke):
         points=1,
         seeds=1,
     )
+
+
+@pytest.fixture
+def always_saving(monkeypatch):
+    """With save_minutes=0, a checkpoint before every step, however long the last one took."""
+    monkeypatch.setattr(training, "SAVING", float("inf"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lmdb
 import numpy as np
+import pytest
 from pictures import write_lmdb, write_pictures, zip_folder
 
 from ralkit.course import sources
@@ -139,7 +140,8 @@ def lying_zip(root: Path, actual: int = 2**26) -> Path:
 
 
 def same_name_twice(archive: zipfile.ZipFile) -> None:
-    archive.writestr("set/train/0.png", archive.read("set/train/0.png"))
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("set/train/0.png", archive.read("set/train/0.png"))
 
 
 def large_value(root: Path) -> Path:

@@ -1,5 +1,6 @@
 """The command line: each kind of bad input is one clear sentence and a status that is not zero."""
 
+import json
 import re
 import subprocess
 import sys
@@ -108,9 +109,13 @@ def test_an_unknown_parameter(tmp_path):
 def test_parameters_reach_a_notebook(tmp_path):
     source = project_in(tmp_path, "print(preset, seed)") / "notebooks/07_only.ipynb"
     run_notebook(source, tmp_path / "out.ipynb", {"preset": 'it\'s "quoted"', "seed": 5})
-    cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
+    executed = nbformat.read(tmp_path / "out.ipynb", 4)
+    cells = executed.cells
+    assert executed.metadata.papermill.parameters["seed"] == 5  # papermill's own words on the run
+    assert executed.metadata.papermill.input_path == "07_only.ipynb"
+    assert str(tmp_path) not in json.dumps(executed)
     assert cells[-1].outputs[0].text == 'it\'s "quoted" 5\n'
-    assert [cell.metadata.get("tags") for cell in cells] == [["parameters"], ["injected-parameters"], None]
+    assert [cell.metadata.tags for cell in cells] == [["parameters"], ["injected-parameters"], []]
 
 
 def test_force_makes_again(ralkit, tmp_path):

@@ -4,19 +4,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_training import always_saving, run_mle, run_ral  # noqa: F401
+from test_training import run_mle, run_ral
 from torch import nn
 
 from ralkit import store, training
 from ralkit.errors import RalkitError
-from ralkit.training import fit
+from ralkit.training import fit, seeded
 
 NAN = float("nan")
 
 
 def walk(checkpoint=None, broken_at=-1, broken="weight", steps=8, **options):
     """A model that a step changes; at the step `broken_at`, so that it is no more finite."""
-    model = nn.Linear(2, 1)
+    with seeded(0):
+        model = nn.Linear(2, 1)
 
     def step(t):
         with torch.no_grad():
@@ -55,7 +56,7 @@ def test_weights_are_looked_at_before_they_are_evaluated():
 
 
 @pytest.mark.parametrize("broken", ["loss", "weight"])
-def test_the_last_good_checkpoint_stays(broken, tmp_path, always_saving):  # noqa: F811
+def test_the_last_good_checkpoint_stays(broken, tmp_path, always_saving):
     with pytest.raises(RalkitError, match="is not finite at step 6 of 8"):
         walk(tmp_path / "c", broken_at=5, broken=broken, save_minutes=0)
     saved = store.read(tmp_path / "c")
@@ -65,7 +66,7 @@ def test_the_last_good_checkpoint_stays(broken, tmp_path, always_saving):  # noq
 
 @pytest.mark.parametrize(
     ("changes", "quantity"),
-    [({"lr_prior": 1e38}, r"priors\.0\."), ({"lr_critic": 1e38, "critic_updates": 1}, "reward|prior_loss|critic")],
+    [({"lr_prior": 1e38}, "prior"), ({"lr_critic": 1e38, "critic_updates": 1}, "reward|prior_loss|critic")],
 )
 def test_ral_that_leaves_the_finite_numbers_ends(changes, quantity):
     with pytest.raises(RalkitError, match=rf"^r: ({quantity}).* is not finite at step \d+ of 12"):
@@ -110,7 +111,7 @@ def test_a_corrupt_checkpoint_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", ["another file", "another model", "too many steps", "no random numbers"])
-def test_a_checkpoint_of_another_run_is_named(wrong, tmp_path, always_saving):  # noqa: F811
+def test_a_checkpoint_of_another_run_is_named(wrong, tmp_path, always_saving):
     path = tmp_path / "c"
     with pytest.raises(RalkitError):
         walk(path, broken_at=5, save_minutes=0)

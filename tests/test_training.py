@@ -10,13 +10,11 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import make_prior
-from torch import nn
 
-from ralkit import store, training
-from ralkit.errors import RalkitError
+from ralkit import store
 from ralkit.prior import PriorConfig
 from ralkit.ral import Adam, RalConfig, make_critic, ral_iteration
-from ralkit.training import critic_adam, fit, seeded, train_mle, train_ral, train_vqvae, warm_critic
+from ralkit.training import critic_adam, seeded, train_mle, train_ral, train_vqvae, warm_critic
 from ralkit.vqvae import VQVAE, VQVAEConfig
 
 CODES = torch.randint(7, (64, 4, 4), generator=torch.Generator().manual_seed(5))
@@ -24,12 +22,6 @@ CODES = torch.randint(7, (64, 4, 4), generator=torch.Generator().manual_seed(5))
 
 class Killed(Exception):
     pass
-
-
-@pytest.fixture
-def always_saving(monkeypatch):
-    """With save_minutes=0, a checkpoint before every step, however long the last one took."""
-    monkeypatch.setattr(training, "SAVING", float("inf"))
 
 
 def run_vqvae(checkpoint, **options):

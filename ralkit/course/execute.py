@@ -1,7 +1,6 @@
 """One notebook, run headless: saved cell by cell, its prints shown as they come, no process left behind."""
 
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill
 from jupyter_client.kernelspec import NoSuchKernel
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -26,57 +26,61 @@ GRACE = 3.0  # seconds that a kernel's processes have to clean up after SIGTERM
 
 
 def run_notebook(source: Path, target: Path, parameters: dict[str, Any]) -> None:
-    """Execute the notebook `source` in its own folder; write it to `target`, and as a page (.html) beside it.
+    """Execute the notebook `source` by papermill, in its own folder; write it to `target`, and as a page beside it.
 
     Both are of the last run that came to its end. Another run is left, as far as it came, in <name>.failed.ipynb.
     Raises RalkitError that names the cell if the cell fails or the kernel dies, RalkitError if a file cannot be
     written, and Ended if a signal asked to end.
     """
-    notebook = with_parameters(source, parameters)
-    failed = target.with_name(f"{target.stem}.failed.ipynb")
-    so_far = f"(the notebook as far as it came: {failed})"
-    save(notebook, failed)  # a folder that cannot be written is reported before anything runs
-    client = Client(notebook, kernel_name="python3", startup_timeout=180, iopub_timeout=600)
-    with postponed(client.terminate) as arrived, client.running(source):
-        for index, cell in enumerate(notebook.cells):
-            if arrived:
-                break
-            try:
-                client.execute_cell(cell, index)
-            except CellExecutionError as error:
-                where = f"{source.name}, cell {client.code_cells_executed}"
-                raise RalkitError(f"{where}: {error.ename}: {error.evalue} {so_far}") from error
-            except DeadKernelError as error:
-                where = f"{source.name}, cell {client.code_cells_executed}"
-                raise RalkitError(
-                    f"{where}: the kernel died ({client.cause_of_death()}), most often because the memory ran out; "
-                    f"close other programs or use a smaller preset, then run the same command again {so_far}"
-                ) from error
-            finally:
-                save(notebook, failed)
-        client.set_widgets_metadata()
-    save(notebook, target)
-    failed.unlink(missing_ok=True)
-    write_html(target, target.with_suffix(".html"))
-
-
-def with_parameters(source: Path, parameters: dict[str, Any]) -> NotebookNode:
-    """The notebook with a cell behind its parameters' that sets them anew; RalkitError for one it does not have."""
     try:
         notebook = nbformat.read(source, 4)
     except (OSError, ValueError) as error:
         raise RalkitError(f"{source} cannot be read as a notebook: {str(error).splitlines()[0]}") from error
-    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
-    place = next((i for i, names in enumerate(tags) if "parameters" in names), None)
-    known = [] if place is None else re.findall(r"^(\w+)\s*=", notebook.cells[place].source, re.M)
-    unknown = [name for name in parameters if name not in known]
-    if unknown:
+    known = list(papermill.inspect_notebook(notebook))
+    if unknown := [name for name in parameters if name not in known]:
         raise RalkitError(f"{source.name} has no parameter {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
-    if parameters:
-        lines = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
-        cell = nbformat.v4.new_code_cell(lines, metadata={"tags": ["injected-parameters"]})
-        notebook.cells.insert(place + 1, cell)
-    return notebook
+    failed = target.with_name(f"{target.stem}.failed.ipynb")
+    # papermill is given no path: it would take braces in one for parameters. The engine saves.
+    executed = papermill.execute_notebook(
+        notebook, None, parameters, engine_name="ralkit", kernel_name="python3", language="python",
+        progress_bar=False, source=source, failed=failed,
+    )  # fmt: skip
+    save(executed, target)
+    failed.unlink(missing_ok=True)
+    write_html(target, target.with_suffix(".html"))
+
+
+class Engine(papermill.engines.Engine):
+    """papermill's engine of the course: it saves after each cell, names what fails, and leaves no process behind."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *, source: Path, failed: Path, **_: Any) -> None:
+        """Execute the cells of `nb_man.nb` in the folder of `source`, saving it to `failed` on the way."""
+        notebook, so_far = nb_man.nb, f"(the notebook as far as it came: {failed})"
+        notebook.metadata.papermill.input_path = source.name  # papermill has the whole notebook there
+        save(notebook, failed)  # a folder that cannot be written is reported before anything runs
+        client = Client(notebook, kernel_name=kernel_name, startup_timeout=180, iopub_timeout=600)
+        with postponed(client.terminate) as arrived, client.running(source):
+            for index, cell in enumerate(notebook.cells):
+                if arrived:
+                    break
+                try:
+                    client.execute_cell(cell, index)
+                except CellExecutionError as error:
+                    where = f"{source.name}, cell {client.code_cells_executed}"
+                    raise RalkitError(f"{where}: {error.ename}: {error.evalue} {so_far}") from error
+                except DeadKernelError as error:
+                    where = f"{source.name}, cell {client.code_cells_executed}"
+                    raise RalkitError(
+                        f"{where}: the kernel died ({client.cause_of_death()}), most often because the memory ran "
+                        f"out; close other programs or use a smaller preset, then run the same command again {so_far}"
+                    ) from error
+                finally:
+                    save(notebook, failed)
+            client.set_widgets_metadata()
+
+
+papermill.engines.papermill_engines.register("ralkit", Engine)
 
 
 def save(notebook: NotebookNode, path: Path) -> None:
@@ -123,7 +127,7 @@ class Client(NotebookClient):
     def _start(self, source: Path) -> None:
         complaint: list[str] = []
         try:
-            with tempfile.TemporaryFile() as stderr:  # not ours: a kernel that is ended leaves a traceback there
+            with tempfile.TemporaryFile() as stderr:  # not our own, where a kernel that is ended would complain
                 try:
                     self.create_kernel_manager()
                     self.start_new_kernel(cwd=str(source.parent), stderr=stderr)

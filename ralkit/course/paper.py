@@ -14,7 +14,7 @@ class Item:
     function: str  # of ralkit: what makes the numbers or the picture
 
 
-_world, _study = "course.world.World.", "course.study.Study."
+_world, _study, _presets = "course.world.World.", "course.study.Study.", "course.presets.PRESETS"
 ITEMS = (
     Item("figure-1", "Figure 1", "samples of RAL, not picked", "05_images", _world + "sample"),
     Item("figure-2", "Figure 2", "the framework", "04_ral", "ral.ral_iteration"),
@@ -32,15 +32,13 @@ ITEMS = (
     Item("s-table-1", "S-Table 1", "CelebA with one code map", "05_images", _study + "measure"),
     Item("s-table-2", "S-Table 2", "LSUN with one code map", "05_images", _study + "measure"),
     Item("s-table-3", "S-Table 3", "CelebA-HQ with two code maps", "05_images", _study + "measure"),
-    Item(
-        "s-table-4", "S-Table 4", "architecture: CelebA 64, oracle and generator", "09_report", "course.presets.PRESETS"
-    ),
-    Item("s-table-5", "S-Table 5", "architecture: LSUN 64, codes 8x8", "09_report", "course.presets.PRESETS"),
-    Item("s-table-6", "S-Table 6", "architecture: LSUN 64, codes 16x16", "09_report", "course.presets.PRESETS"),
-    Item("s-table-7", "S-Table 7", "architecture: 128, one code map", "09_report", "course.presets.PRESETS"),
-    Item("s-table-8", "S-Table 8", "architecture: 128, two code maps", "09_report", "course.presets.PRESETS"),
-    Item("s-table-9", "S-Table 9", "architecture: CelebA 256", "09_report", "course.presets.PRESETS"),
-    Item("s-table-10", "S-Table 10", "architecture: CelebA-HQ 512", "09_report", "course.presets.PRESETS"),
+    Item("s-table-4", "S-Table 4", "architecture: CelebA 64, oracle and generator", "09_report", _presets),
+    Item("s-table-5", "S-Table 5", "architecture: LSUN 64, codes 8x8", "09_report", _presets),
+    Item("s-table-6", "S-Table 6", "architecture: LSUN 64, codes 16x16", "09_report", _presets),
+    Item("s-table-7", "S-Table 7", "architecture: 128, one code map", "09_report", _presets),
+    Item("s-table-8", "S-Table 8", "architecture: 128, two code maps", "09_report", _presets),
+    Item("s-table-9", "S-Table 9", "architecture: CelebA 256", "09_report", _presets),
+    Item("s-table-10", "S-Table 10", "architecture: CelebA-HQ 512", "09_report", _presets),
     Item("s-table-11", "S-Table 11", "sampling time, full and partial", "06_partial", "sampling.sample_levels"),
     Item("s-table-12", "S-Table 12", "reconstructions against real images", "05_images", _world + "floors"),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ralkit
 
+from .checks import check_path
 from .presets import Preset
 
 
@@ -34,8 +35,10 @@ class Project:
     def of(cls, preset: Preset, dataset: str, seed: int, root: Path | None) -> "Project":
         """The project in `root` (default: the one around the current folder); a relative `dataset` may lie in either.
 
-        It is made absolute, so that it means the same in a notebook, which runs in notebooks/.
+        It is made absolute, so that it means the same in a notebook, which runs in notebooks/. Raises RalkitError for a
+        path that a notebook cannot hold.
         """
+        check_path(dataset, "the data set")
         root = Path(root) if root else project_root()
         if dataset and dataset != "faces":
             found = next((p for p in (Path(dataset).expanduser(), root / dataset) if p.exists()), None)
