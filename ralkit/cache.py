@@ -169,9 +169,8 @@ class AttentionCache:
         self.coordinates = layer.coordinates(range(H), self.W, room).split(self.W)
         self.xy = torch.empty_like(self.coordinates[0])
         self.hidden = None
-        if (
-            fixed
-        ):  # a mask for each column; its rows begin at multiples of 8, or attention would copy them to such places
+        # A mask for each column; its rows begin at multiples of 8, or attention would copy them to such places.
+        if fixed:
             places = H * self.W + 1
             self.hidden = room.new_full((self.W, -(-places // 8) * 8), -torch.inf).triu(self.zero + 1)[:, :places]
             self.hidden[:, : self.zero] = -torch.inf
