@@ -1,13 +1,11 @@
 """What a stranger installs: the method needs torch alone, the extras are environment.yml's list, public names exist."""
 
-import importlib
 import tomllib
 from pathlib import Path
 
 import yaml
 
 import ralkit
-from ralkit.course.paper import ITEMS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -37,13 +35,3 @@ def test_the_citation_is_of_this_version_and_names_the_paper():
     assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
     assert "Reinforced Adversarial Learning" in citation["references"][0]["title"]
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
-
-
-def test_what_the_report_says_makes_an_item_exists():
-    for item in ITEMS:
-        found = ralkit
-        parts = item.function.split(".")
-        for i, part in enumerate(parts):
-            if not hasattr(found, part):
-                importlib.import_module(".".join(["ralkit", *parts[: i + 1]]))
-            found = getattr(found, part)
