@@ -314,9 +314,8 @@ def train_ral(
     Each level has one prior and one tensor of codes, the top one first. The critic has been warmed up (`warm_critic`).
     `at_once` is that of `train_mle`, `reference` that of `ral_iteration`.
     """
-    cfg = replace(
-        cfg, rollouts=distributed.local_batch(cfg.rollouts), critic_batch=distributed.local_batch(cfg.critic_batch)
-    )
+    share = distributed.local_batch
+    cfg = replace(cfg, rollouts=share(cfg.rollouts), critic_batch=share(cfg.critic_batch))
     learning = [p for level in learning_levels(len(priors), cfg) for p in priors[level].parameters()]
     prior_optimiser = Adam(learning, cfg.lr_prior, BETAS)
     for prior in priors:  # no dropout: the network that is differentiated must be the one that was sampled from

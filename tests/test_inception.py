@@ -14,6 +14,7 @@ from ralkit.course import data
 from ralkit.errors import RalkitError
 from ralkit.inception import FILE, TAPS, URL, Conv, Inception, load_inception, resize_tf1
 from ralkit.metrics import frechet_distance
+from ralkit.vqvae import to_float, to_uint8
 
 SHARED = Path(__file__).parents[2] / "shared"
 WEIGHTS = SHARED / "weights/inception-2015-12-05-to-mixed_7a.pth"
@@ -163,7 +164,7 @@ def test_features_are_those_of_torch_fidelity(tap, norm, first):
 def test_noise_is_far_from_faces(tmp_path):
     """FID-768 between two halves of 400 faces, and between one half and itself under noise."""
     faces = data.load(str(CELEBA), 64, 400, 1, cache=tmp_path).train
-    noised = data.to_uint8(data.to_float(faces[:200]) + 0.3 * torch.randn(200, 3, 64, 64))
+    noised = to_uint8(to_float(faces[:200]) + 0.3 * torch.randn(200, 3, 64, 64))
     network = load_inception(768, WEIGHTS)
     one, other, bad = (torch.cat([network(x) for x in part.split(8)]) for part in (faces[:200], faces[200:], noised))
     assert 3 * frechet_distance(one, other) < frechet_distance(one, bad)
