@@ -1,10 +1,13 @@
 """Explorers: the first picture at once, another when a control moves, a callback's error where the reader sees it."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from ralkit import training
 from ralkit.course import plots, widgets
+from ralkit.course.trainer import Fitting, Trainer
 
 
 def draw(height=2, colour="red"):
@@ -59,18 +62,21 @@ def test_a_mask_is_drawn_with_buttons():
     assert picture.value == widgets.png(draw(mask.value)) != before
 
 
-def test_curves_are_drawn_while_a_stage_trains(monkeypatch):
+def test_curves_are_drawn_while_a_stage_trains(monkeypatch, tmp_path, capsys):
     shown = []
     monkeypatch.setattr(widgets, "display", shown.append)
     values = iter(range(10))
     net = torch.nn.Linear(1, 1)
     seen = []
-    with widgets.live():
-        training.fit(
-            "stage", {"net": net}, lambda t: {}, 4, seed=0, points=2,
-            evaluate=lambda: seen.append([p.value for p in shown]) or {"loss": float(next(values))},
-        )  # fmt: skip
+    trainer = Trainer(tmp_path, torch.device("cpu"), 2, Fitting())
+    train = partial(
+        training.fit, parts={"net": net}, step=lambda t: {}, steps=4,
+        evaluate=lambda: seen.append([p.value for p in shown]) or {"loss": float(next(values))},
+    )  # fmt: skip
+    with widgets.live(trainer):
+        trainer.fit("stage", (), {"net": net}, 0, train)
     (picture,) = shown
     assert bytes(picture.value[:4]) == b"\x89PNG"
     assert seen[0] == [] and seen[1] != seen[2] != [picture.value]
-    assert training.WATCHERS == []
+    assert capsys.readouterr().out.count("stage") == 3  # and printed, as without pictures
+    assert trainer.on_point is training.print_point
