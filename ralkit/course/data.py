@@ -67,8 +67,8 @@ def load(
 
 
 def faces_key(size: int, n_train: int, n_test: int, seed: int = 0) -> str:
-    """What `load` gives the faces as their key, without drawing them: other drawing code, another data set."""
-    return _hash("faces", faces_module.drawing_code(), size, n_train, n_test, seed)
+    """The key that `load` gives the faces, without drawing them."""
+    return _hash("faces", faces_module.DRAWING_RECIPE, size, n_train, n_test, seed)
 
 
 def _draw_faces(size: int, n_train: int, n_test: int, seed: int) -> ImageSet:

@@ -1,10 +1,8 @@
 """What images are compared by: the features of a network, and the name of the distance taken on them."""
 
-import inspect
 import os
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -66,9 +64,9 @@ class Features:
 
     @property
     def factor_inputs(self) -> tuple:
-        """What the factor network is made of; other drawing code makes another one."""
-        drawn_by, c = Path(inspect.getfile(faces)).read_text(encoding="utf-8"), self.config
-        return c.factors, drawn_by, c.size, min(c.n_train, FACES), self.seed, faces.FACTORS_RECIPE
+        """What the factor network is made of."""
+        c = self.config
+        return c.factors, faces.DRAWING_RECIPE, c.size, min(c.n_train, FACES), self.seed, faces.FACTORS_RECIPE
 
     @cached_property
     def factor_net(self) -> faces.FactorNet:
