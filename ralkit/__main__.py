@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +120,9 @@ def run_command(command: str, **options: Any) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("ralkit"):
             raise
-        raise RalkitError(f'the course needs the package {error.name}: pip install "ralkit[course]"') from error
+        raise RalkitError(
+            f"the course needs the package {error.name}; run pip install '.[course]' in the project's folder"
+        ) from error
     jobs = {
         "train": commands.train,
         "sample": commands.sample,
@@ -126,6 +130,17 @@ def run_command(command: str, **options: Any) -> None:
         "presets": commands.presets,
     }
     jobs[command](**options)
+
+
+def output_failed(error: OSError) -> int:
+    """Say that something cannot be read or written, unless a pipe was closed by who read it; return the status."""
+    with suppress(OSError):  # what is left in the buffer would fail again when Python exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    what = error.filename or "the command's output"
+    print(f"ralkit: cannot read or write {what}: {error.strerror}; mend that, then run it again", file=sys.stderr)
+    return 2
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -142,6 +157,9 @@ def main(arguments: list[str] | None = None) -> int:
                     if value is not None:
                         check_seed(value, f"--{option}")
             run_command(**options)
+            sys.stdout.flush()
+    except OSError as error:
+        return output_failed(error)
     except RalkitError as error:
         print(f"ralkit: {error}", file=sys.stderr)
         return 2

@@ -75,7 +75,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
         from torchmetrics.image.fid import FrechetInceptionDistance
     except ImportError as error:
         raise RalkitError(
-            f'the Frechet distance needs a package that is not here ({error}): pip install "ralkit[course]"'
+            f"the Frechet distance needs a package that is not here ({error}): pip install torchmetrics"
         ) from error
     fid = FrechetInceptionDistance(feature=_Features(a.shape[1])).set_dtype(torch.float64)
     fid.update(a.double().cpu(), real=True)

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their place, flushed, renamed; read only if their digest holds."""
 
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -30,6 +31,16 @@ def _why(error: OSError) -> str:
     return WHY.get(error.errno, error.strerror or str(error))
 
 
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is somebody else's
+        return True
+    return True
+
+
 class _NewFile:
     """A file that takes the place of `path` when its `with` block ends well; what is written to it is hashed.
 
@@ -56,8 +67,16 @@ class _NewFile:
     def __enter__(self) -> "_NewFile":
         with self._disk():
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
             self.file = open(self.temporary, "wb")
         return self
+
+    def _remove_leftovers(self) -> None:
+        """Remove what processes that were killed while they wrote this file have left of it."""
+        for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+            pid = leftover.name.split(".")[-2]
+            if pid.isdigit() and not _is_running(int(pid)):
+                leftover.unlink(missing_ok=True)
 
     def write(self, part: bytes | bytearray | memoryview) -> int:
         with self._disk():

@@ -1,6 +1,8 @@
 """The commands beside `reproduce`: what they leave, and each kind of bad input as one sentence and status 2."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -89,3 +91,13 @@ def test_bad_input_is_one_sentence_and_trains_nothing(ralkit, tmp_path, argument
     assert line.startswith("ralkit: ") and said in line
     assert "VQ-VAE" not in out
     assert not list(tmp_path.rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"), [("presets > /dev/full", 2, "output: No space"), ("presets | true", 141, "")]
+)
+def test_an_output_that_cannot_be_written(command, status, said):
+    line = f"set -o pipefail; {sys.executable} -u -m ralkit {command}"
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == status and "Traceback" not in result.stderr
+    assert said in result.stderr and result.stderr.count("\n") == bool(said)

@@ -208,3 +208,17 @@ def test_equal_configurations_have_equal_keys():
     different = [1, 1.5, True, False, 0, "1", None, [1], [[1]], {"1": 1}, 10**20]
     assert len({store.key(value) for value in different}) == len(different)
     assert len({store.key({"gamma": value}) for value in different}) == len(different)
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed_and_nothing_else(tmp_path):
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    path = tmp_path / "[a].pt"
+    leftover, living, other = (
+        tmp_path / name
+        for name in (f".[a].pt.{killed.pid}.tmp", f".[a].pt.{os.getppid()}.tmp", f".b.pt.{killed.pid}.tmp")
+    )
+    for file in (leftover, living, other):
+        file.write_bytes(b"half")
+    store.write(path, 1)
+    assert not leftover.exists() and living.exists() and other.exists()
