@@ -38,7 +38,7 @@ def test_every_network_learns(smoke):
     run = costs.Check(smoke.world(2), torch.device("cpu"))
     learned = []
     run.add = lambda stage, step, *learning, **_: learned.extend(differ(step, network) for network in learning)
-    run.run(None, 0)
+    run.run()
     assert learned == [True] * 6  # VQ-VAE, critic, and each prior by MLE and by RAL
 
 
