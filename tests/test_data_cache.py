@@ -137,14 +137,6 @@ def test_a_cache_that_cannot_be_a_folder_is_named(folder, tmp_path):
             data.load(str(folder), 16, 1, 1, cache=cache)
 
 
-def test_a_pipe_in_the_place_of_a_cached_file_is_replaced(folder, tmp_path, load):
-    first = load(folder).train.clone()
-    (file,) = (tmp_path / "cache").glob("*.train.npy")
-    file.unlink()
-    os.mkfifo(file)
-    assert torch.equal(load(folder).train, first) and file.is_file()
-
-
 def test_two_runs_at_once_fill_the_same_cache(folder, tmp_path, load, monkeypatch):
     """The other run begins and ends while this one is in the midst of decoding."""
     decode, begun = pixel_cache.decode, threading.Lock()

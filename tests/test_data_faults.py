@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import odd_sets as odd
 import pytest
+import torch
 from odd_sets import all_of, linked, made, png_16_bits, split_with, tiff, with_tiff, zipped
 from pictures import centres, load_into, rows, write_lmdb, write_picture, write_pictures, zip_folder
 
@@ -239,3 +240,12 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(RalkitError, match=r"set/locked cannot be listed \(Permission denied\): make it readable, or"):
         load_into(tmp_path / "cache", root)
+
+
+def test_a_pipe_in_the_place_of_a_cached_file_is_replaced(tmp_path):
+    root = write_pictures(tmp_path / "set", 12)
+    first = load_into(tmp_path / "cache", root).train.clone()
+    (file,) = (tmp_path / "cache").glob("*.train.npy")
+    file.unlink()
+    os.mkfifo(file)
+    assert torch.equal(load_into(tmp_path / "cache", root).train, first) and file.is_file()

@@ -4,12 +4,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ralkit.course.faces import BLOCK, DRAWING_RECIPE, FACTORS, NUISANCES, PALETTES, FactorNet, draw, faces, render, rgb
+from ralkit.course.faces import (
+    BLOCK,
+    DRAWING_RECIPE,
+    FACTORS,
+    NUISANCES,
+    PALETTES,
+    FactorConfig,
+    FactorNet,
+    draw,
+    faces,
+    render,
+    rgb,
+    train_factors,
+)  # fmt: skip
 from ralkit.errors import RalkitError
-
-
-def normalised(images):
-    return images.float() / 127.5 - 1
+from ralkit.vqvae import to_float
 
 
 def test_shapes_and_determinism():
@@ -101,7 +111,7 @@ def test_bad_input_is_refused(asked):
 @pytest.mark.parametrize("size", [32, 64])
 def test_factor_net_shapes(size):
     net = FactorNet(channels=8).eval()
-    x = normalised(faces(3, size)[0])
+    x = to_float(faces(3, size)[0])
     assert net.features(x).shape == (3, net.feature_dim)
     assert [logits.shape for logits in net(x)] == [(3, len(values)) for values in FACTORS.values()]
     predicted = net.predict(x)
@@ -110,17 +120,11 @@ def test_factor_net_shapes(size):
 
 
 def test_factor_net_learns():
-    torch.manual_seed(0)
     net, (images, factors) = FactorNet(channels=16), faces(1024, 32)
-    optimiser = torch.optim.Adam(net.parameters(), 3e-3)
-    for rows in [rows for _ in range(4) for rows in torch.randperm(1024).split(64)]:
-        logits = net(normalised(images[rows]))
-        loss = sum(F.cross_entropy(*pair) for pair in zip(logits, factors[rows].T, strict=True))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    history = train_factors(net, images, factors, FactorConfig(steps=64, lr=3e-3), seed=0, points=2)
+    assert history["step"][-1] == 64 and history["loss"][-1] < history["loss"][0]
     unseen, truth = faces(256, 32, seed=1)
     with torch.no_grad():
-        accuracy = (net.eval().predict(normalised(unseen)) == truth).float().mean(0)
+        accuracy = (net.eval().predict(to_float(unseen)) == truth).float().mean(0)
     accuracy = dict(zip(FACTORS, accuracy.tolist(), strict=True))
     assert min(accuracy["background"], accuracy["shirt"]) > 0.8, accuracy
