@@ -41,6 +41,19 @@ def _is_running(pid: int) -> bool:
     return True
 
 
+def temporary_name(path: Path) -> Path:
+    """Where this process writes a file before it takes its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed while they wrote the file at `path` have left of it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        pid = leftover.name.split(".")[-2]
+        if pid.isdigit() and not _is_running(int(pid)):
+            leftover.unlink(missing_ok=True)
+
+
 class _NewFile:
     """A file that takes the place of `path` when its `with` block ends well; what is written to it is hashed.
 
@@ -49,7 +62,7 @@ class _NewFile:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self.temporary = temporary_name(self.path)
         self.digest, self.size = hashlib.sha256(), 0
         self.failure: RalkitError | None = None
 
@@ -67,16 +80,9 @@ class _NewFile:
     def __enter__(self) -> "_NewFile":
         with self._disk():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._remove_leftovers()
+            remove_leftovers(self.path)
             self.file = open(self.temporary, "wb")
         return self
-
-    def _remove_leftovers(self) -> None:
-        """Remove what processes that were killed while they wrote this file have left of it."""
-        for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
-            pid = leftover.name.split(".")[-2]
-            if pid.isdigit() and not _is_running(int(pid)):
-                leftover.unlink(missing_ok=True)
 
     def write(self, part: bytes | bytearray | memoryview) -> int:
         with self._disk():

@@ -82,6 +82,8 @@ def test_complete_keeps_the_rows_that_are_given(ralkit, tmp_path):
         (["train", "--method", "MLE", "--generator", "1", "--features", "faces"], "--features faces is for images"),
         (["train", "--method", "MLE", "--generator", "1", "--levels", "1", "--features", "nope"], "--features nope"),
         (["train", "--method", "MLE", "--generator", "1", "--dataset", ""], "data set"),
+        (["train", "--method", "MLE", "--generator", "1", "--dataset", "x" * 300], "No data set"),
+        (["train", "--method", "MLE", "--generator", "1", "--dataset", "~nobody/x"], "No data set"),
     ],
 )
 def test_bad_input_is_one_sentence_and_trains_nothing(ralkit, tmp_path, arguments, said):

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .. import store
 from ..errors import RalkitError
 from .decoding import decode
 from .sources import shown
@@ -78,12 +79,13 @@ def fill_cache(file: Path, title: str, read: Callable, names: list, size: int, c
     cannot be written.
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(names), 3, size, size)}
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    temporary = store.temporary_name(file)
     digest, checksum = hashlib.blake2b(digest_size=DIGEST), 0
     start = time.perf_counter()
     bad, most = [], min(max(10, len(names) // 100), len(names) // 2)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        store.remove_leftovers(file)
         # The pool ends first: nothing reads from a source that an error has closed.
         with open(temporary, "wb") as out, ThreadPoolExecutor() as pool:
             np.lib.format.write_array_header_1_0(out, header)

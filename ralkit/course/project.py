@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,9 @@ class Project:
         check_path(dataset, "the data set")
         root = Path(root) if root else project_root()
         if dataset and dataset != "faces":
-            found = next((p for p in (Path(dataset).expanduser(), root / dataset) if p.exists()), None)
-            dataset = os.path.abspath(found) if found else dataset
+            with suppress(OSError, RuntimeError, ValueError):  # a name that cannot be one is `data.load`'s to refuse
+                found = next((p for p in (Path(dataset).expanduser(), root / dataset) if p.exists()), None)
+                dataset = os.path.abspath(found) if found else dataset
         return cls(preset, dataset, seed, root)
 
     @property

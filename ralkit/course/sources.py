@@ -125,10 +125,8 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _identity(path: os.PathLike, status: os.stat_result) -> object:
-    """Equal for two paths that lead to the same file or folder."""
-    return (
-        (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
-    )  # some file systems have no inodes
+    """Equal for two paths that lead to the same file or folder; some file systems have no inodes."""
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
 
 
 def _join(below: str, name: str) -> str:
