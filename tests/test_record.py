@@ -1,13 +1,12 @@
 """Figures and tables with their origin; the folders of a run; minutes that can be read or not."""
 
-import json
-
 import pytest
 
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.plots import new_figure
 from ralkit.course.record import Record, markdown_table, read_minutes
 from ralkit.course.report import write_report
+from ralkit.course.saved import saved
 
 
 def test_figures_tables_and_report(tiny, tmp_path):
@@ -17,7 +16,7 @@ def test_figures_tables_and_report(tiny, tmp_path):
     record.save_figure("figure-4", figure, "Fig. 4", data={"x": [1]})
     rows = [{"method": "MLE", "NLL": 1.23456}]
     record.save_table("table-1", rows, "Table 1", note="So it is.", paper=[{"method": "MLE", "NLL": 7.55}])
-    origin = json.loads((record.figures / "table-1.json").read_text())["origin"]
+    origin = saved(record.figures)["table-1"]["origin"]
     assert origin["preset"] == "smoke" and origin["world"] == "oracle world" and origin["features"] == "FD-faces"
     assert origin["configuration"]["ral"]["rollouts"] == tiny.ral.rollouts
     assert origin["fitting"]["bf16"] is False

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from ralkit.course import paper, report
+from ralkit.course.record import read_minutes
 from ralkit.errors import RalkitError
 
 ROOT = Path(__file__).parents[1]
@@ -99,8 +101,48 @@ def test_a_damaged_table_is_named_and_counted_as_missing(tmp_path, content):
     assert list(report.saved(tmp_path)) == ["table-2"]
     assert "table-1" in [item.file for item in report.missing(tmp_path)]
     text = report.write_report(tmp_path, {"03_oracle": 2.0}).read_text()
-    assert "## A title\n\n| x | y |\n| --- | --- |\n| 1.5 | a\\|b |\n" in text
+    assert "## A title\n" in text and "\n| x | y |\n| --- | --- |\n| 1.5 | a\\|b |\n" in text
     assert "missing: run notebook 03" in text
+
+
+def test_every_figure_and_table_of_the_folder_is_linked(tmp_path):
+    quick = ROOT / "figures/quick"
+    text = (quick / "REPORT.md").read_text()
+    links = set(re.findall(r"\]\(([^)]+)\)", text))
+    for name in report.saved(quick):
+        shown = {f"{name}.png", f"{name}.md"}
+        assert links & shown, name
+    assert all((quick / link).exists() for link in links)
+
+
+def test_the_report_says_what_the_committed_run_says(tmp_path):
+    quick = ROOT / "figures/quick"
+    for file in [*quick.glob("*.json"), *quick.glob("*.png")]:
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "trade-off.png").unlink()
+    minutes = read_minutes(quick / "minutes.json")["minutes"]
+    assert report.write_report(tmp_path, minutes).read_text() == (quick / "REPORT.md").read_text()
+
+
+def test_the_report_is_two_pages_before_its_index():
+    head, found, _ = (
+        (ROOT / "figures/quick/REPORT.md").read_text().partition("## The paper's tables and figures, and ours")
+    )
+    assert found and len(head.splitlines()) < 140 and head.count("![") == 1
+
+
+def test_the_first_screen_of_the_readme_is_short():
+    head, found, _ = (ROOT / "README.md").read_text().partition("\n| ")
+    assert found and len(head.split()) <= 400
+    assert head.index("<!-- time -->") < head.index("    make reproduce")
+    for link in re.findall(r"\]\(([^)#]+)", head):
+        assert (ROOT / link).exists(), link
+
+
+def test_a_report_of_nothing(tmp_path):
+    text = report.write_report(tmp_path, {}).read_text()
+    assert "missing: run notebook 03" in text and "Does RAL help" not in text and "![" not in text
+    assert report.readme_parts(tmp_path, "x/")["results"].startswith("What came out is in")
 
 
 def test_a_readme_without_minutes(tmp_path):

@@ -797,9 +797,8 @@ def checked(study, says, theirs, a, b):
     mine, other = (by_seed(study, run, to_real) for run in (a, b))
     d = mine - other
     ours = f"{mine.mean():.4g} and {other.mean():.4g}: {d.mean():+.3g} ± {np.std(d, ddof=1):.3g}"
-    return claim(
-        f"{says}, distance to real images", f"{theirs[0]} and {theirs[1]}", ours, d.mean(), noise_over_seeds(d)
-    )
+    says += ", distance to real images"
+    return claim(says, f"{theirs[0]} and {theirs[1]}", ours, d.mean(), noise_over_seeds(d), d)
 
 
 listed = dict(zip(("RAL partial", full, "RAL top", "RAL bottom"), (row["FID"] for row in paper.TABLE_3A), strict=True))

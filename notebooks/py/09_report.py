@@ -40,7 +40,7 @@ from ralkit.course import paper, plots, report, widgets
 from ralkit.course.costs import experiments, parameters
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.presets import PRESETS
-from ralkit.course.record import Record, markdown_table
+from ralkit.course.record import Record, markdown_table, table_page
 from ralkit.training import device_name
 
 world = OracleWorld(preset, dataset, seed)
@@ -187,15 +187,12 @@ Markdown(markdown_table(report.index(folder, f"{os.path.relpath(folder)}/")))
 def show(name):
     """A figure or table as the notebook left it, with the paper's numbers and the conclusion."""
     about = items[name]
-    display(Markdown(f"### {about['title']}"))
     if about["kind"] == "figure":
-        display(Image(filename=str(folder / f"{name}.png"), width=900))
+        display(Markdown(f"### {about['title']}"), Image(filename=str(folder / f"{name}.png"), width=900))
+        if about["note"]:
+            display(Markdown(about["note"]))
     else:
-        display(Markdown((folder / f"{name}.md").read_text()))
-        if about["paper"]:
-            display(Markdown(f"The paper's:\n\n{markdown_table(about['paper'])}"))
-    if about["note"]:
-        display(Markdown(about["note"]))
+        display(Markdown(f"##{table_page(about)}"))  # its title is a heading already
 
 
 for item in paper.ITEMS:
@@ -205,8 +202,8 @@ for item in paper.ITEMS:
 # %% [markdown]
 # ## 4 · Where a number comes from
 #
-# Beside every figure and table lies a `.json` with its origin, with the rows of a table, and with the numbers that most
-# plots draw. Of this run:
+# Beside every figure and table lies a `.json` with the rows of a table, with the numbers that most plots draw, and with its
+# origin. What most of them share of that stands once, in `origin.json`. Of this run:
 
 
 # %%

@@ -43,6 +43,23 @@ ITEMS = (
     Item("s-table-12", "S-Table 12", "reconstructions against real images", "05_images", _world + "floors"),
 )
 
+# What the report says above each table of results.
+PARAGRAPHS = {
+    "table-1": "A large prior plays the truth, so NLL under it can be computed. The paper says that RAL lowers it. "
+    "The distance is FID, or FD-faces, whose network was trained on our faces. The floors say what the truth itself "
+    "would get.",
+    "table-2": "Here there is no oracle, and samples are judged by their distance to images. The paper says that "
+    "both rewards lower it. Its numbers in parentheses, like our second distance, are to reconstructions, which "
+    "have the faults of the decoder too.",
+    "table-3a": "With two levels, RAL can train the top prior, the bottom prior or both, and draw whole maps or "
+    "parts of them. The paper says that both priors on parts are best.",
+    "table-3b": "The critic can score an image in few large patches or many small ones. The paper finds the best "
+    "size to depend on the reward.",
+    "s-table-11": "Partial generation draws fewer codes, so it takes less time. The paper says the same for its "
+    "larger maps.",
+    "s-table-12": "Reconstructions differ from images already. A perfect prior of their codes would do about as well.",
+}
+
 TABLE_1 = [
     {"method": "MLE", "NLL": 7.55, "FID on oracle data": 7.49, "FID on real data": 15.63},
     {"method": "RL - Single Reward", "NLL": 7.07, "FID on oracle data": 5.17, "FID on real data": 14.28},

@@ -13,6 +13,7 @@ import torch
 
 from .. import __version__, store
 from ..training import device_name
+from . import origin
 from .project import commit_of
 from .world import World
 
@@ -70,19 +71,24 @@ class Record:
     def save_table(
         self, name: str, rows: list[dict[str, Any]], title: str, note: str = "", paper: list[dict] | None = None
     ) -> str:
-        """Write rows as figures/<preset>/<name>.csv and .md, their origin beside them; return the markdown."""
+        """Write rows as figures/<preset>/<name>.csv and a page .md, their origin beside; return rows as markdown."""
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        text = markdown_table(rows)
+        about = {"kind": "table", "title": title, "rows": rows, "paper": paper, "note": note}
         store.write_bytes(self.figures / f"{name}.csv", buffer.getvalue().encode())
-        store.write_bytes(self.figures / f"{name}.md", f"{text}\n".encode())
-        self._save_about(name, {"kind": "table", "title": title, "rows": rows, "paper": paper, "note": note})
-        return text
+        store.write_bytes(self.figures / f"{name}.md", table_page(about).encode())
+        self._save_about(name, about)
+        return markdown_table(rows)
 
     def _save_about(self, name: str, about: dict[str, Any]) -> None:
-        content = json.dumps(about | {"origin": self.origin()}, indent=1)
+        """Write what a figure or table is, with what of its origin the folder's origin.json does not say."""
+        whole = self.origin()
+        if (of_all := origin.shared(self.figures)) is None:
+            origin.write_shared(self.figures, whole)
+            of_all = origin.shared(self.figures)
+        content = json.dumps(about | {"origin": origin.without_shared(whole, of_all)}, indent=1)
         store.write_bytes(self.figures / f"{name}.json", f"{content}\n".encode())
 
 
@@ -93,6 +99,14 @@ def read_minutes(file: Path) -> dict[str, Any]:
         return {"device": str(run["device"]), "minutes": {str(k): float(v) for k, v in run["minutes"].items()}}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {"device": "", "minutes": {}}
+
+
+def table_page(about: dict[str, Any]) -> str:
+    """A table as a page of markdown: its title, ours, the paper's, and what was concluded."""
+    parts = [f"# {about['title']}", markdown_table(about["rows"])]
+    if about.get("paper"):
+        parts += ["The paper's:", markdown_table(about["paper"])]
+    return "\n\n".join([*parts, *([about["note"]] if about["note"] else [])]) + "\n"
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:

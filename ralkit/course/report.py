@@ -1,114 +1,27 @@
 """REPORT.md and the README's generated parts: what a run left in its folder, beside the paper's numbers."""
 
-import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from scipy.interpolate import CubicSpline
-from scipy.stats import t as student
 
 from .. import store
 from ..errors import RalkitError
 from . import paper
+from .answer import TERMS, answer, in_short
+from .claims import CONTROL, EFFECT, HOLM, PRICE, claim, claims_of, judged
+from .hero import HERO, draw_hero
 from .record import markdown_table, read_minutes
+from .saved import Saved, damaged, forget, missing, origin_line, saved, unknown
+from .significance import beyond, direction, noise_over_seeds, spread
 
-Saved = dict[str, dict[str, Any]]  # by name, what save_figure and save_table wrote beside a figure or table
-
-
-def saved(folder: Path) -> Saved:
-    """All figures and tables of `folder`, the paper's first and in its order; damaged ones are left out."""
-    return {file.stem: about for file in _files(folder) if (about := _read(file)) is not None}
-
-
-def damaged(folder: Path) -> list[Path]:
-    """The files of figures and tables in `folder` that cannot be read, as after a crash or a careless edit."""
-    return [file for file in _files(folder) if _read(file) is None]
-
-
-def _files(folder: Path) -> list[Path]:
-    order = [item.file for item in paper.ITEMS]
-    place = lambda file: (order.index(file.stem) if file.stem in order else len(order), file.stem)  # noqa: E731
-    return sorted((file for file in folder.glob("*.json") if file.stem != "minutes"), key=place)
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        about = json.loads(file.read_text(encoding="utf-8"))
-        entry(file.stem, about), _origin_line(about["origin"]), float(about["origin"]["seconds"])  # all that is used
-        return about
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None
-
-
-def forget(folder: Path, before: float) -> None:
-    """Remove the figures and tables that were last written before a time.
-
-    After a whole run the folder then holds that run's only. Raises RalkitError for a file that cannot be removed.
-    """
-    for about in _files(folder):
-        try:
-            if about.stat().st_mtime < before:
-                for suffix in (".png", ".csv", ".md", ".json"):
-                    about.with_suffix(suffix).unlink(missing_ok=True)
-        except OSError as error:
-            raise RalkitError(f"cannot remove {error.filename}: {error.strerror}; remove it yourself") from error
-
-
-def missing(folder: Path) -> list[paper.Item]:
-    """The paper's tables and figures that no run has left in `folder`."""
-    items = saved(folder)
-    return [item for item in paper.ITEMS if item.file not in items]
-
-
-def spread(values: Sequence[float], mean: str = ".4g") -> str:
-    """The mean ± the standard deviation of one value for each seed; `mean` is the format of the mean."""
-    return f"{np.mean(values):{mean}} ± {round(np.std(values, ddof=1), 12):.2g}"  # equal values: 0, not 1e-16
-
-
-def noise_over_seeds(changes: Sequence[float]) -> float:
-    """How far from 0 the mean of one change for each seed may be by chance (95 %, Student's t).
-
-    It is infinite for a single seed.
-    """
-    n = len(changes)
-    return student.ppf(0.975, n - 1) * np.std(changes, ddof=1) / n**0.5 if n > 1 else np.inf
-
-
-def direction(changes: Sequence[float]) -> int:
-    """-1 or 1 if the mean of one change for each seed is below or above 0 by more than its noise, else 0."""
-    mean = np.mean(changes)
-    return int(np.sign(mean)) if abs(mean) > noise_over_seeds(changes) else 0
-
-
-def beyond(curve: Sequence[dict[str, float]], row: dict[str, float], x: str, y: str) -> float:
-    """How far the point (x, y) of `row` lies above a curve of points (x, y), one for each temperature.
-
-    The curve is a cubic spline over temperature, because it turns upright where x is least, and straight lines between
-    its points would lie above it there. Points warmer than that are left out, since x grows again. A row outside the
-    range of x gives nan. The exception is a row left of the curve and lower than its first point, which is compared
-    with that point.
-    """
-    rows = sorted(curve, key=lambda r: r["temperature"])
-    T = [r["temperature"] for r in rows]
-    xs, ys = (CubicSpline(T, [r[k] for r in rows])(np.linspace(T[0], T[-1], 1001)) for k in (x, y))
-    colder = slice(xs.argmin(), None, -1)  # from the least x
-    xs, ys = xs[colder], ys[colder]
-    return float(row[y] - np.interp(row[x], xs, ys, left=ys[0] if row[y] < ys[0] else np.nan, right=np.nan))
-
-
-def claim(says: str, theirs: str, ours: str, change: float, noise: float) -> dict[str, str]:
-    """A row of a table of claims. A claim holds if its `change` is below 0, and is undecided within `noise` of 0."""
-    undecided = "not decided: one run" if noise == np.inf else "not decided: within the noise"
-    holds = undecided if abs(change) <= noise else "yes" if change < 0 else "no"
-    return {"the paper says": says, "the paper's": theirs, "ours": ours, "holds here": holds}
+__all__ = [
+    "beyond", "claim", "claims", "damaged", "direction", "forget", "index", "missing", "noise_over_seeds",
+    "readme_parts", "saved", "spread", "update_readme", "write_report",
+]  # fmt: skip
 
 
 def claims(folder: Path) -> list[dict[str, str]]:
     """The claims that the notebooks checked, in the order of the notebooks."""
-    return [row for name, about in saved(folder).items() if name.endswith("-claims") for row in about["rows"]]
+    return claims_of(saved(folder))
 
 
 def index(folder: Path, link: str = "") -> list[dict[str, str]]:
@@ -134,62 +47,129 @@ def _link(folder: Path, name: str, link: str) -> str:
     return f"[{name}]({link}{file})"
 
 
-def entry(name: str, about: dict[str, Any]) -> str:
-    """A figure or table in markdown, with the paper's table below ours."""
-    lines = [f"## {about['title']}", ""]
-    if about["kind"] == "figure":
-        lines += [f"![{about['title']}]({name}.png)", ""]
-    else:
-        lines += [markdown_table(about["rows"]), ""]
+def _hero(folder: Path, items: Saved) -> list[str]:
+    """The one picture of the report: the trade-off plane, or what the paper shows of the oracle experiment."""
+    if draw_hero(folder, items):
+        data = " and ".join(_link(folder, name, "") for name in ("08-1-planes", "08-2-rejection") if name in items)
+        note = (
+            "Both divergences are from the oracle, which is the truth. The black curve is one MLE model at several "
+            f"temperatures. A method beats it where it lies below and left of it. More of it is in {data}."
+        )
+        return [f"![Every method between quality and diversity]({HERO})", "", note, ""]
+    if "figure-4" in items:
+        return [f"![{items['figure-4']['title']}](figure-4.png)", ""]
+    return []
+
+
+def _claims_part(folder: Path, items: Saved) -> list[str]:
+    rows = judged(items)
+    if not rows:
+        return []
+    note = (
+        f"Our changes are against *{CONTROL}*. A claim holds if its change is beyond chance over the seeds (95 %, "
+        f"Student's t). The *{EFFECT}* is the least mean change that these seeds can tell from 0. *{HOLM}* is "
+        "corrected for all claims of this table, because some of many are decided by chance. It has a ≈ where only a "
+        "rounded mean ± deviation was recorded, and is empty where no seeds were compared. The last column asks "
+        "whether RAL also beats MLE at other temperatures, and MLE when a critic keeps one of "
+        f"{PRICE} samples. It is empty where that was not measured."
+    )
+    against = "09-2-against"
+    note += f" More such comparisons are in {_link(folder, against, '')}." if against in items else ""
+    return ["## What the paper says, and what came out here", "", note, "", markdown_table(rows), ""]
+
+
+def _paper_tables(folder: Path, items: Saved) -> list[str]:
+    """The paper's tables of results, a paragraph each: the first two with ours and the paper's, the others linked."""
+    shown = [name for name in paper.PARAGRAPHS if name in items and items[name]["kind"] == "table"]
+    lines = ["## The paper's tables", ""] if shown else []
+    for name in shown:
+        about = items[name]
+        more = f"The numbers and conclusions are on the page {_link(folder, name, '')}, with the paper's."
+        if name not in ("table-1", "table-2"):
+            lines += [f"**{about['title']}.** {paper.PARAGRAPHS[name]} {more}", ""]
+            continue
+        lines += [f"### {about['title']}", "", paper.PARAGRAPHS[name], "", markdown_table(about["rows"]), ""]
         if about.get("paper"):
             lines += ["The paper's:", "", markdown_table(about["paper"]), ""]
-    if about["note"]:
-        lines += [about["note"], ""]
-    return "\n".join([*lines, f"<sub>{name}, commit {about['origin']['commit']}; all about it: {name}.json</sub>", ""])
+        if about["note"]:
+            short = about["note"].count("\n") < 3
+            lines += [about["note"] if short else f"All comparisons are on its page {_link(folder, name, '')}.", ""]
+    return lines
 
 
-def _origin_line(origin: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {v}" for name, v in origin["versions"].items())
-    seeds = ", ".join(map(str, origin["seeds"]))
-    return (
-        f"Preset `{origin['preset']}`, data set {origin['dataset']['name']}, seeds {seeds}. "
-        f"Device: {origin['device']}; {versions}."
+def _limits(items: Saved) -> list[str]:
+    origin = max((about["origin"] for about in items.values()), key=lambda o: o["seconds"])
+    return [
+        "## Limits",
+        "",
+        "* All seeds share one world: one VQ-VAE, one oracle, one set of test images. Another world may differ.",
+        f"* The data set is {origin['dataset']['name']}, and networks and training are those of the preset "
+        f"`{origin['preset']}`. The paper has larger networks, other images and another feature network. The "
+        "direction of a change compares, its size does not.",
+        "* The paper's percentages are against its MLE, ours against the control that had as many updates as RAL.",
+        "* *Not decided* is no polite *yes*. With few seeds, only large changes can be told from chance.",
+        "* The whole temperature curve and rejection were measured where the truth is known. On images, rejection "
+        "was not.",
+        "",
+    ]
+
+
+def _everything(folder: Path, items: Saved) -> list[str]:
+    """A line for each figure and table that is not an item of the paper, under its notebook's number."""
+    others = [name for name in items if name not in {item.file for item in paper.ITEMS}]
+    lines = (
+        ["## All other figures and tables", "", "The .json of each has its data, notes and origin.", ""]
+        if others
+        else []
     )
+    for name in others:
+        lines.append(f"* {_link(folder, name, '')}: {items[name]['title']} ([json]({name}.json))")
+    return [*lines, ""]
 
 
 def write_report(folder: Path, minutes: dict[str, float]) -> Path:
-    """Write REPORT.md of the figures and tables in `folder`; `minutes` are those of each notebook's last run."""
+    """Write REPORT.md of the figures and tables in `folder`, and its one picture, which is drawn from their data.
+
+    `minutes` are those of each notebook's last run.
+    """
     items = saved(folder)
-    lines = ["# Report", "", "Generated from the files in this folder by `python -m ralkit reproduce`.", ""]
+    lines = ["# Report", "", "Generated from the files in this folder by `python -m ralkit reproduce`."]
     if items:
-        origin = max((about["origin"] for about in items.values()), key=lambda o: o["seconds"])
-        lines += [_origin_line(origin), ""]
+        lines.append(origin_line(max((about["origin"] for about in items.values()), key=lambda o: o["seconds"])))
     if minutes:
-        total = {"notebook": "all", "minutes": round(sum(minutes.values()), 1)}
-        rows = [{"notebook": name, "minutes": round(m, 1)} for name, m in sorted(minutes.items())]
-        lines += [markdown_table([*rows, total]), ""]
-    if claims(folder):
-        lines += ["## What the paper says, and what came out here", "", markdown_table(claims(folder)), ""]
-    lines += ["## The paper's tables and figures", "", markdown_table(index(folder)), ""]
-    lines += [entry(name, about) for name, about in items.items() if not name.endswith("-claims")]
-    store.write_bytes(folder / "REPORT.md", "\n".join(lines).encode())
+        shares = ", ".join(f"{name} {m:.1f}" for name, m in sorted(minutes.items()))
+        lines.append(f"The notebooks took {sum(minutes.values()):.0f} minutes: {shares}.")
+    if lost := unknown(folder):
+        lines.append(
+            f"The file origin.json is damaged, missing or of another run: where {len(lost)} of the figures and "
+            "tables come from is not known until their notebooks run again."
+        )
+    lines.append("")
+    if sentences := answer(items):
+        lines += ["## Does RAL help?", "", TERMS, "", *(line for text in sentences for line in (text, ""))]
+    lines += (
+        _hero(folder, items)
+        + _claims_part(folder, items)
+        + _paper_tables(folder, items)
+        + (_limits(items) if items else [])
+    )
+    lines += ["## The paper's tables and figures, and ours", "", markdown_table(index(folder)), ""]
+    lines += _everything(folder, items)
+    store.write_bytes(folder / "REPORT.md", f"{chr(10).join(lines).rstrip()}\n".encode())
     return folder / "REPORT.md"
 
 
 def readme_parts(folder: Path, link: str) -> dict[str, str]:
     """The README's generated parts by name, from the run in `folder`; `link` leads from the README to it."""
-    took, items = read_minutes(folder / "minutes.json"), saved(folder)
-    total, each = sum(took["minutes"].values()), sorted(took["minutes"].items())
-    shares = ", ".join(f"{name.partition('_')[0]}: {minutes:.1f}" for name, minutes in each)
-    notes = [items[name]["note"] for name in ("table-1", "08-verdict", "08-7-win", "09-2-against") if name in items]
+    took, lines = read_minutes(folder / "minutes.json"), in_short(saved(folder))
+    total, longest = sum(took["minutes"].values()), max(took["minutes"].items(), key=lambda m: m[1], default=None)
+    report = f"[{folder.name}/REPORT.md]({link}REPORT.md)"
     return {
-        "results": "\n".join(notes),
-        "claims": markdown_table(rows) if (rows := claims(folder)) else "No claim has been checked yet.",
-        "time": f"On {took['device']}, the {len(each)} notebooks took {total:.0f} minutes, each after those before it: "
-        f"{shares}."
-        if each
+        "results": "\n".join(f"* {line}" for line in lines) or f"What came out is in {report}.",
+        "time": f"On {took['device']}, `make reproduce` takes about {total:.0f} minutes, {longest[1]:.0f} of them for "
+        f"notebook {longest[0].partition('_')[0]}."
+        if longest
         else "No run has been timed yet.",
-        "items": markdown_table(index(folder, link)),
     }
 
 

@@ -1,0 +1,272 @@
+"""Does RAL help? The answer in sentences, made of what notebooks 03, 05 and 08 recorded."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .claims import CONTROL, HOLM, PRICE, holm_decides, judged
+from .hero import X, Y, has_plane
+from .saved import Saved
+from .significance import beyond, direction
+
+PAPER = ("RAL single", "RAL intermediate")  # the two rewards of the paper
+TERMS = (
+    "The oracle is a model that is declared to be the truth, so every probability is known. KL(G‖oracle) is large "
+    "where a model G draws what the truth does not (quality), KL(oracle‖G) where it leaves out what the truth draws "
+    "(diversity). Lower is better in both. The *single* reward is one for an image, the *intermediate* reward one "
+    "for each code. Behind a mean, ± is the standard deviation of one seed."
+)
+Row = dict[str, Any]
+
+
+def _each(changes: Sequence[Sequence[float]], lower: str, higher: str, mixed: str) -> str:
+    """`lower` or `higher` if all of several changes are so beyond chance, else `mixed`."""
+    signs = {direction(d) for d in changes}
+    return lower if signs == {-1} else higher if signs == {1} else mixed
+
+
+def _shown(d: Sequence[float], digits: int = 1) -> str:
+    return f"{np.mean(d):+.{digits}f}" + (f" ± {np.std(d, ddof=1):.{digits}f}" if len(d) > 1 else "")
+
+
+def _both(of: dict[str, Any], unit: str = "") -> str:
+    return " and ".join(f"{value}{unit} with the {method.removeprefix('RAL ')} reward" for method, value in of.items())
+
+
+def _at(runs: Sequence[Sequence[Row]], T: float = 1.0) -> list[Row]:
+    """The row of each seed at a temperature."""
+    return [next(r for r in rows if r["temperature"] == T) for rows in runs]
+
+
+def _less(ours: Sequence[Row], theirs: Sequence[Row], key: str) -> list[float]:
+    return [a[key] - b[key] for a, b in zip(ours, theirs, strict=True)]
+
+
+def _from_curve(planes: dict[str, list[list[Row]]], method: str, x: str, y: str) -> list[float]:
+    """How far each seed of a method lies above the curve of its own MLE model, sampled at temperatures up to 1."""
+    curves = [[r for r in rows if r["temperature"] <= 1] for rows in planes["MLE"]]
+    return [beyond(curve, row, x, y) for curve, row in zip(curves, _at(planes[method]), strict=True)]
+
+
+def _planes(items: Saved) -> dict[str, list[list[Row]]] | None:
+    planes = items.get("08-1-planes", {}).get("data")
+    if has_plane(planes) and {*PAPER, CONTROL} <= planes.keys():
+        return planes
+    return None
+
+
+def _rejected(items: Saved) -> list[Row] | None:
+    """For each seed, MLE of whose samples a critic keeps one of PRICE; None where that was not measured."""
+    seeds = (items.get("08-2-rejection", {}).get("data") or {}).values()
+    rows = [next((r for r in rows if r["price"] == PRICE), None) for rows in seeds]
+    planes = _planes(items)
+    return rows if rows and all(rows) and planes and len(rows) == len(planes[PAPER[0]]) else None
+
+
+def _control(planes: dict[str, list[list[Row]]], gain: list[list[float]]) -> str:
+    changes = _both({m: _shown(d) for m, d in zip(PAPER, gain, strict=True)}, " nats")
+    return f"Against *{CONTROL}*, which had as many updates, the change is {changes}."
+
+
+def beside_mle(items: Saved) -> str:
+    """RAL beside MLE sampled as it was trained, and beside its control; empty without the planes of notebook 08."""
+    if not (planes := _planes(items)):
+        return ""
+    ours, control, mle = {m: _at(planes[m]) for m in PAPER}, _at(planes[CONTROL]), _at(planes["MLE"])
+    mean = lambda rows, key: f"{np.mean([r[key] for r in rows]):.0f}"  # noqa: E731
+    gain = [_less(rows, control, "NLL_oracle") for rows in ours.values()]
+    price = [_less(rows, control, "NLL_test") for rows in ours.values()]
+    return (
+        "**Beside MLE at temperature 1, "
+        f"{_each(gain, 'RAL helps', 'RAL hurts', 'it is not decided whether RAL helps')}.** The oracle's surprise at "
+        f"a sample (NLL_oracle) goes from MLE's {mean(mle, 'NLL_oracle')} nats to "
+        f"{_both({m: mean(rows, 'NLL_oracle') for m, rows in ours.items()})}. {_control(planes, gain)} "
+        + _each(price, "Diversity rises too", "RAL pays for it in diversity", "The change of diversity is not decided")
+        + f". NLL_test changes by {_both({m: _shown(d) for m, d in zip(ours, price, strict=True)}, ' nats')}."
+    )
+
+
+def beside_colder(items: Saved) -> str:
+    """RAL beside the curve that the same MLE model draws when it is sampled colder."""
+    if not (planes := _planes(items)):
+        return ""
+    d = {m: _from_curve(planes, m, X, Y) for m in PAPER}
+    if np.isnan(list(d.values())).any():
+        return "Beside colder MLE it cannot be said: a run lies outside the range of MLE's temperatures."
+    verdict = _each(list(d.values()), "RAL still helps", "RAL does not help", "it is not decided whether RAL helps")
+    return (
+        f"**Beside the same MLE sampled colder, {verdict}.** Take the temperature at which MLE is as diverse as RAL. "
+        f"RAL's KL(G‖oracle) less MLE's is then {_both({m: _shown(values) for m, values in d.items()}, ' nats')}. "
+        f"Lower is better, and a temperature costs no training. {_at_best(planes)}"
+    )
+
+
+def _best(runs: Sequence[Sequence[Row]]) -> list[float]:
+    """For each seed the least sum of both divergences, over the temperatures that were measured."""
+    return [min(r[X] + r[Y] for r in rows) for rows in runs]
+
+
+def _sums(planes: dict[str, list[list[Row]]]) -> list[list[float]]:
+    """For both rewards, RAL's least sum of both divergences less MLE's, for each seed."""
+    mle = _best(planes["MLE"])
+    return [np.subtract(_best(planes[m]), mle).tolist() for m in PAPER]
+
+
+def _at_best(planes: dict[str, list[list[Row]]]) -> str:
+    """RAL beside MLE by one number, the sum of both divergences, each at its own best temperature."""
+    mle, d = _best(planes["MLE"]), dict(zip(PAPER, _sums(planes), strict=True))
+    verdict = _each(list(d.values()), "RAL is better", "RAL is worse", "no winner is decided for both rewards")
+    few = max(len(rows) for m in PAPER for rows in planes[m])
+    return (
+        "Or sum both divergences, and take each model at its own best temperature: "
+        f"{verdict}. The sum is {np.mean(mle):.1f} nats for MLE, and RAL's less that is "
+        f"{_both({m: _shown(x) for m, x in d.items()}, ' nats')}. "
+        f"RAL was sampled at {few} temperature{'s' * (few > 1)}, MLE at {len(planes['MLE'][0])}."
+    )
+
+
+def beside_rejection(items: Saved) -> str:
+    """RAL beside MLE with samples thrown away by a critic."""
+    planes, theirs = _planes(items), _rejected(items)
+    if not (planes and theirs):
+        return ""
+    d = {key: [_less(_at(planes[m]), theirs, key) for m in PAPER] for key in (Y, X)}
+    verdict = _each(
+        [*d[Y], *d[X]], "RAL is better", "RAL does not help either", "the winner is not the same everywhere"
+    )
+    said = lambda key: _both({m: _shown(x) for m, x in zip(PAPER, d[key], strict=True)}, " nats")  # noqa: E731
+    return (
+        f"**Beside MLE with rejection, {verdict}.** There a critic keeps one of {PRICE} samples of MLE. RAL's "
+        f"KL(G‖oracle) less that of rejection is {said(Y)}. For KL(oracle‖G) it is {said(X)}. But rejection draws "
+        f"{PRICE} samples for each that it keeps, and it uses the long-trained critic of *RAL anchored*."
+    )
+
+
+def _distances(items: Saved) -> tuple[str, float, dict[str, list[float]]] | None:
+    """A Fréchet distance's name, MLE's mean at the temperature where it is least, and RAL's less that for each seed."""
+    planes = _planes(items)
+    if not planes or not (key := next((k for k in planes["MLE"][0][0] if k.endswith(" to oracle data")), None)):
+        return None
+    best = [min((r for r in rows if r["temperature"] <= 1), key=lambda r: r[key]) for rows in planes["MLE"]]
+    return key, float(np.mean([r[key] for r in best])), {m: _less(_at(planes[m]), best, key) for m in PAPER}
+
+
+def by_distance(items: Saved) -> str:
+    """RAL by a Fréchet distance, as the paper judges, beside the temperature of MLE where that is least."""
+    if not (found := _distances(items)):
+        return ""
+    key, best, d = found
+    verdict = _each(list(d.values()), "RAL is ahead", "RAL is behind", "the winner is not decided for both rewards")
+    return (
+        f"**By a distance between features, as the paper judges, {verdict}.** The {key} is {best:.2f} for MLE at its "
+        f"best temperature. RAL's less that is {_both({m: _shown(x, 2) for m, x in d.items()})}."
+    )
+
+
+def other_rewards(items: Saved) -> str:
+    """What the same policy gradient does with a better critic, and with the truth for one."""
+    planes = _planes(items)
+    if not planes or not {"RAL anchored", "RAL, true reward"} <= planes.keys():
+        return ""
+    kl, nll = (_from_curve(planes, "RAL anchored", *plane) for plane in ((X, Y), ("NLL_test", "NLL_oracle")))
+    if np.isnan([*kl, *nll]).any():
+        return ""
+    side = lambda d: {-1: "better", 0: "not decided", 1: "worse"}[direction(d)]  # noqa: E731
+    text = (
+        "**With other rewards.** *RAL anchored*, a change of ours, takes its reward from a critic that was first "
+        f"trained for long. Beside colder MLE it is {side(kl)} in divergences ({_shown(kl)} nats) and {side(nll)} in "
+        f"log-likelihoods ({_shown(nll)} nats). "
+    )
+    if theirs := _rejected(items):
+        d = _less(_at(planes["RAL anchored"]), theirs, Y)
+        text += (
+            f"Its KL(G‖oracle) less that of rejection by the same critic, one of {PRICE} kept, is {_shown(d)} nats. "
+        )
+    truth, mle = (np.mean([r[Y] for r in _at(planes[m])]) for m in ("RAL, true reward", "MLE"))
+    return text + f"With the truth for a reward, KL(G‖oracle) goes from {mle:.0f} to {truth:.0f} nats."
+
+
+def tally(items: Saved) -> str:
+    """How many of the claims hold, and how many of these after Holm's correction; empty without claims."""
+    rows = judged(items)
+    if not rows:
+        return ""
+    held = [row for row in rows if row["holds here"] == "yes"]
+    undecided = sum(row["holds here"].startswith("not decided") for row in rows)
+    text = (
+        f"**The claims of the paper, one by one.** Of {len(rows)}, {len(held)} hold here, "
+        f"{len(rows) - len(held) - undecided} do not, and {undecided} are not decided, each judged alone."
+    )
+    if corrected := [row for row in rows if row[HOLM]]:
+        kept = sum(holm_decides(row) for row in held)
+        text += (
+            f" But of many claims some hold by chance. Judged together, with Holm's correction for {len(corrected)} "
+            f"claims, {kept} of the {len(held)} still hold{'s' * (kept == 1)}: few seeds cannot decide so many."
+        )
+    return text
+
+
+def answer(items: Saved) -> list[str]:
+    """The paragraphs of the report's answer, those that the run has numbers for."""
+    parts = (beside_mle, beside_colder, beside_rejection, by_distance, other_rewards, tally)
+    return [text for part in parts if (text := part(items))]
+
+
+def in_short(items: Saved) -> list[str]:
+    """What came out in three lines, for someone who has not read on; fewer where numbers are missing."""
+    if not (planes := _planes(items)):
+        return []
+    ours, mle = [_at(planes[m]) for m in PAPER], _at(planes["MLE"])
+    before, after = np.mean([r["NLL_oracle"] for r in mle]), np.mean([r["NLL_oracle"] for rows in ours for r in rows])
+    change = 100 * (after / before - 1)  # of the mean over both rewards
+    gain, price = ([_less(rows, mle, key) for rows in ours] for key in ("NLL_oracle", "NLL_test"))
+    paid = _each(
+        price, "and diversity is gained", "but diversity is lost", "and the change of diversity is not decided"
+    )
+    lines = [
+        f"**{_capital(_against(gain, 'plain MLE'))}.** The oracle finds RAL's samples {abs(change):.0f} % "
+        f"{'less' if change < 0 else 'more'} surprising, {paid}."
+    ]
+    rivals = {}
+    curve = [_from_curve(planes, m, X, Y) for m in PAPER]
+    if not np.isnan(curve).any():
+        rivals["the same MLE sampled colder, at equal diversity"] = curve, "colder MLE"
+    if theirs := _rejected(items):
+        rivals[f"MLE when a critic keeps one sample in {PRICE}"] = (
+            [_less(rows, theirs, Y) for rows in ours],
+            "rejection",
+        )
+    if rivals:
+        verdicts = {_against(d, "{}") for d, _ in rivals.values()}
+        names = [name for _, name in rivals.values()]
+        if len(verdicts) == 1:
+            verdict = verdicts.pop().format(" and ".join(names))
+        else:
+            verdict = ", and ".join(_against(d, name) for d, name in rivals.values())
+        sizes = [
+            f"{abs(np.mean(d)):.0f} nats {'further from' if np.mean(d) > 0 else 'nearer to'} the truth than {how}."
+            for how, (d, _) in rivals.items()
+        ]
+        tie = _each(_sums(planes), "RAL wins", "RAL loses", "nothing is decided")
+        lines.append(
+            f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {' It is '.join(sizes)} "
+            f"Each at its own best temperature, by the sum of both divergences, {tie}."
+        )
+    if found := _distances(items):
+        _, best, d = found
+        size = " and ".join(f"{best + np.mean(x):.1f}" for x in d.values())
+        lines.append(
+            "**By a distance like FID to the oracle's images, "
+            f"{_against(list(d.values()), 'MLE at its best temperature')}.** It is {size} with RAL's two rewards, "
+            f"and {best:.1f} with MLE."
+        )
+    return lines
+
+
+def _against(d: list[list[float]], rival: str) -> str:
+    return _each(d, f"RAL beats {rival}", f"RAL loses to {rival}", f"nothing is decided between RAL and {rival}")
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,137 @@
+"""The claims with what stands beside them, the report's sentences and its picture, from folders whole and broken."""
+
+import copy
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ralkit.course import claims, hero
+from ralkit.course.answer import answer, in_short
+from ralkit.course.saved import saved
+from ralkit.course.significance import noise_over_seeds, p_value
+
+ITEMS = saved(Path(__file__).parents[1] / "figures/quick")
+X, Y = hero.X, hero.Y
+
+
+def row(T, x, y, surprise=100.0):
+    return {"temperature": T, X: x, Y: y, "NLL_test": x + 100, "NLL_oracle": surprise, "FD to oracle data": y}
+
+
+def planes(shift, surprise=90.0):
+    """MLE's curve y = 60 - x in two seeds, and a RAL that lies `shift` above it."""
+    curve = [row(T, x, 60 - x) for T, x in ((0.6, 30.0), (0.8, 20.0), (1.0, 10.0))]
+    ral = [[row(1.0, 20.0, 40 + shift + d, surprise + d)] for d in (0.0, 0.1)]
+    return {
+        "MLE": [curve, curve],
+        "MLE continued": [[row(1.0, 10.0, 50)]] * 2,
+        "RAL single": ral,
+        "RAL intermediate": ral,
+    }
+
+
+def test_changes_of_each_seed_are_those_that_the_notebooks_judged():
+    seen = 0
+    for line in claims.claims_of(ITEMS):
+        if (d := claims.changes(line["the paper says"], ITEMS)) is None:
+            continue
+        mean, deviation = (float(x) for x in re.findall(r"-?\d+\.\d+", line["ours"])[:2])
+        assert d.mean() == pytest.approx(mean, abs=0.051) and np.std(d, ddof=1) == pytest.approx(deviation, abs=0.051)
+        undecided = abs(d.mean()) <= noise_over_seeds(d)
+        assert line["holds here"].startswith("not decided" if undecided else "yes" if d.mean() < 0 else "no")
+        seen += 1
+    assert seen > 10
+
+
+def test_holm_takes_all_claims_together():
+    d = {"A": [-1.0, -1.1, -0.9], "B": [-1.0, -1.4, -0.7]}
+    runs = [
+        {"method": m, "seed": s, "NLL_oracle": 100 + c, "NLL_test": 100 + c, "FD to oracle data": 1.0}
+        for m, changes in ({"MLE continued": [0.0] * 3} | {f"RAL {k}": v for k, v in d.items()}).items()
+        for s, c in enumerate(changes)
+    ]
+    rows = [claims.claim(f"Table 1: RAL {k} lowers NLL under the oracle", "", "-1 %", -1, 0.1) for k in d]
+    other = claims.claim("Table 3a: a", "", "3 and 2: +1 ± 0.5", 1, 2)  # its seeds are known by their spread only
+    items = {
+        "03-claims": {"rows": rows, "origin": {"seeds": [1, 2, 3]}},
+        "06-claims": {"rows": [other], "origin": {"seeds": [1, 2, 3]}},
+        "table-1-runs": {"rows": runs},
+    }
+    p = [p_value(np.mean(x), np.std(x, ddof=1), 3) for x in d.values()]
+    a, b, c = (r[claims.HOLM] for r in claims.judged(items))
+    assert [float(a), float(b)] == pytest.approx([3 * p[0], 2 * p[1]], rel=0.05)
+    assert float(c.removeprefix("≈ ")) == pytest.approx(p_value(1, 0.5, 3), rel=0.05)
+
+
+def test_changes_that_a_claim_recorded_count_before_those_of_its_runs():
+    says = "Table 1: RAL single lowers NLL under the oracle"
+    rows = [claims.claim(says, "", "-1.0 ± 9", -1, 0.1, [-1.0, -1.1, -0.9])]
+    assert rows[0][claims.EACH] == "-1, -1.1, -0.9"
+    (row,) = claims.judged({"03-claims": {"rows": rows, "origin": {"seeds": [1, 2, 3]}}})
+    assert float(row[claims.HOLM]) == pytest.approx(p_value(1.0, 0.1, 3), rel=0.05)
+    assert claims.holm_decides(row) and claims.EACH not in row
+
+
+def test_without_runs_and_rivals_the_claims_stand_alone():
+    only = {name: about for name, about in ITEMS.items() if name.endswith("-claims")}
+    rows = claims.judged(only)
+    assert len(rows) == len(claims.claims_of(ITEMS))
+    assert {r[claims.RIVALS] for r in rows} == {""}
+    assert all(r[claims.HOLM].startswith("≈") for r in rows if "±" in r["ours"])
+    assert rows[0][claims.EFFECT].endswith(" %")  # from the ± that is shown
+
+
+def test_a_table_of_claims_without_a_column_is_left_out():
+    assert claims.judged({"03-claims": {"rows": [{"x": 1}], "origin": {"seeds": [1]}}}) == []
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"), [(3.0, "RAL does not help.**"), (-3.0, "RAL still helps.**"), (0.0, "it is not decided")]
+)
+def test_the_answer_follows_the_numbers(shift, verdict):
+    text = answer({"08-1-planes": {"data": planes(shift)}})
+    assert any("sampled colder" in line and verdict in line for line in text)
+    assert "RAL helps.**" in text[0]
+    assert "RAL hurts.**" in answer({"08-1-planes": {"data": planes(0.0, surprise=110.0)}})[0]
+
+
+def test_what_is_not_there_is_not_answered():
+    assert answer({}) == in_short({}) == []
+    assert not any("rejection" in line for line in answer({"08-1-planes": {"data": planes(1.0)}}))
+    data = planes(1.0)
+    del data["RAL single"]
+    assert answer({"08-1-planes": {"data": data}}) == []
+
+
+def test_the_answer_of_the_committed_run_is_whole():
+    assert len(answer(ITEMS)) == 6 and len(in_short(ITEMS)) == 3
+    assert not any(re.search(r"\bnan\b|\binf\b|\{|\}", line) for line in answer(ITEMS) + in_short(ITEMS))
+
+
+def test_the_plane_shows_every_method_and_the_truth():
+    data = ITEMS["08-1-planes"]["data"]
+    figure = hero.trade_off_plane(data, ITEMS["08-2-rejection"]["data"])
+    (ax,) = figure.axes
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert set(data) - {"MLE"} <= set(labels) and len(labels) == len(data) + 1
+    assert ax.get_xlim()[0] < 0 and ax.get_ylim()[0] < 0
+    assert "the oracle: the truth" in [text.get_text() for text in ax.texts]
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {}, {"MLE": []}, {"MLE": [[]]}, {"MLE": 3}, {"MLE": [[{"temperature": 1}]]}]
+)
+def test_what_is_no_plane_is_not_drawn(tmp_path, data):
+    (tmp_path / hero.HERO).write_bytes(b"of another run")
+    assert not hero.draw_hero(tmp_path, {"08-1-planes": {"data": data}})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plane_is_drawn_the_same_twice(tmp_path):
+    items = {"08-1-planes": {"data": copy.deepcopy(planes(1.0))}}
+    assert hero.draw_hero(tmp_path, items)
+    first = (tmp_path / hero.HERO).read_bytes()
+    hero.draw_hero(tmp_path, items)
+    assert (tmp_path / hero.HERO).read_bytes() == first
