@@ -33,8 +33,8 @@ def reproduce(
     world = OracleWorld(preset, dataset, seed, root=root)
     project = world.project
     notebooks(project.root, only)  # a slip in --only is answered before a large set is read
-    if dataset != "faces":
-        _ = world.images  # a data set that cannot be read is reported before anything runs
+    if dataset != "faces":  # a data set that cannot be read is reported before anything runs
+        print(f"{world.images.name}: {len(world.images.train)} training and {len(world.images.test)} test images")
     run(
         root=project.root, run=project.run, figures=project.figures,
         parameters={"preset": preset, "dataset": project.dataset, "seed": seed},

@@ -248,10 +248,10 @@ def in_short(items: Saved) -> list[str]:
             f"{abs(np.mean(d)):.0f} nats {'further from' if np.mean(d) > 0 else 'nearer to'} the truth than {how}."
             for how, (d, _) in rivals.items()
         ]
-        tie = _each(_sums(planes), "RAL wins", "RAL loses", "nothing is decided")
+        tie = _each(_sums(planes), "favours RAL", "favours MLE", "decides nothing")
         lines.append(
             f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {' It is '.join(sizes)} "
-            f"Each at its own best temperature, by the sum of both divergences, {tie}."
+            f"The sum of both divergences, each model at its best temperature, {tie}."
         )
     if found := _distances(items):
         _, best, d = found

@@ -43,7 +43,7 @@ def train_together(*plans: tuple[Study, Sequence[str], Sequence[int]]) -> None:
         workers = min(cores, len(apart))
         if workers > 1:
             for study in dict.fromkeys(job[0] for job in apart):
-                _ = study.world.data  # made here, by all cores; the processes would wait for the first of them
+                study.world.prepare()  # here, by all cores: the processes would wait for the first of them
             train_apart([apart[k::workers] for k in range(workers)], max(1, cores // workers))
         # Now they are loaded, with their histories; what was not trained apart is trained here.
         for study, method, seed in jobs:

@@ -152,6 +152,10 @@ class World:
         """The codes that priors learn from ("train") and are judged by ("test")."""
         return self.codes
 
+    def prepare(self) -> int:
+        """Make the data that priors learn from, and all that comes before; return how many maps there are."""
+        return len(self.data["train"][0])
+
     @property
     def data_inputs(self) -> tuple:
         """What `data` is made of, for the keys of artefacts."""
