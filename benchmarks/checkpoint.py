@@ -16,7 +16,6 @@ from ralkit import store, training
 from ralkit.ral import Adam, descend
 
 from . import common
-from .large_set import own_memory, watched
 
 LAYER = 2**22  # weights of a layer: 48 MiB with their averages
 STEP = 0.05  # seconds
@@ -35,7 +34,7 @@ def main() -> None:
     """Write and read the state once, train with it, write the table."""
     chosen = common.options(__doc__, gib=(float, 4.0, "GiB of weights and Adam's averages"))
     parts, rows, saves = state(chosen.gib, chosen.device), [], []
-    held = own_memory()
+    held = common.own_memory()
 
     def wait(t: int) -> dict:
         time.sleep(STEP)
@@ -48,15 +47,15 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(dir=".") as folder:
         path = Path(folder) / "checkpoint"
-        with watched(rows, "write"):
+        with common.watched(rows, "write"):
             store.write(path, {name: part.state_dict() for name, part in parts.items()})
         size = path.stat().st_size
-        with watched(rows, "read"):
+        with common.watched(rows, "read"):
             store.read(path)
         path.unlink()
         steps = math.ceil(42 * rows[0]["seconds"] / STEP)  # for two saves and the time that each of them asks for
         store.write = write
-        with watched(rows, "training"):
+        with common.watched(rows, "training"):
             training.fit("training", parts, wait, steps, seed=0, checkpoint=path, points=1, save_minutes=0)
     for row in rows:
         row["memory at most, MiB"] -= held

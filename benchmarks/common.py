@@ -4,8 +4,10 @@ import argparse
 import csv
 import platform
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -19,6 +21,31 @@ from ralkit.training import device_name
 
 RESULTS = Path(__file__).parent / "results"
 K = 128
+
+
+def own_memory() -> float:
+    """Megabytes of memory that are this process's alone (Linux: RssAnon)."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["RssAnon"].split()[0]) / 1024
+
+
+@contextmanager
+def watched(rows: list[dict], stage: str) -> Iterator[None]:
+    """Add a row: how long what is inside took, and the most memory it held."""
+    most, over = [own_memory()], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            most.append(own_memory())
+
+    thread, began = threading.Thread(target=watch), time.perf_counter()
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    rows.append({"stage": stage, "seconds": time.perf_counter() - began, "memory at most, MiB": max(most)})
 
 
 def options(about: str, **more: tuple[Callable, object, str]) -> argparse.Namespace:

@@ -8,10 +8,6 @@ needs them are not counted.
 import io
 import multiprocessing
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,31 +32,6 @@ def write_lmdb(folder: Path, count: int) -> None:
             transaction.put(f"{i:040x}".encode(), picture.getvalue(), append=True)
 
 
-def own_memory() -> float:
-    """Megabytes of memory that are this process's alone (Linux: RssAnon)."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["RssAnon"].split()[0]) / 1024
-
-
-@contextmanager
-def watched(rows: list[dict], stage: str) -> Iterator[None]:
-    """Adds a row: how long what is inside took, and the most memory it held."""
-    most, over = [own_memory()], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.05):
-            most.append(own_memory())
-
-    thread, began = threading.Thread(target=watch), time.perf_counter()
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    rows.append({"stage": stage, "seconds": time.perf_counter() - began, "memory at most, MiB": max(most)})
-
-
 def main() -> None:
     """Go through the stages, write the table."""
     chosen = common.options(__doc__, count=(int, 3_033_042, "images; LSUN's bedrooms by default"))
@@ -75,13 +46,13 @@ def main() -> None:
         writer.start()  # a process of its own: what it holds is not counted
         writer.join()
         world = World(replace(smoke, images=images), str(source), root=Path(folder), levels=2)
-        with watched(rows, "decoding into the cache"):
+        with common.watched(rows, "decoding into the cache"):
             n = len(world.images.train)
-        with watched(rows, "VQ-VAE-2"):
-            _ = world.vqvae
-        with watched(rows, "codes of all images"):
+        with common.watched(rows, "VQ-VAE-2"):
+            world.vqvae.eval()
+        with common.watched(rows, "codes of all images"):
             (top, bottom) = world.codes["train"]
-        with watched(rows, "both priors, RAL"):
+        with common.watched(rows, "both priors, RAL"):
             Study(world).generator("RAL intermediate", 1)
         on_disk = sum(file.stat().st_size for file in world.project.artefacts.glob("*.int16")) / 2**20
     per_image = top[0].numel() + bottom[0].numel()

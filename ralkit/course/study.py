@@ -209,7 +209,7 @@ class Study:
     def measure(self, method: str, seed: int, temperature: float = 1.0) -> Numbers:
         """The numbers of one method, from samples at `temperature` at every level (`World.numbers`)."""
         world, method = self.world, self.canonical(method)
-        inputs = (*self.keys(method, seed), *world.numbers_inputs, float(temperature), MEASURE_RECIPE)
+        inputs = (*self.keys(method, seed), *world.numbers_inputs, temperature, MEASURE_RECIPE)
         name = self._name("measured", method, seed, f"{temperature:g}")
         make = lambda _: world.numbers(self.generator(method, seed), temperature)  # noqa: E731
         return self.trainer.artefacts.get(name, inputs, make)
@@ -229,6 +229,6 @@ class Study:
             distance = frechet_distance(world.reference_features("reconstructed"), world.features(images))
             return {world.metric: distance} | world.factors_kept(images)
 
-        inputs = (*self.keys(method, seed), *world.numbers_inputs, rows, float(temperature), MEASURE_RECIPE)
+        inputs = (*self.keys(method, seed), *world.numbers_inputs, rows, temperature, MEASURE_RECIPE)
         name = self._name("completed", method, seed, rows, f"{temperature:g}")
         return self.trainer.artefacts.get(name, inputs, make)
