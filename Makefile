@@ -2,18 +2,19 @@
 PYTHON ?= python3
 PRESET ?= quick
 DATASET ?= faces
+PRETRAINED ?=
 
 BIN := .venv/bin
 
 .PHONY: reproduce test test-browser test-standin lab clean
 
 reproduce: .venv/ready
-	$(BIN)/python -m ralkit reproduce --preset $(PRESET) --dataset $(DATASET)
+	$(BIN)/python -m ralkit reproduce --preset $(PRESET) --dataset $(DATASET) $(if $(PRETRAINED),--pretrained)
 
 test: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadscope
 	$(BIN)/python -m ralkit reproduce --preset smoke --force
 
 # Needs Chromium and its driver (Debian: apt-get install chromium chromium-driver); leaves screenshots in runs/browser/.
@@ -25,8 +26,9 @@ test-standin: .venv/ready
 	PYTHONPATH=tests/site $(BIN)/python -c "import torch; print('notebooks run on', torch.cuda.get_device_name())"
 	PYTHONPATH=tests/site $(BIN)/python -m ralkit reproduce --preset smoke --force
 
+# Lab's folder is that of the notebook, where the jupytext.toml lies that pairs them with py/.
 lab: .venv/ready
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks/00_tour.ipynb
 
 # The pip block of environment.yml is the last in it: what sed prints is a list for pip.
 .venv/ready: environment.yml pyproject.toml

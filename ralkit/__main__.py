@@ -1,4 +1,4 @@
-"""The command line of the course: `python -m ralkit reproduce`, `train`, `sample`, `complete`, `presets`."""
+"""The command line of the course: `python -m ralkit reproduce`, `train`, `sample`, `complete`, `freeze`, `presets`."""
 
 import argparse
 import os
@@ -18,8 +18,9 @@ METHODS = '"MLE", "MLE continued", "RAL single", "RAL intermediate", ...'
 
 
 def reproduce(
-    preset: str, dataset: str, seed: int, root: Path | None, device: str | None, only: str | None, force: bool
-) -> None:
+    preset: str, dataset: str, seed: int, root: Path | None, device: str | None, pretrained: bool, only: str | None,
+    force: bool,
+) -> None:  # fmt: skip
     """Run the notebooks headless and write figures, tables and REPORT.md; finished artefacts are not made again."""
     from .course.presets import get_preset
 
@@ -36,8 +37,8 @@ def reproduce(
     if dataset != "faces":  # a data set that cannot be read is reported before anything runs
         print(f"{world.images.name}: {len(world.images.train)} training and {len(world.images.test)} test images")
     run(
-        root=project.root, run=project.run, figures=project.figures,
-        parameters={"preset": preset, "dataset": project.dataset, "seed": seed},
+        root=project.root, run=project.pretrained if pretrained else project.run, figures=project.figures,
+        parameters={"preset": preset, "dataset": project.dataset, "seed": seed, "pretrained": pretrained},
         title=f"{preset}, {Path(project.dataset).stem}, seed {seed}", device=device_name(world.device),
         only=only, force=force,
     )  # fmt: skip
@@ -58,7 +59,7 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="ralkit", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def add(name: str, about: str) -> argparse.ArgumentParser:
+    def add(name: str, about: str, pretrained: bool = False) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about)
         command.add_argument(
             "--preset", default="quick", help="size of everything; `presets` lists them (default: quick)"
@@ -67,6 +68,10 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
         command.add_argument("--seed", type=int, default=1, help="first of the seeds (default: 1; 0 chose settings)")
         command.add_argument("--root", type=Path, help="the project's folder (default: the one around this folder)")
         command.add_argument("--device", help="cpu, cuda or cuda:1 (default: the GPU where there is one)")
+        use = {"action": argparse.BooleanOptionalAction, "default": pretrained}
+        command.add_argument(
+            "--pretrained", help=f"use data/pretrained/ where it fits (default: {'yes' if pretrained else 'no'})", **use
+        )
         return command
 
     run = add("reproduce", "run the notebooks headless, write every figure and table")
@@ -78,8 +83,8 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
     one.add_argument("--method", help=f"{METHODS}; may be given again, with its --generator", **several)
     one.add_argument("--generator", type=int, help="the generator's seed, for each --method", **several)
 
-    draw = add("sample", "draw images from a generator: a PNG, and their codes")
-    fill = add("complete", "complete test images below their first rows: a PNG, and the codes")
+    draw = add("sample", "draw images from a generator: a PNG, and their codes", pretrained=True)
+    fill = add("complete", "complete test images below their first rows: a PNG, and the codes", pretrained=True)
     fill.add_argument("--rows", type=int, required=True, help="rows of the (top) code map that are given")
     fill.add_argument("--tries", type=int, default=1, help="completions of which one is chosen (default: 1)")
     for command, number in ((draw, 32), (fill, 8)):
@@ -88,10 +93,9 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
         command.add_argument("--number", type=int, default=number, help=f"how many images (default: {number})")
         command.add_argument("--temperature", type=float, default=1.0, help="of the softmax (default: 1)")
         command.add_argument("--out", type=Path, default=Path("samples.png"), help="the PNG (default: samples.png)")
+    levels = {"type": int, "help": "1 or 2: images with so many levels of codes (default: the oracle's)"}
     for command in (one, draw, fill):
-        command.add_argument(
-            "--levels", type=int, help="1 or 2: images with so many levels of codes (default: the oracle's)"
-        )
+        command.add_argument("--levels", **levels)
         command.add_argument("--features", help=FEATURES)
         command.add_argument(
             "--at-once", type=int, help="images whose activations a step keeps at once (default: its batch)"
@@ -105,6 +109,16 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
         command.add_argument(
             "--save-minutes", type=float, default=1 / 3, help="between checkpoints, at least (default: 1/3)"
         )
+
+    keep = commands.add_parser(
+        "freeze", help="write a world that runs of a preset left to its file in data/pretrained/"
+    )
+    keep.add_argument("--preset", default="quick", help="the preset (default: quick)")
+    keep.add_argument("--levels", **levels)
+    keep.add_argument("--root", type=Path, help="the project's folder (default: the one around this folder)")
+    keep.add_argument(
+        "--pretrained", action="store_true", help="freeze the pretrained world again, with what was measured in it"
+    )
 
     costs = commands.add_parser("presets", help="list the presets and what they cost")
     costs.add_argument("--check", metavar="NAME", help="run a step of every stage of one, estimate its full run")
@@ -127,6 +141,7 @@ def run_command(command: str, **options: Any) -> None:
         "train": commands.train,
         "sample": commands.sample,
         "complete": commands.complete_images,
+        "freeze": commands.freeze,
         "presets": commands.presets,
     }
     jobs[command](**options)

@@ -182,6 +182,16 @@ def read(path: Path) -> Any:
             ) from error
 
 
+def digest(path: Path) -> str:
+    """The first 12 digits of the digest that ends a file of `write`; RalkitError if there is none to read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-DIGEST, os.SEEK_END)
+            return file.read().hex()[:12]
+    except OSError as error:
+        raise RalkitError(f"cannot read {path}: {_why(error)}; mend that, then run the same command again") from error
+
+
 def write_rows(path: Path, parts: Iterable[Tensor]) -> None:
     """Save whole numbers below 2^15, which come in parts (n, width), as int16 and followed by their digest."""
     with _NewFile(path) as file:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 def project_in(root, *code):
     """A project folder whose one notebook has these cells."""
-    parameters = 'preset = "smoke"\ndataset = "faces"\nseed = 1'
+    parameters = 'preset = "smoke"\ndataset = "faces"\nseed = 1\npretrained = True'
     first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[first, *map(nbformat.v4.new_code_cell, code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -1,4 +1,5 @@
 import contextlib
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,10 @@ from ralkit import training
 from ralkit.course.presets import get_preset
 from ralkit.prior import PixelCNN, PixelSNAIL, TwoStreamPrior
 from ralkit.training import seeded
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side share the cores, and so do the processes that they start
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -118,6 +118,20 @@ def test_parameters_reach_a_notebook(tmp_path):
     assert [cell.metadata.tags for cell in cells] == [["parameters"], ["injected-parameters"], []]
 
 
+def test_runs_with_pretrained_worlds_are_kept_apart(ralkit, tmp_path):
+    root = project_in(tmp_path, "print('pretrained:', pretrained)")
+    kept = root / "runs/smoke/artefacts/old.pt"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    for options, said, target in (((), "False", "."), (("--pretrained", "--force"), "True", "pretrained")):
+        status, out, _ = ralkit("reproduce", "--preset", "smoke", *options, cwd=root)
+        assert status == 0 and f"pretrained: {said}" in out
+        assert (root / "runs/smoke" / target / "07_only.ipynb").exists()
+    assert kept.exists()
+    times = json.loads((root / "figures/smoke/minutes.json").read_text())
+    assert times["minutes"].keys() == times["pretrained minutes"].keys() == {"07_only"}
+
+
 def test_force_makes_again(ralkit, tmp_path):
     root = project_in(tmp_path, "x = 1")
     kept = root / "runs/smoke/artefacts/old.pt"

@@ -1,8 +1,11 @@
 """The commands beside `reproduce`: what they leave, and each kind of bad input as one sentence and status 2."""
 
 import io
+import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from PIL import Image
 
 from ralkit import __main__ as cli
 from ralkit.course.oracle import OracleWorld
+from ralkit.course.presets import PRESETS, get_preset
 from ralkit.course.study import Study
 from ralkit.course.world import World
 
@@ -51,6 +55,32 @@ def test_complete_keeps_the_rows_that_are_given(ralkit, tmp_path):
     assert (kept["top"][:, :3] == top[:, :3]).all() and (kept["bottom"][:, :6] == bottom[:, :6]).all()
     assert (kept["top"][:, 3:] != top[:, 3:]).any()
     assert Image.open(io.BytesIO(out.read_bytes())).size == (4 * 65 - 1, 2 * 65 - 1)  # images above completions
+
+
+def test_a_preset_is_frozen_and_sampled_elsewhere(ralkit, tmp_path, monkeypatch):
+    """`freeze` leaves files that `sample` loads; `train` and --no-pretrained do not look at them."""
+    smoke = get_preset("smoke")
+    monkeypatch.setitem(PRESETS, "smoke", replace(smoke, images=None, seeds=1))
+    (failed,) = ralkit("freeze")[2].splitlines()
+    assert failed.startswith("ralkit: ") and "lacks VQ-VAE-oracle-world-" in failed
+    (failed,) = ralkit("freeze", "--pretrained")[2].splitlines()
+    assert "there is no pretrained oracle world of smoke" in failed
+    draw = "sample", "--number", 2, "--out", tmp_path / "a.png"
+    assert "is not in" in ralkit(*draw)[1]
+    _ = OracleWorld("smoke", root=tmp_path).features.factor_net, OracleWorld("smoke", root=tmp_path).oracle_codes
+    status, said, _ = ralkit("freeze")
+    assert status == 0 and re.fullmatch(
+        r".*/data/pretrained/smoke-oracle-world.pt: 7 artefacts, 0\.\d MB", said.splitlines()[-1]
+    )
+    shutil.rmtree(tmp_path / "runs/smoke/artefacts")
+    status, said, _ = ralkit(*draw)
+    assert status == 0 and "is not in" not in said and not (tmp_path / "runs/smoke/artefacts").exists()
+    assert "is not in" in ralkit(*draw, "--no-pretrained")[1]
+    assert ralkit("freeze", "--pretrained")[0] == 0
+    shutil.rmtree(tmp_path / "runs/smoke/pretrained")
+    train = "train", "--method", "MLE", "--generator", 1
+    assert ralkit(*train)[0] == 0 and not (tmp_path / "runs/smoke/pretrained").exists()
+    assert ralkit(*train, "--pretrained")[0] == 0 and (tmp_path / "runs/smoke/pretrained").exists()
 
 
 @pytest.mark.parametrize(

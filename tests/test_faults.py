@@ -316,23 +316,30 @@ def test_a_project_not_in_utf8(ralkit, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("minutes", "from_nothing", "said"),
+    ("minutes", "pace", "from_nothing", "said"),
     [
-        ({"01_a": 2.0, "02_b": 3.4}, True, ", about 5 minutes left"),
-        ({"01_a": 0.2, "02_b": 0.8, "03_c": 9.0}, False, ", at most about 1 minute left"),
-        ({"01_a": 2.0}, True, ""),
+        ({"01_a": 2.0, "02_b": 3.4}, 1.0, True, ", about 5 minutes left"),
+        ({"01_a": 2.0, "02_b": 3.4}, 2.0, True, ", about 11 minutes left"),
+        ({"01_a": 0.2, "02_b": 0.8, "03_c": 9.0}, 1.0, False, ", at most about 1 minute left"),
+        ({"01_a": 2.0}, 1.0, True, ", no earlier run to judge by"),
+        ({"01_a": 2.0, "02_b": 3.4}, None, True, ", no earlier run to judge by"),
     ],
 )
-def test_the_time_that_is_left(minutes, from_nothing, said):
-    chosen = [Path("notebooks/01_a.ipynb"), Path("notebooks/02_b.ipynb")]
-    assert reproduce._minutes_left(chosen, minutes, from_nothing) == said
+def test_the_time_that_is_left(minutes, pace, from_nothing, said):
+    assert reproduce._minutes_left(["01_a", "02_b"], minutes, pace, from_nothing) == said
+
+
+def test_another_machine_is_judged_by_what_it_did_so_far():
+    for spent, pace in (({}, None), ({"09_new": 1.0}, None), ({"01_a": 3.0, "09_new": 50.0}, 1.5)):
+        assert reproduce._pace(spent, {"01_a": 2.0, "02_b": 3.0}) == pace
 
 
 def test_minutes_of_another_device_are_not_kept(tmp_path):
     root = project_in(tmp_path, "1")
     times = root / "figures/smoke/minutes.json"
     file_at(times, json.dumps({"device": "an abacus", "minutes": {"01_other": 5.0}}).encode())
-    arguments = {"root": root, "run": root / "runs/smoke", "figures": times.parent, "parameters": {"seed": 2}}
+    arguments = {"root": root, "run": root / "runs/smoke", "figures": times.parent}
+    arguments["parameters"] = {"preset": "smoke", "seed": 2}
     reproduce.reproduce(**arguments, title="smoke", device="a CPU")
     took = json.loads(times.read_text())
     assert took["device"] == "a CPU" and took["minutes"].keys() == {"07_only"}

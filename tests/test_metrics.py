@@ -52,7 +52,7 @@ def test_features_that_cannot_be_compared_are_refused(compare):
 
 def test_without_torchmetrics_the_frechet_distance_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
-    with pytest.raises(RalkitError, match="needs a package that is not here .*: pip install torchmetrics"):
+    with pytest.raises(RalkitError, match=r"needs a package that is not here .*: pip install torchmetrics"):
         frechet_distance(torch.randn(9, 3), torch.randn(9, 3))
 
 

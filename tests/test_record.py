@@ -8,6 +8,8 @@ from ralkit.course.record import Record, markdown_table, read_minutes
 from ralkit.course.report import write_report
 from ralkit.course.saved import saved
 
+NO_MINUTES = {"device": "", "minutes": {}, "pretrained minutes": {}}
+
 
 def test_figures_tables_and_report(tiny, tmp_path):
     record = Record(OracleWorld(tiny, root=tmp_path))
@@ -44,8 +46,8 @@ def test_minutes_that_cannot_be_read_are_none(tmp_path, content):
     file = tmp_path / "figures" / "quick" / "minutes.json"
     file.parent.mkdir(parents=True)
     file.write_text(content)
-    assert read_minutes(file) == {"device": "", "minutes": {}}
-    assert read_minutes(tmp_path / "none") == {"device": "", "minutes": {}}
+    assert read_minutes(file) == NO_MINUTES
+    assert read_minutes(tmp_path / "none") == NO_MINUTES
 
 
 def test_what_a_notebook_took_is_said(tiny, tmp_path):
@@ -55,6 +57,16 @@ def test_what_a_notebook_took_is_said(tiny, tmp_path):
     record = Record(OracleWorld(tiny, root=tmp_path))
     assert record.about("03_oracle").endswith("this notebook took 2.0 minutes with quick on a CPU")
     assert record.about("04_ral").endswith("a time not recorded yet")
+    assert "the world is trained here;" in record.about("04_ral")
+
+
+def test_minutes_with_pretrained_worlds_are_told_apart(tiny, tmp_path):
+    file = tmp_path / "figures" / "quick" / "minutes.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"device": "a CPU", "minutes": {"03_oracle": 9}, "pretrained minutes": {"03_oracle": 1.5}}')
+    assert read_minutes(file)["minutes"] == {"03_oracle": 9.0}
+    about = Record(OracleWorld(tiny, root=tmp_path)).about("03_oracle")
+    assert about.endswith("took 9.0 minutes with quick on a CPU; 1.5 minutes with quick, pretrained, on a CPU")
 
 
 def test_markdown_table():

@@ -40,12 +40,12 @@ def test_recipes_on_images(levels):
     assert canonical("RAL top", ral, size) == "RAL top" and canonical("MLE", ral, size) == "MLE"
 
 
-def test_the_control_has_ral_s_updates_and_no_dropout():
+def test_the_control_has_ral_s_batch_for_as_long_and_no_dropout():
     world = get_preset("paper-128").world(2)
     cfg = control(world.priors[0], world.ral)
     assert world.priors[0].dropout > 0
     assert (cfg.steps, cfg.batch, cfg.lr, cfg.dropout) == (
-        world.ral.updates, world.ral.rollouts, world.ral.lr_prior, 0.0,
+        3 * world.ral.updates, world.ral.rollouts, world.ral.lr_prior, 0.0,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import torch
 
 from ralkit import training
 from ralkit.course import plots, widgets
+from ralkit.course.progress import PROGRESS
 from ralkit.course.trainer import Fitting, Trainer
 
 
@@ -78,5 +79,5 @@ def test_curves_are_drawn_while_a_stage_trains(monkeypatch, tmp_path, capsys):
     (picture,) = shown
     assert bytes(picture.value[:4]) == b"\x89PNG"
     assert seen[0] == [] and seen[1] != seen[2] != [picture.value]
-    assert capsys.readouterr().out.count("stage") == 3  # and printed, as without pictures
-    assert trainer.on_point is training.print_point
+    assert "stage  4/4  0 s  loss 0 → 2\n" in capsys.readouterr().out  # and told, as without pictures
+    assert trainer.on_point == PROGRESS.point

@@ -35,9 +35,10 @@
 # | [09_report](09_report.ipynb) | everything beside the paper's numbers | all | `report`, `paper` |
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 # %matplotlib inline
@@ -55,7 +56,7 @@ from ralkit.critic import image_score
 from ralkit.metrics import auc
 from ralkit.vqvae import to_float
 
-world = OracleWorld(preset, dataset, seed)
+world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 study, record = Study(world), Record(world)
 print(record.about("00_tour"))
 

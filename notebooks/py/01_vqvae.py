@@ -23,9 +23,10 @@
 # **Before**: `00_tour`. **Next**: `02_pixelcnn` (a prior over the maps), then `03_oracle`, `04_ral`.
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 import math
@@ -43,7 +44,7 @@ from ralkit.vqvae import VQVAE, Codebook, perplexity, to_float, vqvae_loss
 
 # %matplotlib inline
 
-world = OracleWorld(preset, dataset, seed)
+world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 record = Record(world)
 size, cfg, device = world.config.size, world.config.vqvae, world.device
 print(record.about("01_vqvae"))

@@ -23,9 +23,10 @@
 # **Before**: `00_tour`, `01_vqvae`. **Next**: `03_oracle` (the prior of this notebook becomes the truth), `04_ral`.
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 import copy
@@ -49,7 +50,7 @@ from ralkit.training import device_name
 
 # %matplotlib inline
 
-world = OracleWorld(preset, dataset, seed)
+world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 record, device = Record(world), world.device
 K, (H, W) = world.config.vqvae.K, world.shapes[0]
 T = H * W

@@ -22,9 +22,10 @@
 # machine that this notebook only runs. Read 04 first if you want to know how RAL works before you see what it does.
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 # %matplotlib inline
@@ -44,7 +45,7 @@ from ralkit.course.trainer import in_batches
 from ralkit.course.workers import train_together
 from ralkit.metrics import map_log_prob, oracle_metrics
 
-world = OracleWorld(preset, dataset, seed)
+world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 study, record = Study(world), Record(world)
 print(record.about("03_oracle"))
 
@@ -137,8 +138,9 @@ Markdown(record.save_table("03-2-temperature", tempered[seed], title))
 # For each of several seeds:
 #
 # 1. **MLE**: the generator by maximum likelihood on the oracle's samples.
-# 2. **MLE continued**: the same generator, as many updates more as RAL gets, of the same batch, learning rate and
-#    schedule, by MLE. Without it, "RAL is better" could mean "more training is better".
+# 2. **MLE continued**: the same generator, trained on by MLE for about as long as RAL takes: three updates for each of
+#    RAL's, with the same batch, learning rate and schedule. Without it, "RAL is better" could mean "more training is
+#    better".
 # 3. **RAL single**: the same start, fine-tuned by RAL with one reward for the image (Eq. 6).
 # 4. **RAL intermediate**: likewise, with a reward for each code, from the up-sampled score map.
 #
@@ -247,7 +249,7 @@ def finding(method):
     test = change(method, "NLL_test")
     return (
         f"* **{method}** changes NLL_oracle by {relative:+.1f} % against MLE (the paper: {PAPER['RL - Single Reward']:.1f} % "
-        f"single, {PAPER['RL - Intermediate Reward']:.1f} % intermediate). Against *MLE continued*, which had as many updates "
+        f"single, {PAPER['RL - Intermediate Reward']:.1f} % intermediate). Against *MLE continued*, which trained on for about as long "
         f"(mean ± standard deviation over {len(test)} seeds): {said}; "
         f"{'diversity was paid' if direction(test) > 0 else 'no clear loss of diversity'}."
     )

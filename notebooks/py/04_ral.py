@@ -25,9 +25,10 @@
 # [05_images](05_images.ipynb), RAL on images and on two levels of codes.
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 # %matplotlib inline
@@ -51,7 +52,7 @@ from ralkit.critic import LOSSES, image_score
 from ralkit.diagnostics import cached_logits
 from ralkit.prior import PixelCNN
 
-world = OracleWorld(preset, dataset, seed)
+world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 study, record = Study(world), Record(world)
 print(record.about("04_ral"))
 
@@ -808,7 +809,7 @@ for i in range(4):
 # ## 9. A run
 #
 # The same run as in notebook 03 (loaded, if that one made it): the preset's settings, the intermediate reward, the
-# first seed; beside it the control, *MLE continued*, which gets as many further updates by maximum likelihood.
+# first seed; beside it the control, *MLE continued*, which trains on by maximum likelihood for about as long.
 #
 # | number | what it means |
 # |---|---|

@@ -22,9 +22,10 @@
 # *Before:* [04 · RAL step by step](04_ral.ipynb). *After:* 06 · partial generation, two levels, and what matters.
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 # %matplotlib inline
@@ -38,8 +39,9 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ralkit.course import paper, plots, widgets
+from ralkit.course.claims import claim
 from ralkit.course.record import Record, markdown_table
-from ralkit.course.report import claim, direction, noise_over_seeds, spread
+from ralkit.course.significance import direction, noise_over_seeds, over, side, spread
 from ralkit.course.study import Study
 from ralkit.course.workers import train_together
 from ralkit.course.world import World
@@ -49,7 +51,7 @@ from ralkit.sampling import sample_levels, sample_naive
 from ralkit.training import device_name, seeded
 from ralkit.vqvae import to_float
 
-one, two = (Study(World(preset, dataset, seed, levels=n)) for n in (1, 2))
+one, two = (Study(World(preset, dataset, seed, levels=n, pretrained=pretrained)) for n in (1, 2))
 record = Record(two.world)
 print(record.about("05_images"))
 
@@ -250,8 +252,8 @@ Markdown(
 #
 # With two levels the roll-out is a pair of maps and one picture. Each level gets its own rewards, up-sampled to its own
 # size, its own returns, and its own policy gradient; one optimiser moves both priors
-# (`ral.ral_iteration`, the same function as in notebook 04). As in notebook 03 the control trains on by MLE for as
-# many updates, of as many maps, with the same learning rate.
+# (`ral.ral_iteration`, the same function as in notebook 04). As in notebook 03 the control trains on by MLE for about as long as RAL:
+# three updates for each of RAL's, of as many maps, with the same learning rate.
 
 # %%
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
@@ -307,7 +309,8 @@ Markdown(
 #
 # ± is the standard deviation of one seed. All seeds share the VQ-VAE, the feature network and the test images; each has
 # MLE priors of its own, from which all its other runs start. So methods are compared seed by seed, and a change is clear if
-# its mean is beyond chance (95 %, Student's t: with three seeds 2.5 standard deviations from 0).
+# its mean is beyond chance (95 %, Student's t: with three seeds 2.5 standard deviations from 0). Runs on two maps are dear:
+# the preset `quick` makes one of each, which decides nothing; `deep` makes five.
 
 
 # %%
@@ -337,14 +340,13 @@ def verdict(study, method, against):
     """One line: how much a method changes the distances, beside their spread over seeds."""
     levels, metric = study.world.levels, study.world.metric
     changes = {where: change(study, method, against, f"{metric} to {where}") for where in ("reconstructed", "real")}
-    said = [f"{spread(d, '+.2f')} to {where} ({SIDE[direction(d)]})" for where, d in changes.items()]
+    said = [f"{spread(d, '+.2f')} to {where} ({side(d)})" for where, d in changes.items()]
     return f"* {levels} level{'s' * (levels > 1)}: **{method}** against {against}: {', '.join(said)}."
 
 
-SIDE = {-1: "lower", 0: "not decided", 1: "higher"}
 against = [(m, base) for m in METHODS[2:] for base in METHODS[:2]]
 verdicts = "\n".join(verdict(study, *pair) for study in (one, two) for pair in against)
-title = f"Table 2: {one.world.metric} of {one.world.n_eval} samples, mean ± spread over runs"
+title = f"Table 2: {one.world.metric} of {one.world.n_eval} samples; one map: {over(one.seeds)}, two maps: {over(two.seeds)}"
 text = record.save_table("table-2", table, title, note=verdicts, paper=paper.TABLE_2)
 Markdown(f"{text}\n\n{verdicts}")
 
@@ -368,11 +370,11 @@ for n, study in ((1, one), (2, two)):
         d = np.array([row["precision"] for row in measured[n, m]]) - floor
         noise = np.hypot(noise_over_seeds(d), 2 * (floor * (1 - floor) / study.world.n_eval) ** 0.5)
         word = "at it" if abs(d.mean()) <= noise else "below" if d.mean() < 0 else "above"
-        said.append(f"{m} {d.mean():+.3f}, noise {noise:.3f}: {word}")
+        said.append(f"{m} {d.mean():+.3f}" + (f", noise {noise:.3f}: {word}" if len(d) > 1 else " (one run)"))
     lines.append(f"* {n} map{'s' * (n > 1)} of codes, precision from its ceiling of {floor:.3f}: {'; '.join(said)}.")
     for m in METHODS[2:]:
         several = {k: change(study, m, "MLE continued", k) for k in ("recall", "coverage", "density", "NLL_test")}
-        said = ", ".join(f"{k} {spread(d, '+.3g')} ({SIDE[direction(d)]})" for k, d in several.items())
+        said = ", ".join(f"{k} {spread(d, '+.3g')} ({side(d)})" for k, d in several.items())
         lines.append(f"* {n} map{'s' * (n > 1)}, **{m}** against MLE continued: {said}.")
 Markdown("\n".join(lines))
 
@@ -391,7 +393,7 @@ def checked(study, where, method, column, theirs):
     to = {"real": "real images", "reconstructed": "reconstructions"}[where]
     says = f"Table 2: {method} lowers the distance to {to}, {levels} map{'s' * (levels > 1)} of codes ({column})"
     before = np.mean([r[key] for r in measured[levels, "MLE continued"]])
-    ours = f"{100 * d.mean() / before:+.1f} % ± {100 * d.std(ddof=1) / before:.1f} %"
+    ours = f"{spread(100 * d / before, '+.1f')} %"
     change_there = f"{100 * (number(theirs) / number(paper.TABLE_2[0]) - 1):+.1f} %"
     return claim(says, change_there, ours, d.mean(), noise_over_seeds(d), 100 * d / before)
 
@@ -433,9 +435,7 @@ for number, study in ((1, one), (2, one), (3, two)):
     rows = [{"images": images, "codes": shape, "method": m, key: cell(study, m)[key]} for m in METHODS]
     data, table = theirs[number]
     note = f"Ours are for {images}; the paper's are for {data}: to compare, run with `--dataset` and the path of that."
-    title = (
-        f"S-Table {number}: distance to reconstructions, {len(world.shapes)} map(s) of codes, mean ± spread over runs"
-    )
+    title = f"S-Table {number}: distance to reconstructions, {len(world.shapes)} map(s) of codes, {over(study.seeds)}"
     text = record.save_table(f"s-table-{number}", rows, title, note, paper=table)
     shown.append(f"{title}\n\n{text}\n\n{note}\n\nThe paper's:\n\n{markdown_table(table)}")
 Markdown("\n\n".join(shown))
@@ -489,7 +489,9 @@ figure
 # %%
 temperatures = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
 tempered = {
-    study.world.levels: {s: [study.measure("MLE", s, T) for T in temperatures] for s in study.seeds}
+    study.world.levels: {
+        s: [{"temperature": T} | study.measure("MLE", s, T) for T in temperatures] for s in study.seeds
+    }
     for study in (one, two)
 }
 metric = one.world.metric
@@ -499,15 +501,14 @@ rows = [
     for n, curves in tempered.items()
     for i, T in enumerate(temperatures)
 ]
-expected = {"precision": 1, "density": 1, "recall": -1, "coverage": -1}
-came = [
-    f"{k}, {n} map{'s' * (n > 1)}: {SIDE[side]}{'' if side == way else ', not as expected'}"
-    for k, way in expected.items()
-    for n, curves in tempered.items()
-    for side in [direction([rows[-1][k] - rows[0][k] for rows in curves.values()])]
-]
-title = f"MLE by temperature, mean ± spread over {len(one.seeds)} seeds"
-note = f"From {temperatures[0]:g} to {temperatures[-1]:g} (beyond chance over seeds): {'; '.join(came)}."
+expected = {"precision": "higher", "density": "higher", "recall": "lower", "coverage": "lower"}
+came = []
+for k, way in expected.items():
+    for n, curves in tempered.items():
+        d = [rows[-1][k] - rows[0][k] for rows in curves.values()]
+        came.append(f"{k}, {n} map{'s' * (n > 1)}: {spread(d, '+.2f')} ({side(d)}; expected: {way})")
+title = f"MLE by temperature; one map: {over(one.seeds)}, two maps: {over(two.seeds)}"
+note = f"From {temperatures[0]:g} to {temperatures[-1]:g}: {'; '.join(came)}."
 text = record.save_table("05-09-temperature", rows, title, note=note)
 Markdown(f"{text}\n\n{note}")
 
@@ -530,7 +531,11 @@ for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
     ax.set(xlabel="recall", ylabel=key, title=f"{n} map{'s' * (n > 1)} of codes")
 axes[0].legend(fontsize=8, title="one shape of marker for each seed", title_fontsize=8)
 title = "Distance against recall, beside MLE by temperature"
-record.save_figure("05-07-temperature", figure, title, data=tempered)
+data = {
+    name: {"MLE": tempered[n]} | {m: measured[n, m] for m in METHODS[1:]}
+    for n, name in ((1, "one map"), (2, "two maps"))
+}
+record.save_figure("05-07-temperature", figure, title, data=data)
 figure
 
 # %%
@@ -541,7 +546,7 @@ for n, curves in tempered.items():
         best = distances.mean(0).argmin()
         for m in METHODS[2:]:
             d = np.array([row[k] for row in measured[n, m]]) - distances[:, best]
-            word = {-1: "RAL is ahead of the free knob", 0: "not decided", 1: "the free knob does better"}[direction(d)]
+            word = {-1: "RAL is ahead of the free knob", 1: "the free knob does better"}.get(direction(d), side(d))
             lines.append(
                 f"* {n} map{'s' * (n > 1)}, {k}: **{m}** at temperature 1 against MLE at {temperatures[best]:g}"
                 f"{', the coldest tried' if best == len(temperatures) - 1 else ''}, seed by seed: {d.mean():+.2f} "

@@ -7,17 +7,16 @@
 # ---
 
 # %% [markdown]
-# # 06 · Partial generation, two levels, and what matters
+# # 06 · Partial generation, and which of two priors learns
 #
 # RAL samples at every update, and sampling is slow: one step of the network for each code. The paper's answer is to
-# sample only a part of each map. This notebook takes that idea apart, times it, and then asks of everything else that
-# RAL is made of: does it matter?
+# sample only a part of each map. This notebook takes that idea apart and times it. Then it asks which of two priors should
+# learn, and how many scores the critic should give (Table 3).
 #
 # After this notebook you can
 # * write partial generation in both modes, for one level of codes or two, and say what each part of RAL sees of it;
 # * measure what it saves, and compare two runs at equal updates and at equal seconds;
-# * say what changes when only one of two priors learns;
-# * read an ablation with its diagnosis: not only which run is worse, but where its signal was lost.
+# * say what changes when only one of two priors learns, and when the critic gives more scores or fewer.
 #
 # **Paper:** section 4.3, Fig. 3; section 5.4, Table 3; supplement 3, S-Table 11. **Before:**
 # [04 · RAL step by step](04_ral.ipynb), whose terms are used here without explanation, and notebook 05, RAL on images,
@@ -25,9 +24,10 @@
 # the paper says that mode 1 is useful.
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 # %matplotlib inline
@@ -44,17 +44,18 @@ from IPython.display import Markdown
 
 from ralkit import ral
 from ralkit.course import paper, plots, widgets
+from ralkit.course.claims import claim
 from ralkit.course.record import Record, markdown_table
-from ralkit.course.report import claim, direction, noise_over_seeds, spread
-from ralkit.course.runs import RUNS
+from ralkit.course.significance import noise_over_seeds, over, side, spread
 from ralkit.course.study import Study
 from ralkit.course.workers import train_together
 from ralkit.course.world import World
 from ralkit.training import device_name, seeded
 
 # %%
-one, two = (Study(World(preset, dataset, seed, levels=n)) for n in (1, 2))
-record, record_one = Record(two.world), Record(one.world)
+one, two = (Study(World(preset, dataset, seed, levels=n, pretrained=pretrained)) for n in (1, 2))
+SEEDS = two.seeds  # of all runs of this notebook, which are dear
+record, record_one = Record(two.world, SEEDS), Record(one.world, SEEDS)
 LEVELS = two.world.level_names
 print(record.about("06_partial"))
 
@@ -72,10 +73,9 @@ full = f"RAL {cfg.reward}"
 LEVEL_RUNS = (full, "RAL partial", "RAL top", "RAL bottom")
 own = one.world.config.size // 2**one.world.config.ral.critic_stages  # side of the preset's score map
 MAPS = {(r, n): f"RAL {r}" + f" {n}x{n}" * (n != own) for r in ("single", "intermediate") for n in (8, 4, 2)}
-ABLATIONS = ("RAL without baseline", "RAL gamma .99", "RAL without layer norm", "RAL WGAN-GP")
 train_together(
-    (two, ("MLE", "MLE continued", *LEVEL_RUNS), two.seeds),
-    (one, ("MLE", "MLE continued", *MAPS.values(), *ABLATIONS), one.seeds),
+    (two, ("MLE", "MLE continued", *LEVEL_RUNS), SEEDS),
+    (one, ("MLE", "MLE continued", *MAPS.values()), SEEDS),
 )
 
 # %% [markdown]
@@ -559,10 +559,11 @@ Markdown(markdown_table([{"run": method} | way for method, way in ways.items()])
 # the points of its curve, and whatever else the computer did meanwhile; the run with full generation may have been made by
 # notebook 05, with other runs beside it. They leave out the critic's warm-up before the first update, which is cheaper too
 # where maps are made in part. For the MLE rows, updates and seconds are those of top and bottom prior; *MLE continued*, the
-# control, has as many updates as the run with full generation.
+# control, has three updates for each of the run with full generation, which take about as long.
 #
 # Every run of a seed starts from that seed's MLE priors, so runs are compared seed by seed; VQ-VAE, feature network and test
-# images are the same for all. ± is the standard deviation of one seed. A run counts as lower than another (which is better)
+# images are the same for all. These runs are dear: the preset `quick` makes one of each and decides nothing, `deep` makes
+# five. With several seeds, ± is the standard deviation of one seed. A run counts as lower than another (which is better)
 # or higher if the mean of the differences is beyond chance (95 %, Student's t: with three seeds 2.5 standard deviations
 # from 0). The paper's four runs have the single reward and 4x4 scores, ours what the preset has (printed below, before the
 # take-aways).
@@ -590,24 +591,19 @@ def columns(study):
 # %%
 def over_seeds(study, method):
     """A row of Table 3."""
-    lines = [line(study, method, s) for s in study.seeds]
+    lines = [line(study, method, s) for s in SEEDS]
     return lines[0] | {key: spread([row[key] for row in lines]) for key in ("training seconds", *columns(study))}
 
 
 def by_seed(study, method, key):
     """A number of a run, of each seed."""
-    return np.array([study.measure(method, s)[key] for s in study.seeds])
-
-
-def word(d):
-    """What changes, one a seed, come to."""
-    return {-1: "lower", 0: "not decided", 1: "higher"}[direction(d)]
+    return np.array([study.measure(method, s)[key] for s in SEEDS])
 
 
 def compared(study, a, b, key):
     """How run a compares with run b, in words."""
     d = by_seed(study, a, key) - by_seed(study, b, key)
-    return f"**{a}** against {b}: {key} {spread(d, '+.3g')} ({word(d)})"
+    return f"**{a}** against {b}: {key} {spread(d, '+.3g')} ({side(d)})"
 
 
 # %%
@@ -638,7 +634,7 @@ verdict = [
 note = "\n".join(f"* {sentence}." for sentence in verdict)
 
 # %%
-title = f"Table 3a: partial generation and which prior learns; {cfg.reward} reward, mean ± spread over {len(two.seeds)} runs"
+title = f"Table 3a: partial generation and which prior learns; {cfg.reward} reward, {over(SEEDS)}"
 text = record.save_table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE_3A)
 Markdown(f"{text}\n\nThe paper's (CelebA 128x128):\n\n{markdown_table(paper.TABLE_3A)}\n\n{note}")
 
@@ -656,7 +652,7 @@ Markdown(f"{text}\n\nThe paper's (CelebA 128x128):\n\n{markdown_table(paper.TABL
 # noisier, and biased upwards (notebook 05, section 4).
 
 # %%
-pairs = [tuple(two.history(m, s) for m in (full, "RAL partial")) for s in two.seeds]
+pairs = [tuple(two.history(m, s) for m in (full, "RAL partial")) for s in SEEDS]
 # Curves that were measured with another feature network (`train --features`) have no such distance.
 watched = two.world.metric if all(two.world.metric in h for pair in pairs for h in pair) else "NLL_test"
 at = lambda h, key, x: float(np.interp(x, h[key], h[watched]))  # noqa: E731
@@ -675,11 +671,11 @@ def readings(*runs):
 by_place = {where: np.array([readings(*pair)[where] for pair in pairs]).T for where in readings(*pairs[0])}
 rows = [
     {"read at": where, full: spread(a), "RAL partial": spread(b), "partial - full, seed by seed": spread(b - a),
-     "partial is": word(b - a)}
+     "partial is": side(b - a)}
     for where, (a, b) in by_place.items()
 ]  # fmt: skip
 to = " to reconstructed" * (watched == two.world.metric)
-title = f"{watched}{to} along the run: full and partial generation, {len(pairs)} seeds"
+title = f"{watched}{to} along the run: full and partial generation, {over(SEEDS)}"
 note = f"{two.world.config.n_curve} samples a point, interpolated."
 Markdown(record.save_table("06-07-equal-time", rows, title, note=note))
 
@@ -710,7 +706,7 @@ Markdown(
     f"{means[size_of(two)]['partial'] / means[size_of(two)]['full']:.2f}). Measuring the curve's points took about "
     f"{watching[0]:.0%} of the full run's seconds and {watching[1]:.0%} of the partial run's (means over seeds). At equal "
     f"seconds partial generation has a {watched} of {(in_part - whole_map).mean():+.3g} against full generation "
-    f"({word(in_part - whole_map)}). "
+    f"({side(in_part - whole_map)}). "
     + ("In both runs the priors' learning rate falls to 0 over the second half; at as many updates or seconds the longer "
        "run is read before its quiet end." if cfg.anneal else "The learning rates are constant.")
 )  # fmt: skip
@@ -723,14 +719,12 @@ Markdown(
 # (a deviation: the paper has two), where a run takes less time.
 
 # %%
-critic_of = {}
-for (reward, n), name in MAPS.items():
-    critic_of[reward, n] = one.ral(name, first_seed)[1]
+critic_of = {n: one.ral(name, first_seed)[1] for (reward, n), name in MAPS.items() if reward == "intermediate"}
 rows = []
-for n in dict.fromkeys(n for _, n in MAPS):
+for n in critic_of:
     stages = int(log2(one.world.config.size / n))
     sees = 1 + 3 * (2**stages - 1) + 2 * 2**stages  # of 4x4 convolutions of stride 2, and a 3x3 head
-    size = sum(p.numel() for p in critic_of["single", n].parameters())
+    size = sum(p.numel() for p in critic_of[n].parameters())
     rows.append({"scores": f"{n}x{n}", "strided convolutions": stages, "a score sees (pixels)": f"{sees}x{sees}",
                  "of an image of": f"{one.world.config.size}x{one.world.config.size}", "parameters": size})  # fmt: skip
 Markdown(markdown_table(rows))
@@ -746,7 +740,7 @@ sides = list(dict.fromkeys(n for _, n in MAPS))
 fig, axes = plots.new_figure(1, len(sides), (2.2, 2.2))
 for ax, n in zip(axes[0], sides, strict=True):
     with torch.no_grad():
-        plots.score_overlay(image[0], critic_of["intermediate", n](image)[0], ax, f"{n}x{n}")
+        plots.score_overlay(image[0], critic_of[n](image)[0], ax, f"{n}x{n}")
 record_one.save_figure("06-09-maps", fig, title="One MLE sample under critics of three score-map sizes, after RAL")
 fig
 
@@ -755,7 +749,7 @@ FD = f"{one.world.metric} to reconstructed"
 table = []
 for (reward, n), name in MAPS.items():
     row = {"reward": reward, "scores": f"{n}x{n}"} | over_seeds(one, name)
-    table.append(row | {"AUC": spread([diary(one, name, s)[0]["AUC"][-1] for s in one.seeds])})
+    table.append(row | {"AUC": spread([diary(one, name, s)[0]["AUC"][-1] for s in SEEDS])})
 table += [{"reward": "none", "scores": ""} | over_seeds(one, m) | {"AUC": ""} for m in ("MLE", "MLE continued")]
 
 # %%
@@ -775,9 +769,7 @@ verdict += [compared(one, MAPS["single", n], MAPS["intermediate", n], FD) for n 
 
 # %%
 note = "\n".join(f"* {sentence}." for sentence in verdict)
-title = (
-    f"Table 3b: kind of reward and size of the score map, one level of codes, mean ± spread over {len(one.seeds)} runs"
-)
+title = f"Table 3b: kind of reward and size of the score map, one level of codes, {over(SEEDS)}"
 text = record_one.save_table("table-3b", table, title, note=note, paper=paper.TABLE_3B)
 Markdown(f"{text}\n\nThe paper's (CelebA 128x128, two levels):\n\n{markdown_table(paper.TABLE_3B)}\n\n{note}")
 
@@ -796,7 +788,7 @@ def checked(study, says, theirs, a, b):
     """A claim that run a has a lower distance than run b."""
     mine, other = (by_seed(study, run, to_real) for run in (a, b))
     d = mine - other
-    ours = f"{mine.mean():.4g} and {other.mean():.4g}: {d.mean():+.3g} ± {np.std(d, ddof=1):.3g}"
+    ours = f"{mine.mean():.4g} and {other.mean():.4g}: {spread(d, '+.3g')}"
     says += ", distance to real images"
     return claim(says, f"{theirs[0]} and {theirs[1]}", ours, d.mean(), noise_over_seeds(d), d)
 
@@ -825,114 +817,7 @@ for (size, m), k in zip(means.items(), whole, strict=True):
 Markdown(record.save_table("06-claims", rows, "The paper's claims on partial generation, levels and score maps"))
 
 # %% [markdown]
-# ## 5 · What else matters: ours
-#
-# Four choices that the paper does not test. Each run changes one setting of the preset's:
-
-# %%
-base, cfg_one = f"RAL {one.world.config.ral.reward}", one.world.config.ral
-rows = [
-    {"run": name, "setting": key, f"{base}": getattr(cfg_one, key), "this run": value,
-     "changed": "yes" if getattr(cfg_one, key) != value else "no: it is the preset's own"}
-    for name in ABLATIONS for key, value in RUNS[name].items()
-]  # fmt: skip
-Markdown(markdown_table(rows))
-
-# %% [markdown]
-# | number | what it diagnoses |
-# |---|---|
-# | `AUC` | chance that the critic scores a held-out real image above a fake one; at 0.5 the reward says nothing of realism. It falls when $G$ catches up and rises when the critic learns faster, so read it beside the Fréchet distance |
-# | `SNR` | of the policy gradient on the samples of the curve: about 1 is noise only |
-# | `NLL_test` | nats an image that $G$ gives to test codes; it grows when $G$ forgets, whatever it gained |
-#
-# What notebook 04 lets one expect: without the baseline, a lower SNR; with gamma below 1, early codes that answer less
-# for what comes late; without normalisation, a critic that learns later, so a lower AUC at first; with WGAN-GP the
-# same. Below the table stands whether it came so.
-
-# %%
-shown = (base, *ABLATIONS)
-curves = {name: [one.history(name, s) for s in one.seeds] for name in shown}
-logged = (one.world.metric, "NLL_test", "AUC", "SNR")
-logged = [key for key in logged if all(key in h for runs in curves.values() for h in runs)]
-fig = plots.curves(curves, logged[:-2])
-data = {name: [{key: h[key] for key in ("step", *logged)} for h in runs] for name, runs in curves.items()}
-record_one.save_figure(
-    "06-ablations-curves",
-    fig,
-    title="Ablations on one level: distance and NLL_test, every seed and the mean",
-    data=data,
-)
-fig
-
-# %%
-fig = plots.curves(curves, ("AUC", "SNR"))
-for ax, chance in zip(fig.axes, (0.5, 1.0), strict=True):
-    ax.axhline(chance, color="black", linewidth=0.8, linestyle=":")
-    ax.set_ylim(bottom=min(0.9 * chance, ax.get_ylim()[0]))
-title = "Ablations on one level: what the critic sees, signal to noise of the gradient (dotted: none)"
-record_one.save_figure("06-ablations-diagnosis", fig, title=title, data=data)
-fig
-
-# %% [markdown]
-# In the table, *first* is before any update of $G$, right after the critic's warm-up; *later* is the mean over the
-# other points of the curve. Below it, each change against the preset's run, seed by seed.
-
-
-# %%
-def diagnosis(method):
-    """AUC and SNR of a run, at its first point and on average after it, of each seed."""
-    return {f"{k}, {at}": np.array([f(h[k]) for h in curves[method]]) for k in ("AUC", "SNR")
-            for at, f in (("first", lambda v: v[0]), ("later", lambda v: np.mean(v[1:])))}  # fmt: skip
-
-
-diagnoses = {name: diagnosis(name) for name in shown}
-table = []
-for name in ("MLE", *shown):
-    row = {"run": name} | {key: spread(by_seed(one, name, key)) for key in columns(one)}
-    table.append(row | {key: spread(diagnoses[name][key]) if name in diagnoses else "" for key in diagnoses[base]})
-
-
-# %%
-def found(method):
-    """What a change did, with its diagnosis."""
-    told = [compared(one, method, base, FD)]
-    for key in ("recall", "NLL_test"):
-        told.append(compared(one, method, base, key).partition(": ")[2])
-    for key in ("AUC, later", "SNR, later"):
-        d = diagnoses[method][key] - diagnoses[base][key]
-        told.append(f"{key} {spread(d, '+.3g')} ({word(d)})")
-    return "* " + "; ".join(told) + "."
-
-
-note = "\n".join([f"* {compared(one, base, 'MLE', FD)}.", *map(found, ABLATIONS)])
-title = f"Ablations of {base} on one level of codes, mean ± spread over {len(one.seeds)} runs"
-text = record_one.save_table("06-ablations", table, title, note=note)
-Markdown(f"{text}\n\n{note}")
-
-# %%
-expected = {"RAL without baseline": "SNR, later", "RAL without layer norm": "AUC, first", "RAL WGAN-GP": "AUC, first"}
-came = [
-    f"{k} of {m}, {diagnoses[base][k].mean():.3g} → {diagnoses[m][k].mean():.3g}: {word(diagnoses[m][k] - diagnoses[base][k])}"
-    for m, k in expected.items()
-]
-Markdown("Expected to be lower: " + "; ".join(came) + ".")
-
-# %%
-change = {m: by_seed(one, m, FD) - by_seed(one, base, FD) for m in ABLATIONS}
-worst, clear = max(change, key=lambda m: change[m].mean()), [m for m, d in change.items() if direction(d)]
-highest = {k: max(shown, key=lambda name, k=k: diagnoses[name][k].mean()) for k in ("AUC, later", "SNR, later")}
-Markdown(
-    f"Of the four changes, **{worst}** has the highest mean {FD} ({change[worst].mean():+.2g} against {base}). Beyond chance "
-    f"over seeds are: {', '.join(clear) or 'none'}. The highest later AUC is that of **{highest['AUC, later']}**, the "
-    f"highest later SNR that of **{highest['SNR, later']}**."
-)
-
-# %% [markdown]
-# An order that rests on differences near the noise is not an order. And every change was made alone,
-# at the preset's other settings; the paper's literal setting, all of them together with its learning rates, is in
-# notebook 04, section 10.
-#
-# ## 6 · Play: both modes
+# ## 5 · Play: both modes
 #
 # Real images, what is given of them, and two samples of the rest; or samples from scratch, beside real images cut
 # alike.
@@ -991,8 +876,6 @@ widgets.explore(explore, mode=[1, 2], rows=(1, H - 1), run=["MLE", *LEVEL_RUNS],
 #     without attention (S-Tables 8 and 9). → `paper.S_TABLE_11`
 # 14. FID is replaced by the Fréchet distance on the faces' factor network. It is *not comparable* with FID or with any
 #     published number. → `World.metric`
-# 15. `RAL WGAN-GP` changes the loss alone and keeps the preset's normalisation; the paper's critic, as far as it is
-#     described, has none. → `runs.RUNS`
 
 # %%
 for study in (two, one):
@@ -1010,7 +893,6 @@ for study in (two, one):
 # * Half of the codes is not half of the time. Say what was timed, and compare at equal seconds.
 # * Two levels share one score map, but each has its own sequence of decisions, and gamma means something else on each.
 # * "Smaller score map" changes the reach, the size and the number of scores of the critic at once.
-# * An ablation needs its noise, and its diagnosis: AUC for the critic, SNR for the gradient.
 #
 # ## Exercises
 #

@@ -25,9 +25,10 @@
 # [04_ral](04_ral.ipynb), [06_partial](06_partial.ipynb).
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 # %matplotlib inline
@@ -36,9 +37,10 @@ import torch
 from IPython.display import Markdown
 
 from ralkit.course import plots, widgets
+from ralkit.course.claims import claim
 from ralkit.course.faces import FACTORS
 from ralkit.course.record import Record
-from ralkit.course.report import claim, direction, noise_over_seeds, spread
+from ralkit.course.significance import direction, noise_over_seeds, over, spread
 from ralkit.course.study import Study
 from ralkit.course.trainer import in_batches
 from ralkit.course.workers import train_together
@@ -48,13 +50,13 @@ from ralkit.sampling import complete, sample_levels
 from ralkit.training import seeded
 from ralkit.vqvae import to_float
 
-world = World(preset, dataset, seed, levels=2)
+world = World(preset, dataset, seed, levels=2, pretrained=pretrained)
 study, record = Study(world), Record(world)
 print(record.about("07_completion"))
 
 # %% [markdown]
 # Two levels of codes, and four pairs of priors. **MLE** is where the others start. **MLE continued** is the control:
-# as many further updates as RAL intermediate's, by maximum likelihood. **RAL intermediate** makes whole maps; **RAL partial** makes
+# trained on by maximum likelihood for about as long as RAL intermediate takes. **RAL intermediate** makes whole maps; **RAL partial** makes
 # parts, and half of the time goes on from real codes (section 4.3), in twice as many updates. Pictures and section 4.1 are of the
 # first seed, the rest of section 4 has all.
 
@@ -548,7 +550,7 @@ rows += [
     {"rows given": "", "method": name} | {key: f"{v:.4g}" for key, v in values.items()} | {"1 - FD / FD of MLE": ""}
     for name, values in floors.items()
 ]
-title = f"Quality of completions along the rows given, mean ± spread over {len(study.seeds)} seeds"
+title = f"Quality of completions along the rows given, {over(study.seeds)}"
 note = f"{measured} test images; distances to the reconstructions of the same images."
 Markdown(record.save_table("07-quality-table", rows, title=title, note=note))
 
@@ -582,6 +584,8 @@ slopes = {m: np.polyfit(part, shares[m].T, 1)[0] for m in samplers if m != "MLE"
 
 def trend(d):
     """What slopes, one a seed, come to."""
+    if len(d) == 1:
+        return "one run decides nothing"
     return {
         -1: "it helps **less**, the more is generated",
         0: "no trend beyond chance",
@@ -633,7 +637,7 @@ def kept_lines():
     for m in slopes:
         d = (kept[m] - kept["MLE"]).T
         yield f"* **{m}** less MLE: " + ", ".join(
-            f"{x.mean():+.2%} ± {x.std(ddof=1):.2%} ({count} rows)" for x, count in zip(d, counts, strict=True)
+            f"{spread(100 * x, '+.2f')} % ({count} rows)" for x, count in zip(d, counts, strict=True)
         )
 
 

@@ -24,9 +24,10 @@
 # [09 · the report](09_report.ipynb).
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 # %matplotlib inline
@@ -38,30 +39,25 @@ from IPython.display import Markdown
 
 from ralkit import ral
 from ralkit.course import plots, widgets
+from ralkit.course.claims import claim
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record
-from ralkit.course.report import beyond, claim, direction, noise_over_seeds
 from ralkit.course.runs import RUNS
+from ralkit.course.significance import beyond, direction, noise_over_seeds, side
 from ralkit.course.study import Study
 from ralkit.course.trainer import in_batches
 from ralkit.course.workers import train_together
-from ralkit.course.world import World
 from ralkit.critic import image_score
 from ralkit.metrics import map_log_prob
 
-world = OracleWorld(preset, dataset, seed)
+world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 study, record = Study(world), Record(world)
 print(record.about("08_critical"))
 
 # %%
 RAL = ("RAL single", "RAL intermediate", "RAL anchored", "RAL, true reward")
-ABLATIONS = (
-    "RAL without baseline", "RAL gamma .99", "RAL, a quarter of the roll-outs", "RAL, three times the learning rate",
-    "RAL without layer norm", "RAL literal",
-)  # fmt: skip
-TAKEN_BACK = tuple(run for run in RUNS if run.endswith("taken back"))
 # Side by side on a CPU's cores, or loaded.
-train_together((study, ("MLE", "MLE continued", *RAL, *ABLATIONS, *TAKEN_BACK), study.seeds))
+train_together((study, ("MLE", "MLE continued", *RAL), study.seeds))
 
 # %% [markdown]
 # ## 1 · Two planes
@@ -87,7 +83,6 @@ swept = {
 }
 PLANES = (("NLL_test", "NLL_oracle"), ("KL(oracle||G)", "KL(G||oracle)"))
 FD = "FD-faces to oracle data"
-SIDE = {-1: "lower", 0: "not decided", 1: "higher"}  # of a change over seeds, beyond chance
 
 # %%
 figure, (axes,) = plots.new_figure(1, 2, (5.2, 4.2))
@@ -140,14 +135,14 @@ def sides(m, T):
 
 
 # %%
-def spread(values, digits=1):
+def spread(values, digits=1, sign="+"):
     """Mean ± standard deviation of the runs that can be compared, and how many cannot."""
     inside = [v for v in values if not np.isnan(v)]
     if not inside:
         return "outside"
     outside = f", {len(values) - len(inside)} of {len(values)} outside" * (len(inside) < len(values))
     deviation = f" ± {np.std(inside, ddof=1):.{digits}f}" if len(inside) > 1 else ""
-    return f"{np.mean(inside):+.{digits}f}{deviation}{outside}"
+    return f"{np.mean(inside):{sign}.{digits}f}{deviation}{outside}"
 
 
 def judge(values):
@@ -195,7 +190,7 @@ for m in RAL[:2]:
     where = ", ".join(f"{r['temperature']:g}" for r in best)
     lines.append(
         f"* **{m}** by a distance, as the paper judges: {FD} {spread(d, 2)} from MLE's at the temperature where that is least "
-        f"({where}): {SIDE[direction(d)]}."
+        f"({where}): {side(d)}."
     )
 verdict = "\n".join(lines)
 title = "The verdict: nats above (+) or below (-) the MLE model's temperature curve at equal diversity"
@@ -313,20 +308,21 @@ def fresh(m, run):
     return study.critic_alone("fresh", run, of_ral, 2 * of_ral.warmup, m)[1]["AUC"][-1]
 
 
-new = {m: [fresh(m, s) for s in study.seeds] for m in ("MLE", "MLE continued", *RAL[:3])}
+FRESH = study.seeds if world.project.preset.ablations else study.seeds[:1]  # these critics are dear
+new = {m: [fresh(m, s) for s in FRESH] for m in ("MLE", *RAL[:3])}
 rows = []
 for m, seen in new.items():
-    row = {"samples of": m, "AUC of a fresh critic": f"{np.mean(seen):.3f} ± {np.std(seen, ddof=1):.3f}"}
-    own = [study.history(m, s)["AUC"][-1] for s in study.seeds if "AUC" in study.history(m, s)]
+    row = {"samples of": m, "runs": len(seen), "AUC of a fresh critic": spread(seen, 3, "")}
+    own = [study.history(m, s)["AUC"][-1] for s in FRESH if "AUC" in study.history(m, s)]
     rows.append(row | {"AUC of its own critic, at the end": f"{np.mean(own):.3f}" if own else ""})
 lines = []
 for m in RAL[:2]:
-    tail = [np.mean(study.history(m, s)["AUC"][-3:]) for s in study.seeds]  # one point of the curve is noisy
+    tail = [np.mean(study.history(m, s)["AUC"][-3:]) for s in FRESH]  # one point of the curve is noisy
     d = np.subtract(new[m], tail)
     says = {-1: "it sees less: no blind spot shows", 0: "not decided", 1: "**it sees more: a blind spot was learnt**"}
     lines.append(
         f"* **{m}**: a fresh critic's AUC less the run's own one's, mean of its last three points: {spread(d, 3)} "
-        f"({says[direction(d)]})."
+        f"({'one run' if len(d) == 1 else says[direction(d)]})."
     )
 note = "\n".join(lines) + (
     "\n\nA fresh critic that sees much more than the run's own one tells of blind spots that were learnt. What it sees is the "
@@ -393,9 +389,9 @@ for m in RAL[:2]:
     lines.append(
         f"* **{m}** takes {spread(less, 2)} of the control's {growth['MLE continued'].mean():.2f} away; {COLD}, without "
         f"training, {spread(growth['MLE continued'] - growth[COLD], 2)}. Beside the latter RAL's growth is "
-        f"{spread(growth[m] - growth[COLD], 2)} ({SIDE[direction(growth[m] - growth[COLD])]}), its level after real rows "
-        f"{spread((biased[m] - biased[COLD])[:, -1], 2)} ({SIDE[direction((biased[m] - biased[COLD])[:, -1])]}), and after its own "
-        f"{spread((biased[m] - biased[COLD])[:, 0], 2)} ({SIDE[direction((biased[m] - biased[COLD])[:, 0])]})."
+        f"{spread(growth[m] - growth[COLD], 2)} ({side(growth[m] - growth[COLD])}), its level after real rows "
+        f"{spread((biased[m] - biased[COLD])[:, -1], 2)} ({side((biased[m] - biased[COLD])[:, -1])}), and after its own "
+        f"{spread((biased[m] - biased[COLD])[:, 0], 2)} ({side((biased[m] - biased[COLD])[:, 0])})."
     )
     says = f"Abstract: exposure bias is addressed ({m}; how much worse the same last rows get, oracle experiment)"
     ours = f"{spread(-less, 2)} nats a code ({COLD}: {spread(growth[COLD] - growth['MLE continued'], 2)})"
@@ -408,8 +404,8 @@ Markdown("\n".join(lines))
 #
 # First the ceiling, of KL(G‖oracle) and of nothing else. Put **the truth in the critic's place**: the reward of code $t$ is
 # $\log G_\text{oracle}(c_t|c_{<t}) - \log G(c_t|c_{<t})$, whose policy gradient descends $KL(G\|G_\text{oracle})$
-# itself, and asks for no diversity. Same prior, same roll-outs, same number of updates, at three times the learning rate (section 6 has RAL at that
-# rate). If that does not cross the curve, then with this many updates no critic should be expected to.
+# itself, and asks for no diversity. Same prior, same roll-outs, same number of updates, at three times the learning rate
+# ([appendix 10](10_ablations.ipynb) has RAL at that rate). If that does not cross the curve, then with this many updates no critic should be expected to.
 #
 # Then a critic that has to be trained. Two things are wrong with RAL's reward, seen from there:
 #
@@ -417,7 +413,7 @@ Markdown("\n".join(lines))
 #    tells the policy gradient when a gain in score stops being worth the diversity that it costs.
 # 2. **It moves.** While the prior learns, its critic is always young: updated a few times since the last change.
 #
-# **RAL anchored** changes both, and its settings with them (listed below; section 6 takes them back, one or two at a time).
+# **RAL anchored** changes both, and its settings with them (listed below; [appendix 10](10_ablations.ipynb) takes them back, one or two at a time).
 # Train a logistic critic against the MLE model for long, and leave it alone. Its logit
 # estimates $\log p_\text{data}(x) / G_\text{MLE}(x)$. And we know $\log G_\text{MLE}$ and $\log G$ exactly, which no GAN
 # does. So the reward
@@ -479,150 +475,8 @@ Markdown(f"{text}\n\n{note}")
 
 # %% [markdown]
 # To try a change of your own, on seed 0, the seed of settings: `study.ral("mine", 0, dataclasses.replace(ANCHORED, kl=0.5))`.
-#
-# ## 6 · What makes it work
-#
-# Each run changes one setting of the preset's own RAL, *RAL literal* all that section 4.4 of the paper gives (notebook 04,
-# section 10, lists them); all seeds. AUC is what the run's critic can tell, SNR the signal to noise of the policy gradient,
-# each a mean over the run; at an AUC of .5 the critic sees nothing, at an SNR of 1 the gradient is noise alone.
-
-# %%
-rows = []
-default = f"RAL {of_ral.reward}"
-for m in (default, *ABLATIONS):
-    numbers = {k: [study.measure(m, s)[k] for s in study.seeds] for k in keys}
-    numbers |= {k: [np.mean(study.history(m, s)[k]) for s in study.seeds] for k in ("AUC", "SNR")}
-    rows.append({"run": m} | {k: f"{np.mean(v):.4g} ± {np.std(v, ddof=1):.2g}" for k, v in numbers.items()})
-note = "\n".join(
-    f"* **{m}** against {default}: NLL_oracle {spread([study.measure(m, s)['NLL_oracle'] - study.measure(default, s)['NLL_oracle'] for s in study.seeds])}."
-    for m in ABLATIONS
-)
-text = record.save_table("08-8-ablations", rows, f"Ablations of {default} in the oracle experiment", note=note)
-Markdown(f"{text}\n\n{note}")
-
-# %%
-rival = "RAL, three times the learning rate"
-d = np.array(
-    [study.measure("RAL anchored", s)["KL(G||oracle)"] - study.measure(rival, s)["KL(G||oracle)"] for s in study.seeds]
-)
-word = "clear" if direction(d) else "within chance"
-Markdown(
-    f"At the anchored run's own learning rate: KL(G‖oracle) of RAL anchored less that of *{rival}* ({default}) is "
-    f"{spread(d)} nats, {word} (95 % over seeds)."
-)
-
-# %% [markdown]
-# Why each does what it does to the gradient is in notebook 04: baseline and gamma in sections 4, 5 and 7, critic losses and
-# normalisation in section 2, the paper's literal setting in section 10. What they do on images: notebook 06, section 5.
-#
-# ### RAL anchored, taken apart
-#
-# It changes several settings of RAL at once. Below some are taken back to RAL's own while the others stay. What should come
-# of it? Say the critic is right up to a factor, $D = \alpha \log p / G_\text{MLE}$, where $p$ is what it was shown as real
-# (here $G_\text{oracle}$, the point (0, 0) of the second plane). If it stands still, the gradient with the anchor at weight 1
-# leads to $G_\text{MLE}^{1-\alpha}\, p^\alpha$, normalised; the better the nearer $\alpha$ is to 1.
-#
-# | taken back | what that changes | given time, $G$ goes to |
-# |---|---|---|
-# | nothing | | $p$, if $\alpha = 1$ |
-# | `kl` | no anchor, and no $-\log G$ in the reward: the critic's score is all | the one map that it likes best |
-# | `critic_updates` | the critic follows $G$: $D \approx \log p / G$ has the $-\log G$ that the anchor brings again | $\sqrt{p\, G_\text{MLE}}$: half-way |
-# | both of them | the critic follows and there is no anchor: $D \approx \log p / G$ alone | $p$: the anchor belongs to a critic that stands still |
-# | `warmup` | shorter: a critic that has seen less, $\alpha < 1$ | between $G_\text{MLE}$ and $p$ |
-# | `penalty` | stronger: it flattens the logit, $\alpha < 1$ | between $G_\text{MLE}$ and $p$ |
-# | `normalise` | $\alpha$ is 1 over the largest score: none counts for more than a nat, where $\log p / G_\text{MLE}$ has many | $G_\text{MLE}$, nearly |
-# | `reward` | a score for every code, each with all later ones: $\alpha$ from about $T$ (first code) to 1 (last) | past $p$, most in the upper rows |
-# | `lr_prior` | slower | $p$, later |
-
-# %%
-rows_of = {m: [study.measure(m, s) for s in study.seeds] for m in ("RAL anchored", *TAKEN_BACK)}
-away = {
-    m: np.array([from_curve(r, s, *PLANES[1]) for r, s in zip(rows_of[m], study.seeds, strict=True)]) for m in rows_of
-}
-table, lines = [], []
-for m, runs in rows_of.items():
-    row = {"taken back": settings(ANCHORED, study.recipe(m), RUNS["RAL anchored"]) or "nothing"}
-    for k in (*keys, "entropy"):
-        values = [r[k] for r in runs]
-        row[k] = f"{np.mean(values):.4g} ± {np.std(values, ddof=1):.2g}"
-    table.append(row | {"KL(G||oracle) beyond the curve": spread(away[m]), "side": judge(away[m])})
-for m in TAKEN_BACK:
-    words = []
-    for k in ("KL(G||oracle)", "NLL_test"):
-        d = np.array([a[k] - b[k] for a, b in zip(rows_of[m], rows_of["RAL anchored"], strict=True)])
-        words.append(f"{k} {spread(d)} ({SIDE[direction(d)]})")
-    d = away[m] - away["RAL anchored"]
-    words.append("distance from the curve " + ("outside" if np.isnan(d).any() else f"{spread(d)} ({judge(d)})"))
-    lines.append(f"* **{m.removeprefix('RAL anchored, ')}**, less RAL anchored: {'; '.join(words)}.")
-note = "\n".join(lines)
-title = "RAL anchored with some settings taken back to RAL's own: temperature 1, mean ± spread over seeds"
-text = record.save_table("08-10-taken-back", table, title, note=note)
-Markdown(f"{text}\n\n{note}")
-
-# %%
-figure, ((ax,),) = plots.new_figure(size=(7.4, 4.2))
-x, y = PLANES[1]
-for run in study.seeds:
-    curve = swept["MLE"][run]
-    label = "MLE by temperature" if run == seed else None
-    ax.plot([r[x] for r in curve], [r[y] for r in curve], ".-", color="black", linewidth=0.8, label=label)
-for i, (m, runs) in enumerate(rows_of.items()):
-    style = {"color": plots.COLOURS.get(m, f"C{i}"), "label": m.removeprefix("RAL anchored, ")}
-    ax.plot([r[x] for r in runs], [r[y] for r in runs], "osD^vPX*p"[i], **style)
-ax.set(xlabel=f"{x} (nats per image): diversity", ylabel=f"{y}: quality")
-ax.grid(alpha=0.3)
-ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
-title = "RAL anchored, and what changes when settings are taken back (every seed, temperature 1)"
-record.save_figure("08-11-taken-back", figure, title, data=rows_of)
-figure
-
-# %% [markdown]
-# Where the numbers disagree with the table of theory, mind what that leaves out: so many updates are not the end, no critic is
-# right, and what a setting is worth, it is worth beside the others.
-#
-# ## 7 · On images
-#
-# Without an oracle there is no likelihood of quality. The nearest thing: distance and precision against recall and
-# coverage, for MLE over temperatures and RAL, one map of codes.
-
-# %%
-one = Study(World(preset, dataset, seed, levels=1))
-RUNS_ON_IMAGES = ("MLE", "RAL single", "RAL intermediate")
-train_together((one, RUNS_ON_IMAGES, one.seeds))
-KNOB = (1.0, 0.9, 0.8, 0.7, 0.6)
-cold = {s: [{"temperature": T} | one.measure("MLE", s, T) for T in KNOB] for s in one.seeds}
-here = {m: [one.measure(m, s) for s in one.seeds] for m in RUNS_ON_IMAGES[1:]}
-distance = f"{one.world.metric} to reconstructed"
-
-# %%
-figure, (axes,) = plots.new_figure(1, 3, (3.9, 3.4))
-for ax, (x, y) in zip(axes, (("recall", distance), ("recall", "precision"), ("coverage", "density")), strict=True):
-    for i, rows in enumerate(cold.values()):
-        label = None if i else "MLE by temperature"
-        ax.plot([r[x] for r in rows], [r[y] for r in rows], ".-", color="black", linewidth=0.8, label=label)
-    for m, rows in here.items():
-        ax.plot([r[x] for r in rows], [r[y] for r in rows], "o", color=plots.COLOURS[m], label=m)
-    ax.set(xlabel=x, ylabel=y)
-    ax.grid(alpha=0.3)
-axes[0].legend(fontsize=8)
-data = {"MLE": cold} | here
-Record(one.world).save_figure(
-    "08-9-images", figure, "On images: distance and fidelity against coverage, every run", data=data
-)
-figure
-
-# %%
-lines = []
-for m, rows in here.items():
-    for key in (distance, f"{one.world.metric} to real"):
-        best = [min(cold[s], key=lambda r: r[key]) for s in one.seeds]
-        d, recall = (np.array([r[k] - b[k] for r, b in zip(rows, best, strict=True)]) for k in (key, "recall"))
-        coldest = sum(b["temperature"] == min(KNOB) for b in best)
-        lines.append(
-            f"* **{m}**, temperature 1, beside MLE at the temperature where its {key} is least (the coldest tried, {min(KNOB)}, in "
-            f"{coldest} of {len(best)} seeds): {key} {spread(d, 2)} ({SIDE[direction(d)]}), recall {spread(recall, 3)}."
-        )
-Markdown("\n".join(lines) + "\n\n(MLE's temperature is chosen on the same numbers, which favours MLE a little.)")
+# What each setting of RAL and of the anchored run is worth, one at a time: [appendix 10](10_ablations.ipynb). What the
+# temperature does on images, beside RAL: [05](05_images.ipynb), section 8.
 
 # %% [markdown]
 # ## Play: MLE and RAL side by side, at any temperature
@@ -661,7 +515,8 @@ widgets.explore(explore, method=list(RAL), temperature=(0.3, 1.3, 0.1), number=(
 # * Compare curves, not points. A free knob is the first competitor of anything that sharpens.
 # * A reward without a scale cannot know when to stop. A log density ratio has one, and an autoregressive prior makes half
 #   of it exact.
-# * Take apart what works, too: table 08-10 has what each setting of the anchored run is worth beside the others.
+# * Take apart what works, too: [appendix 10](10_ablations.ipynb) has what each setting of the anchored run is worth
+#   beside the others.
 # * The true reward is a ceiling of KL(G‖oracle) alone: table 08-7 has what it does to NLL_test and to FD-faces.
 # * Anchored RAL aims at $G_\text{MLE}(c)\, e^{D(c)}$, and so does rejection by the same critic as its price grows. What rejection
 #   has and the anchored run lacks (section 3) is not the critic's fault: it is the way there, or the network's room.

@@ -22,9 +22,10 @@
 # `figures/<preset>/REPORT.md`, written by `python -m ralkit reproduce`.
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick or gpu
+preset = "quick"  # smoke, quick, deep or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
+pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
 
 # %%
 # %matplotlib inline
@@ -41,9 +42,10 @@ from ralkit.course.costs import experiments, parameters
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.presets import PRESETS
 from ralkit.course.record import Record, markdown_table, table_page
+from ralkit.course.significance import beyond, direction, noise_over_seeds, side, spread
 from ralkit.training import device_name
 
-world = OracleWorld(preset, dataset, seed)
+world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 record = Record(world)
 
 # %% [markdown]
@@ -84,8 +86,8 @@ print(
 # %% [markdown]
 # ## 1 · What the paper says, and what came out
 #
-# Each line is a claim of the paper, its numbers and ours, against the control where there is one (*MLE continued*: as many
-# further updates by maximum likelihood). *Yes* means: the change is in the claim's direction, and larger than the noise
+# Each line is a claim of the paper, its numbers and ours, against the control where there is one (*MLE continued*: trained on
+# by maximum likelihood for about as long as RAL takes). *Yes* means: the change is in the claim's direction, and larger than the noise
 # over seeds: 95 %, Student's t, or than 5 % of the time (S-Table 11). *No* means the same in the other direction. The rest is
 # not decided, which is not a polite *yes*. Behind a mean over seeds, ± is the standard deviation of one seed; of three
 # seeds' mean the noise is 2.5 of them.
@@ -114,23 +116,23 @@ Markdown(f"Of {len(checked)} claims " + ", ".join(f"{n} × *{word}*" for word, n
 # %%
 def against(what, d):
     """A line of the table: RAL's number less the other's, a run each."""
-    ours = f"{np.mean(d):+.2f} ± {np.std(d, ddof=1) if len(d) > 1 else np.nan:.2f}"
-    lower = {-1: "RAL", 0: "not decided", 1: "the other"}[report.direction(d)]
+    ours, lower = spread(d, "+.2f"), {-1: "RAL", 1: "the other"}.get(direction(d), side(d))
     if np.isnan(d).any():
         ours, lower = "", "outside the curve"
     return {"what": what, "RAL less the other": ours, "lower": lower}
 
 
 # %%
-names = ("08-1-planes", "08-2-rejection", "08-5-exposure", "08-9-images")
+names = ("08-1-planes", "08-2-rejection", "08-5-exposure", "05-07-temperature")
 planes, rejected, rows_given, images = (items.get(name, {}).get("data") for name in names)
 rows, COLD = [], "MLE at temperature 0.8"
 if all((planes, rejected, rows_given, images)):
+    images = images["one map"]
     warm = {m: [next(r for r in run if r["temperature"] == 1) for run in runs] for m, runs in planes.items()}
     for y in ("FD-faces to oracle data", "FD-faces to real data"):
         for m in ("RAL single", "RAL intermediate", "RAL anchored"):
             curves = [[r for r in runs if r["temperature"] <= 1] for runs in planes["MLE"]]
-            d = [report.beyond(*pair, "NLL_test", y) for pair in zip(curves, warm[m], strict=True)]
+            d = [beyond(*pair, "NLL_test", y) for pair in zip(curves, warm[m], strict=True)]
             rows.append(against(f"{m}: {y}; MLE at equal NLL_test, or at its least", d))
     for price in (2, 4):
         theirs = [next(r for r in run if r["price"] == price) for run in rejected.values()]
@@ -260,7 +262,7 @@ def explore(number=start, first_seeds=seeds):
         d = values - control
         ax.plot(d, [y] * len(d), "o", color=plots.COLOURS[method])
         if len(d) > 1:
-            noise = report.noise_over_seeds(d)
+            noise = noise_over_seeds(d)
             ax.errorbar(d.mean(), y - 0.25, xerr=noise, fmt="|", color=plots.COLOURS[method], capsize=3)
     ax.axvline(0, color="grey", linewidth=0.8)
     ax.set(yticks=range(len(by)), yticklabels=list(by), ylim=(len(by) - 0.5, -0.8))

@@ -66,7 +66,7 @@ def _rejected(items: Saved) -> list[Row] | None:
 
 def _control(planes: dict[str, list[list[Row]]], gain: list[list[float]]) -> str:
     changes = _both({m: _shown(d) for m, d in zip(PAPER, gain, strict=True)}, " nats")
-    return f"Against *{CONTROL}*, which had as many updates, the change is {changes}."
+    return f"Against *{CONTROL}*, which trained for about as long, the change is {changes}."
 
 
 def beside_mle(items: Saved) -> str:

@@ -30,9 +30,14 @@ class Artefacts:
         """The hash of an artefact: of its name, of its inputs (configurations, numbers, keys of other artefacts)."""
         return store.key(name, *inputs)
 
+    @staticmethod
+    def file_name(name: str, inputs: tuple, suffix: str = ".pt") -> str:
+        """The name of an artefact's file."""
+        return f"{name.replace(' ', '-')}-{Artefacts.key(name, inputs)}{suffix}"
+
     def path(self, name: str, inputs: tuple, suffix: str = ".pt") -> Path:
         """The artefact's file, there or not."""
-        return self.folder / f"{name.replace(' ', '-')}-{self.key(name, inputs)}{suffix}"
+        return self.folder / self.file_name(name, inputs, suffix)
 
     def is_stored(self, name: str, inputs: tuple) -> bool:
         """Whether `get` would read and not make."""
@@ -45,7 +50,7 @@ class Artefacts:
         RalkitError if a number of the content is not finite, and then nothing is written.
         """
         path = self.path(name, inputs)
-        with self._made_once(path, name) as is_there:
+        with self.made_once(path, name) as is_there:
             if not is_there:
                 checkpoint = path.with_suffix(".checkpoint")
                 content = make(checkpoint)
@@ -56,29 +61,34 @@ class Artefacts:
                     checkpoint.unlink(missing_ok=True)
         return _content(path)
 
-    def fit(self, name: str, inputs: tuple, modules: dict[str, nn.Module], train: Callable[[Path], History]) -> History:
-        """Give `modules` their trained weights, from the artefact or by `train(checkpoint)`; return the history."""
+    def fit(
+        self, name: str, inputs: tuple, modules: dict[str, nn.Module], train: Callable[[Path], History]
+    ) -> tuple[History, set[str]]:
+        """Give `modules` their trained weights, from the artefact or by `train(checkpoint)`.
+
+        Returns the history, and the names of those modules that have weights: a frozen run may lack its critic.
+        """
 
         def make(checkpoint: Path) -> dict[str, Any]:
             history = train(checkpoint)
             return {"states": {k: m.state_dict() for k, m in modules.items()}, "history": history}
 
         content = self.get(name, inputs, make)
-        for key, module in modules.items():
-            module.load_state_dict(content["states"][key])
-            module.eval()
-        return content["history"]
+        for key, state in content["states"].items():
+            modules[key].load_state_dict(state)
+            modules[key].eval()
+        return content["history"], set(content["states"])
 
     def rows(self, name: str, inputs: tuple, parts: Iterable[Tensor], width: int) -> Tensor:
         """Codes (N, width), int16, read from the disk as they are used; written from `parts` (n, width) at first."""
         path = self.path(name, inputs, ".int16")
-        with self._made_once(path, name) as is_there:
+        with self.made_once(path, name) as is_there:
             if not is_there and distributed.rank() == 0:
                 store.write_rows(path, parts)
         return store.read_rows(path, width)
 
     @contextmanager
-    def _made_once(self, path: Path, name: str) -> Iterator[bool]:
+    def made_once(self, path: Path, name: str) -> Iterator[bool]:
         """Hold the artefact's lock unless it is there already; yield whether it is there."""
         if distributed.broadcast(path.exists()):
             yield True

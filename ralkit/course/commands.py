@@ -13,6 +13,8 @@ from ..errors import RalkitError
 from ..protocols import Codes
 from ..sampling import check_number, check_temperature, complete
 from ..training import seeded
+from .freeze import content_of
+from .frozen import file_of
 from .oracle import OracleWorld
 from .presets import PRESETS, get_preset
 from .project import project_root
@@ -22,10 +24,11 @@ from .world import World
 
 
 def make_world(
-    preset: str, dataset: str, seed: int, levels: int | None, features: str | None, root: Path | None, **fitting: Any
-) -> World:
+    preset: str, dataset: str, seed: int, levels: int | None, features: str | None, root: Path | None,
+    pretrained: bool, **fitting: Any,
+) -> World:  # fmt: skip
     """The world that the options name: of images with `levels` maps of codes, else that of the oracle experiment."""
-    options = {"root": root, "fitting": Fitting(**fitting)}
+    options = {"root": root, "fitting": Fitting(**fitting), "pretrained": pretrained}
     if levels is None:
         if features is not None:
             raise RalkitError(
@@ -87,7 +90,9 @@ def _ready(study: Study, method: str, generator: int | None, number: int, temper
     study.recipe(method)
     seed = study.seeds[0] if generator is None else generator
     if not study.is_stored(method, seed):
-        print(f"{method} of seed {seed} is not in {study.world.project.artefacts} yet: it is trained first", flush=True)
+        print(
+            f"{method} of seed {seed} is not in {study.trainer.artefacts.folder} yet: it is trained first", flush=True
+        )
     return study.generator(method, seed)
 
 
@@ -103,6 +108,17 @@ def _write(world: World, out: Path, codes: Codes, images: Tensor, columns: int) 
     for file, content in ((out.with_suffix(".png"), picture), (out.with_suffix(".npz"), numbers)):
         store.write_bytes(file, content.getvalue())
     print(f"{out.with_suffix('.png')}, its codes ({', '.join(names)}) in {out.with_suffix('.npz')}")
+
+
+def freeze(preset: str, levels: int | None, root: Path | None, pretrained: bool) -> None:
+    """Write a world that runs of a preset left to its file in data/pretrained/."""
+    options = {"root": root, "pretrained": pretrained}
+    world = OracleWorld(preset, **options) if levels is None else World(preset, levels=levels, **options)
+    if pretrained and not world.frozen:
+        raise RalkitError(f"there is no pretrained {world.name} of {preset}; run freeze without --pretrained")
+    file, content = file_of(world.project, world.name), content_of(Study(world))
+    store.write(file, content)
+    print(f"{file}: {len(content['artefacts'])} artefacts, {file.stat().st_size / 1e6:.1f} MB")
 
 
 def presets(check: str | None) -> None:

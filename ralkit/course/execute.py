@@ -105,9 +105,12 @@ class Client(NotebookClient):
     group: int | None = None  # the process group of the kernel, and so of the training processes that it starts
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
-        """Handle a kernel's message as nbclient does, and print what went to standard output."""
-        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stdout":
-            say(msg["content"]["text"], end="")
+        """Handle a kernel's message as nbclient does; print what went to standard output, and how far trainings are."""
+        content = msg["content"]
+        if msg["msg_type"] == "stream" and content["name"] == "stdout":
+            say(content["text"], end="")
+        elif line := (content.get("transient") or {}).get("line"):  # of `progress`
+            say(line)
         return super().process_message(msg, cell, cell_index)
 
     @contextmanager

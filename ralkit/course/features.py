@@ -68,6 +68,11 @@ class Features:
         c = self.config
         return c.factors, faces.DRAWING_RECIPE, c.size, min(c.n_train, FACES), self.seed, faces.FACTORS_RECIPE
 
+    @property
+    def factor_network(self) -> tuple[str, tuple]:
+        """Name and inputs of the factor network's artefact."""
+        return "factor network", self.factor_inputs
+
     @cached_property
     def factor_net(self) -> faces.FactorNet:
         """The network behind FD-faces, trained on the procedural faces whatever the data set is."""
@@ -79,7 +84,7 @@ class Features:
             images, factors = faces.faces(min(c.n_train, FACES), c.size, seed=self.seed)
             return faces.train_factors(net, images, factors, c.factors, **options)
 
-        self.trainer.fit("factor network", self.factor_inputs, {"net": net}, self.seed, train)
+        self.trainer.fit(*self.factor_network, {"net": net}, self.seed, train)
         return net
 
     @cached_property

@@ -37,6 +37,20 @@ class OracleWorld(World):
         """What the oracle is made of, for the keys of artefacts."""
         return self.config.oracle, *self.vqvae_inputs, MLE_RECIPE
 
+    @property
+    def networks(self) -> list[tuple[str, tuple]]:
+        return [*super().networks, ("oracle", self.oracle_inputs)]
+
+    @property
+    def kept_maps(self) -> list[tuple[str, tuple]]:
+        return [*super().kept_maps, self._drawn("train"), self._drawn("test")]
+
+    def _sizes(self) -> dict[str, int]:
+        return {"train": self.config.n_oracle, "test": 2 * self.config.n_eval}
+
+    def _drawn(self, split: str) -> tuple[str, tuple]:
+        return f"oracle {split}", (*self.oracle_inputs, self._sizes()[split], SAMPLING_RECIPE)
+
     @cached_property
     def oracle(self) -> TwoStreamPrior:
         """The prior of the real codes, which the experiment takes for the true distribution."""
@@ -49,22 +63,19 @@ class OracleWorld(World):
                 prior, self.codes["train"][0], cfg, evaluate=watch, at_once=self.fitting.at_once, **options
             )
 
-        self.trainer.fit("oracle", self.oracle_inputs, {"prior": prior}, self.seed, train)
+        self.trainer.fit(*self.networks[1], {"prior": prior}, self.seed, train)
         return prior
 
     @cached_property
     def oracle_codes(self) -> dict[str, Codes]:
         """Codes drawn from the oracle: "train" (int16) for generators and critics, "test" (int64) for measuring."""
-        sizes = {"train": self.config.n_oracle, "test": 2 * self.config.n_eval}
+        sizes = self._sizes()
         oracle = self.oracle  # trained before the file of its codes is begun
 
         def draw(split: str) -> Iterator[Codes]:
             yield self.sample((oracle,), sizes[split], self.seed + 1000 * (1 + list(sizes).index(split)))
 
-        train, test = (
-            self.kept_codes(f"oracle {s}", (*self.oracle_inputs, n, SAMPLING_RECIPE), lambda s=s: draw(s))
-            for s, n in sizes.items()
-        )
+        train, test = (self.kept_codes(*self._drawn(s), lambda s=s: draw(s)) for s in sizes)
         return {"train": train, "test": tuple(c.long() for c in test)}
 
     @property

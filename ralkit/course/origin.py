@@ -11,7 +11,8 @@ Origin = dict[str, Any]
 NAME = "origin.json"
 OWN = ("seconds", "commit")  # always of one figure
 UNKNOWN: Origin = {
-    "preset": "unknown", "configuration": {}, "world": "unknown", "features": "unknown", "fitting": {}, "seeds": [],
+    "preset": "unknown", "configuration": {}, "world": "unknown", "weights": "unknown", "features": "unknown",
+    "fitting": {}, "seeds": [],
     "dataset": {"name": "unknown", "size": "unknown", "train": "unknown", "test": "unknown"}, "device": "unknown",
     "versions": {"ralkit": "unknown", "torch": "unknown", "python": "unknown"},
 }  # fmt: skip

@@ -58,6 +58,16 @@ class Project:
         return self.run / "artefacts"
 
     @property
+    def pretrained(self) -> Path:
+        """The folder of what is run with frozen worlds, apart from what is run from scratch."""
+        return self.run / "pretrained"
+
+    @property
+    def frozen(self) -> Path:
+        """The folder that frozen worlds are unpacked into, each into its own."""
+        return self.pretrained / "artefacts"
+
+    @property
     def figures(self) -> Path:
         """The folder of figures and tables; what is made from somebody's data set stays out of the committed one."""
         return self.root / "figures" / self.preset.name if self.dataset == "faces" else self.run / "figures"
@@ -78,6 +88,6 @@ def commit_of() -> str:
             return ""
         return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False).stdout.strip()
 
-    # A run writes its figures itself, so only the code is asked about.
-    edited = git("status", "--porcelain", "--", "ralkit", "notebooks", "environment.yml")
+    # A run writes its figures, and the notebooks' outputs, itself, so only the code is asked about.
+    edited = git("status", "--porcelain", "--", "ralkit", "notebooks/py", "environment.yml")
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("-dirty" if edited else "")

@@ -5,6 +5,7 @@ import io
 import json
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ from . import origin
 from .project import commit_of
 from .world import World
 
+MINUTES = "minutes", "pretrained minutes"  # of runs from scratch, and of those with worlds from data/pretrained/
+
 
 class Record:
-    """The folder in which a run of a world leaves its figures and tables."""
+    """The folder in which a run of a world leaves its figures and tables; `seeds` are those they are made from."""
 
-    def __init__(self, world: World):
+    def __init__(self, world: World, seeds: Sequence[int] | None = None):
         self.world, self.figures = world, world.project.figures
+        self.seeds = world.seeds if seeds is None else seeds  # default: all of the world
         self.began = time.monotonic()
 
     def about(self, notebook: str) -> str:
@@ -31,12 +35,14 @@ class Record:
         took = []
         for file in sorted((project.root / "figures").glob("*/minutes.json")):
             run = read_minutes(file)
-            if notebook in run["minutes"]:
-                took.append(f"{run['minutes'][notebook]:.1f} minutes with {file.parent.name} on {run['device']}")
+            for key in MINUTES:
+                if notebook in run[key]:
+                    kind = f"{file.parent.name}{', pretrained,' * (key != 'minutes')}"
+                    took.append(f"{run[key][notebook]:.1f} minutes with {kind} on {run['device']}")
         return (
             f"preset {project.preset.name}, data set {project.dataset}, seeds "
-            f"{', '.join(map(str, self.world.seeds))}, {device}; after those before it, this notebook took "
-            f"{'; '.join(took) if took else 'a time not recorded yet'}"
+            f"{', '.join(map(str, self.seeds))}, {device}; the world is {self.world.weights}; after those before it, "
+            f"this notebook took {'; '.join(took) if took else 'a time not recorded yet'}"
         )
 
     def origin(self) -> dict[str, Any]:
@@ -46,9 +52,10 @@ class Record:
             "preset": world.project.preset.name,
             "configuration": asdict(world.config),
             "world": world.name,
+            "weights": world.weights,
             "features": world.metric,
             "fitting": asdict(world.fitting),
-            "seeds": list(world.seeds),
+            "seeds": list(self.seeds),
             "dataset": {
                 "name": images.name,
                 "size": images.size,
@@ -93,12 +100,12 @@ class Record:
 
 
 def read_minutes(file: Path) -> dict[str, Any]:
-    """The device and the minutes of each notebook that a run recorded in `file`; none where it cannot be read."""
+    """The device, and the minutes of each notebook, that runs recorded in `file`; none where it cannot be read."""
     try:
-        run = json.loads(file.read_text())
-        return {"device": str(run["device"]), "minutes": {str(k): float(v) for k, v in run["minutes"].items()}}
+        run = {"pretrained minutes": {}} | json.loads(file.read_text())
+        return {"device": str(run["device"])} | {k: {str(n): float(v) for n, v in run[k].items()} for k in MINUTES}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {"device": "", "minutes": {}}
+        return {"device": ""} | {key: {} for key in MINUTES}
 
 
 def table_page(about: dict[str, Any]) -> str:

@@ -106,7 +106,8 @@ def _limits(items: Saved) -> list[str]:
         f"* The data set is {origin['dataset']['name']}, and networks and training are those of the preset "
         f"`{origin['preset']}`. The paper has larger networks, other images and another feature network. The "
         "direction of a change compares, its size does not.",
-        "* The paper's percentages are against its MLE, ours against the control that had as many updates as RAL.",
+        "* The paper's percentages are against its MLE, ours against the control, which trained on for about as "
+        "long as RAL.",
         "* *Not decided* is no polite *yes*. With few seeds, only large changes can be told from chance.",
         "* The whole temperature curve and rejection were measured where the truth is known. On images, rejection "
         "was not.",

@@ -9,15 +9,18 @@ from typing import Any
 
 from .. import store
 from ..errors import RalkitError
+from .presets import get_preset
+
+APPENDIX = "10"  # notebooks from this number on are run where they are asked for, or where the preset has ablations
 
 
-def notebooks(root: Path, only: str | None = None) -> list[Path]:
+def notebooks(root: Path, only: str | None = None, *, appendix: bool = True) -> list[Path]:
     """The course's notebooks in order, or those whose numbers `only` lists ("03", "3" or "01,03")."""
     found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise RalkitError(f"no notebooks in {root / 'notebooks'}; run the command in the project's folder")
     if only is None:
-        return found
+        return [path for path in found if appendix or path.name < APPENDIX]
     there = [path.name[:2] for path in found]
     wanted = [number.strip().zfill(2) for number in only.split(",") if number.strip()]
     if not wanted:
@@ -33,42 +36,54 @@ def reproduce(
 ) -> None:  # fmt: skip
     """Run the notebooks of the project in `root` headless; write their figures, tables and REPORT.md.
 
+    At the committed settings README.md and the outputs of the notebooks themselves are written, too.
     `parameters` are those of every notebook. The executed notebooks are written to `run`, where `run`/artefacts holds
     what was trained; that is not made again, unless with `force`. `title` is shown with the progress, and `device` is
     recorded with the minutes. Raises RalkitError for a notebook that fails, and for a file that cannot be written.
     """
-    chosen = notebooks(root, only)
+    chosen = notebooks(root, only, appendix=get_preset(parameters["preset"]).ablations)
     from . import report  # these are slow to import
     from .execute import run_notebook, say
-    from .record import read_minutes
+    from .outputs import keep_outputs
+    from .record import MINUTES, read_minutes
 
     artefacts, times = run / "artefacts", figures / "minutes.json"
     if force:
         _remove(artefacts)
-    from_nothing = not any(artefacts.glob("*.pt"))
+    from_nothing = not any(artefacts.glob("**/*.pt"))
     known = read_minutes(times)
     if times.exists() and not known["device"]:
         say(f"{times} cannot be read; the minutes of earlier runs are forgotten")
-    minutes = known["minutes"] if known["device"] == device else {}  # another machine's say nothing of this one
+    kind = "pretrained minutes" if parameters.get("pretrained") else "minutes"
+    earlier, ours, spent = dict(known[kind]), known["device"] == device, {}
+    if not ours:  # another machine's minutes are not kept, and say nothing of this one until its pace is known
+        known = {"device": device} | {key: {} for key in MINUTES}
+    minutes = known[kind]
+    committed = figures == root / "figures" / "quick" and parameters["seed"] == 1
     started, clock = time.time(), time.monotonic()
     for i, source in enumerate(chosen, 1):
-        left = _minutes_left(chosen[i - 1 :], minutes, from_nothing)
+        pace = 1.0 if ours else _pace(spent, earlier) if from_nothing else None
+        left = _minutes_left([path.stem for path in chosen[i - 1 :]], earlier, pace, from_nothing)
         say(f"[{i}/{len(chosen)}] {source.stem} ({title}), {_minutes((time.monotonic() - clock) / 60)} so far{left}")
         began = time.monotonic()
         run_notebook(source, run / source.name, parameters)
-        spent = (time.monotonic() - began) / 60
+        spent[source.stem] = took = (time.monotonic() - began) / 60
         # A run that loads what is there says little of what making it takes.
-        minutes[source.stem] = spent if from_nothing else max(spent, minutes.get(source.stem, 0.0))
-        took = {"device": device, "minutes": minutes}
-        store.write_bytes(times, json.dumps(took, indent=1, sort_keys=True).encode())
-        say(f"[{i}/{len(chosen)}] {source.stem}: {spent:.1f} minutes")
+        minutes[source.stem] = took if from_nothing else max(took, minutes.get(source.stem, 0.0))
+        store.write_bytes(times, json.dumps(known, indent=1, sort_keys=True).encode())
+        say(f"[{i}/{len(chosen)}] {source.stem}: {took:.1f} minutes")
+        if committed:
+            try:
+                keep_outputs(run / source.name, source, root)
+            except RalkitError as error:  # the others are worth running
+                say(f"{source.name} keeps its outputs: {error}")
     if only is None:
         report.forget(figures, started)
-    say(f"Executed notebooks: {run}. Report: {report.write_report(figures, minutes)}")
+    say(f"Executed notebooks: {run}. Report: {report.write_report(figures, known['minutes'])}")
     for file in report.damaged(figures):
         say(f"{file} is damaged and left out of the report; delete it, or run the notebook that makes it again")
     readme = root / "README.md"
-    if figures == root / "figures" / "quick" and readme.exists():
+    if committed and readme.exists():
         text = report.update_readme(readme, report.readme_parts(figures, "figures/quick/"))
         store.write_bytes(readme, text.encode())
     here = {source.stem for source in chosen}
@@ -93,10 +108,16 @@ def _minutes(minutes: float) -> str:
     return f"{n} minute{'s' * (n != 1)}"
 
 
-def _minutes_left(chosen: Sequence[Path], minutes: dict[str, float], from_nothing: bool) -> str:
-    """What earlier runs say of the time that the notebooks `chosen` will take; nothing if one of them is unknown."""
-    if not all(source.stem in minutes for source in chosen):
-        return ""
-    left = _minutes(sum(minutes[source.stem] for source in chosen))
+def _pace(spent: dict[str, float], earlier: dict[str, float]) -> float | None:
+    """How many times as long as in earlier runs the notebooks of this one took; None where that is unknown."""
+    before = sum(earlier.get(name, 0.0) for name in spent)
+    return sum(minutes for name, minutes in spent.items() if name in earlier) / before if before else None
+
+
+def _minutes_left(names: Sequence[str], earlier: dict[str, float], pace: float | None, from_nothing: bool) -> str:
+    """What earlier runs say of the time that notebooks will take where everything takes `pace` times as long."""
+    if pace is None or not all(name in earlier for name in names):
+        return ", no earlier run to judge by"
+    left = _minutes(pace * sum(earlier[name] for name in names))
     # The minutes are those of making everything, and what is there already is only loaded.
     return f", about {left} left" if from_nothing else f", at most about {left} left"

@@ -10,7 +10,12 @@ LEVEL = 0.95
 
 
 def spread(values: Sequence[float], mean: str = ".4g") -> str:
-    """The mean ± the standard deviation of one value for each seed; `mean` is the format of the mean."""
+    """The mean ± the standard deviation of one value for each seed, or a single value and "(one run)".
+
+    `mean` is the format of the mean.
+    """
+    if len(values) == 1:
+        return f"{values[0]:{mean}} (one run)"
     return f"{np.mean(values):{mean}} ± {round(np.std(values, ddof=1), 12):.2g}"  # equal values: 0, not 1e-16
 
 
@@ -35,6 +40,16 @@ def direction(changes: Sequence[float]) -> int:
     """-1 or 1 if the mean of one change for each seed is below or above 0 by more than its noise, else 0."""
     mean = np.mean(changes)
     return int(np.sign(mean)) if abs(mean) > noise_over_seeds(changes) else 0
+
+
+def side(changes: Sequence[float]) -> str:
+    """Where the mean of one change for each seed lies beside 0: "lower", "higher", "not decided", or "one run"."""
+    return "one run" if len(changes) == 1 else {-1: "lower", 0: "not decided", 1: "higher"}[direction(changes)]
+
+
+def over(seeds: Sequence[int]) -> str:
+    """What a table's numbers are taken over, in words."""
+    return f"mean ± spread over {len(seeds)} seeds" if len(seeds) > 1 else "one run of each"
 
 
 def p_value(mean: float, sd: float, n: int) -> float:

@@ -9,6 +9,7 @@ import torch
 
 from ..critic import PatchCritic, image_score
 from ..diagnostics import gradient_snr, part_gradients
+from ..errors import RalkitError
 from ..metrics import auc, frechet_distance
 from ..prior import PriorConfig, SnailConfig, TwoStreamPrior
 from ..protocols import own_and_above
@@ -95,7 +96,7 @@ class Study:
         method = self.canonical(method)
         if method in MLE:
             return tuple(self._trained(method, level, seed) for level in range(len(self.world.shapes)))
-        return self.ral(method, seed)[0]
+        return self._ral(method, seed, self.recipe(method))[0]
 
     def history(self, method: str, seed: int, level: int = 0) -> History:
         """What a method's training logged and measured on its way; for MLE that of one level."""
@@ -123,11 +124,23 @@ class Study:
         return prior
 
     def ral(self, name: str, seed: int, cfg: RalConfig | None = None) -> tuple[Priors, PatchCritic]:
-        """The MLE priors of `seed` after RAL, and its critic: the run `name`, or one of that name as `cfg` says."""
-        world = self.world
+        """The MLE priors of `seed` after RAL, and its critic: the run `name`, or one of that name as `cfg` says.
+
+        Raises RalkitError if the run was frozen without its critic.
+        """
         if cfg is None:
             name = self.canonical(name)
             cfg = self.recipe(name)
+        priors, critic = self._ral(name, seed, cfg)
+        if critic is None:
+            raise RalkitError(
+                f"{self.trainer.artefacts.path(*self._run(name, seed, cfg))} was frozen without its critic; set "
+                "pretrained = False (--no-pretrained on the command line) to train it"
+            )
+        return priors, critic
+
+    def _ral(self, name: str, seed: int, cfg: RalConfig) -> tuple[Priors, PatchCritic | None]:
+        world = self.world
         priors = self.generator("MLE", seed)
         with seeded(seed):
             critic = self.trainer.place(make_critic(cfg))
@@ -141,8 +154,8 @@ class Study:
             )  # fmt: skip
 
         modules = {f"prior {level}": prior for level, prior in enumerate(priors)} | {"critic": critic}
-        self.trainer.fit(*self._run(name, seed, cfg), modules, seed, train)
-        return priors, critic
+        weighted = self.trainer.fit(*self._run(name, seed, cfg), modules, seed, train)
+        return priors, critic if "critic" in weighted else None
 
     def _warm(self, critic: PatchCritic, priors: Priors, seed: int, cfg: RalConfig) -> torch.optim.Optimizer:
         """Give the critic the warm-up of section 4.4, made once for all runs that it is the same for; its optimiser."""

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RalkitError
-from ..training import History, print_point
+from ..training import History
 from .artefacts import Artefacts
 from .presets import Preset
+from .progress import PROGRESS
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ class Trainer:
     """Train networks on a device, or read what was trained before.
 
     `histories` holds those of the networks that were asked for, by name; `on_point` is told of every point of a
-    training's curve (`training.fit`).
+    training's curve (`training.fit`), and shows it (`progress`).
     """
 
     def __init__(self, folder: Path, device: torch.device, points: int, fitting: Fitting):
         self.artefacts, self.device, self.points, self.fitting = Artefacts(folder), device, points, fitting
         self.histories: dict[str, History] = {}
-        self.on_point: Callable[[str, int, History], None] = print_point
+        self.on_point: Callable[[str, int, History], None] = PROGRESS.point
 
     def place(self, net: nn.Module) -> nn.Module:
         """A network of images on the device; channels last, which its convolutions are faster with."""
@@ -76,17 +77,22 @@ class Trainer:
 
     def fit(
         self, name: str, inputs: tuple, modules: dict[str, nn.Module], seed: int, train: Callable[..., History]
-    ) -> None:
-        """Give `modules` their trained weights: from the artefact, or by `train(**options)`, the options of `fit`."""
+    ) -> set[str]:
+        """Give `modules` their trained weights: from the artefact, or by `train(**options)`, the options of `fit`.
+
+        Returns the names of those that have weights, as `Artefacts.fit` does.
+        """
 
         @torch.enable_grad()  # a network that is first asked for while something is measured is trained then
         def make(checkpoint: Path) -> History:
             return train(
                 name=name, seed=seed, checkpoint=checkpoint, points=self.points, bf16=self.fitting.bf16,
                 save_minutes=self.fitting.save_minutes, on_point=lambda *point: self.on_point(*point),
+                on_step=PROGRESS.step,
             )  # fmt: skip
 
-        self.histories[name] = self.artefacts.fit(name, inputs, modules, make)
+        self.histories[name], weighted = self.artefacts.fit(name, inputs, modules, make)
+        return weighted
 
     def tensor(self, name: str, inputs: tuple, make: Callable[[], Tensor]) -> Tensor:
         """A tensor on the device: read, or made by `make()` and kept."""

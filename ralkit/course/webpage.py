@@ -14,7 +14,6 @@ EXPLORER = "application/vnd.jupyter.widget-view+json"
 # What is not prose: code, and what the page's own style and scripts are.
 APART = re.compile(r"(<(pre|code|script|style)\b.*?</\2>)", re.S)
 MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?!\w)", re.S)
-LOGS = "<style>[data-mime-type$=stdout] { max-height: 20em; overflow-y: auto }</style>"  # a training's are long
 FROM_ELSEWHERE = re.compile(r"<script\b[^>]*\bsrc=\"https?:[^>]*>\s*</script>|<link\b[^>]*\bhref=\"https?:[^>]*>")
 
 
@@ -39,5 +38,4 @@ def write_html(notebook: Path, target: Path) -> None:
             cell.outputs = [o for o in cell.outputs if EXPLORER not in o.get("data", {})]
     content.metadata.pop("widgets", None)
     page, _ = HTMLExporter(template_name="lab", embed_images=True).from_notebook_node(content)
-    page = FROM_ELSEWHERE.sub("", page).replace("</head>", f"{LOGS}</head>", 1)
-    store.write_bytes(target, with_mathml(page).encode())
+    store.write_bytes(target, with_mathml(FROM_ELSEWHERE.sub("", page)).encode())

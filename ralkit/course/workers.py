@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import RalkitError
 from .presets import PRESETS
+from .progress import PROGRESS
 from .study import Study
 from .world import World
 
@@ -68,6 +69,8 @@ def train_command(world: World, jobs: Sequence[tuple[str, int]]) -> list[str]:
     command += ["--seed", str(p.seed), "--root", str(p.root), *world.fitting.flags()]
     if world.levels is not None:
         command += ["--levels", str(world.levels), "--features", world.features.name]
+    if world.frozen:
+        command.append("--pretrained")
     for method, seed in jobs:
         command += ["--method", method, "--generator", str(seed)]
     return command
@@ -90,7 +93,7 @@ def train_apart(shares: Sequence[Sequence[Job]], threads: int) -> None:
                     process.terminate()
                 complaints = ThreadPoolExecutor(1).submit(process.stderr.read)
                 for line in process.stdout:
-                    print(line, end="", flush=True)
+                    PROGRESS.line(line)
             if process.returncode:
                 raise RalkitError(f"training in another process failed: {why(process.returncode, complaints.result())}")
 

@@ -15,6 +15,8 @@ from ..protocols import Codes, Prior, own_and_above
 from ..sampling import sample_levels
 from ..training import VQVAE_RECIPE, seeded, train_vqvae
 from ..vqvae import VQVAE, VQVAE2, as_levels, make_vqvae, to_float
+from . import frozen
+from .artefacts import Artefacts
 from .data import ImageSet, faces_key, load
 from .features import Features
 from .presets import Preset, get_preset
@@ -29,8 +31,9 @@ class World:
     """The images of a data set at a preset's size, with `levels` maps of codes (1 or 2).
 
     `seed` decides the faces and the VQ-VAE, and is the first of the priors' seeds; `features` is as `Features` takes
-    it. Raises RalkitError for an unknown preset, device or network, and for levels that the preset does not have; a
-    data set that cannot be read is reported when the images are first asked for.
+    it. With `pretrained` it is loaded from data/pretrained/ where a file there fits. Raises RalkitError for an unknown
+    preset, device or network, and for levels that the preset does not have; a data set that cannot be read is reported
+    when the images are first asked for.
     """
 
     def __init__(
@@ -43,19 +46,39 @@ class World:
         features: str = "auto",
         root: Path | None = None,
         fitting: Fitting | None = None,
+        pretrained: bool = False,
     ):
         preset = preset if isinstance(preset, Preset) else get_preset(preset)
         self.levels, self.seed, self.fitting = levels, seed, fitting or Fitting()
         self.device = find_device(preset, self.fitting.device)
         self.config, self.project = preset.world(levels), Project.of(preset, dataset, seed, root)
         self.seeds = tuple(range(seed, seed + self.config.seeds))
-        self.trainer = Trainer(self.project.artefacts, self.device, self.config.points, self.fitting)
+        self.frozen = None
+        if pretrained and dataset == "faces":
+            self.frozen = frozen.find(self.project, self.name, [Artefacts.file_name(*of) for of in self.networks])
+        folder = self.frozen.folder if self.frozen else self.project.artefacts
+        self.trainer = Trainer(folder, self.device, self.config.points, self.fitting)
         self.features = Features(features, self.project, self.config, self.trainer)
         self.metric = self.features.metric
 
     @property
     def name(self) -> str:
         return {1: "one level", 2: "two levels"}[self.levels]
+
+    @property
+    def weights(self) -> str:
+        """Where the weights of this world come from: "trained here", or the version and digest of its file."""
+        return str(self.frozen or "trained here")
+
+    @property
+    def networks(self) -> list[tuple[str, tuple]]:
+        """Name and inputs of the networks that this world is made by; a frozen world fits if it has them."""
+        return [(f"VQ-VAE {self.name}", self.vqvae_inputs)]
+
+    @property
+    def kept_maps(self) -> list[tuple[str, tuple]]:
+        """Name and inputs of the codes that are frozen with this world: all but those of the training images."""
+        return [self._codes("test")]
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -105,7 +128,7 @@ class World:
             model = self.trainer.place(make_vqvae(cfg, len(self.shapes)))
         model.at_once = self.fitting.at_once
         self.trainer.fit(
-            f"VQ-VAE {self.name}", self.vqvae_inputs, {"model": model}, self.seed,
+            *self.networks[0], {"model": model}, self.seed,
             lambda **options: train_vqvae(
                 model, self.images.train, self.images.test[: self.config.n_curve], cfg, **options
             ),
@@ -131,6 +154,9 @@ class World:
         levels = self.trainer.artefacts.rows(name, inputs, parts, sum(sizes)).split(sizes, 1)
         return tuple(c.unflatten(1, shape).to(self.device) for c, shape in zip(levels, self.shapes, strict=True))
 
+    def _codes(self, split: str) -> tuple[str, tuple]:
+        return f"codes {split} {self.name}", self.vqvae_inputs
+
     @cached_property
     def codes(self) -> dict[str, Codes]:
         """Codes of the real images, of every level, (N, H, W) each: "train" (int16) and "test" (int64)."""
@@ -140,8 +166,7 @@ class World:
             return self._encoded(vqvae, getattr(self.images, split))
 
         train, test = (
-            self.kept_codes(f"codes {split} {self.name}", self.vqvae_inputs, lambda split=split: encode(split))
-            for split in ("train", "test")
+            self.kept_codes(*self._codes(split), lambda split=split: encode(split)) for split in ("train", "test")
         )
         return {"train": train, "test": tuple(c.long() for c in test)}
 

@@ -1,0 +1,92 @@
+"""Frozen worlds: what a preset trains, as one committed file a world, unpacked once and then read as artefacts are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import distributed, store
+from ..errors import RalkitError
+from .artefacts import Artefacts
+from .project import Project
+
+VERSION = 1  # raise it when other worlds are committed
+COMMITTED = ("quick",)  # presets whose worlds lie in data/pretrained/
+CONTENTS = "contents.pt"  # written last: with it, and all that it names, a folder is whole
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A frozen world: its version, the digest of its weights, and the folder that its file was unpacked into."""
+
+    version: int
+    digest: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"pretrained, version {self.version}, {self.digest}"
+
+
+def file_of(project: Project, world: str) -> Path:
+    """The file of a project's frozen world, there or not."""
+    return project.root / "data" / "pretrained" / f"{project.preset.name}-{world.replace(' ', '-')}.pt"
+
+
+def find(project: Project, world: str, networks: Sequence[str]) -> Frozen | None:
+    """The frozen world, unpacked; or None, after one sentence that says why, where a file should be and does not fit.
+
+    It fits if the artefacts `networks` are in it. Its folder is its own, so nothing that is trained here mixes with it.
+    Raises RalkitError if the folder cannot be written.
+    """
+    file = file_of(project, world)
+    if not file.exists():
+        return _none(f"{file} is missing") if project.preset.name in COMMITTED else None
+    try:
+        folder = project.frozen / f"{file.stem}-{store.digest(file)}"
+        packed = None if distributed.broadcast(_is_whole(folder)) else _read(file)
+    except RalkitError as error:  # the second half of the sentence tells what to do where there is no other way
+        return _none(str(error).rpartition("; ")[0])
+    if packed:
+        _unpack(packed, folder, world)
+    contents = store.read(folder / CONTENTS)
+    if not set(networks) <= set(contents["names"]):
+        return _none(f"{file} was made with other settings or another seed")
+    return Frozen(contents["version"], contents["digest"], folder)
+
+
+def _none(why: str) -> None:
+    if distributed.rank() == 0:
+        print(f"{why}; this world is trained here", flush=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    contents = folder / CONTENTS
+    return contents.exists() and all((folder / name).exists() for name in store.read(contents)["names"])
+
+
+def _read(file: Path) -> dict[str, Any]:
+    packed = store.read(file)
+    known = isinstance(packed, dict) and {"version", "digest", "artefacts"} <= set(packed)
+    if not known or any(Path(name).name != name for name in packed["artefacts"]):
+        raise RalkitError(f"{file} is no frozen world; move it away")
+    if packed["version"] > VERSION:
+        raise RalkitError(f"{file} has version {packed['version']}, and this code knows {VERSION}; update the code")
+    return packed
+
+
+def _unpack(packed: dict[str, Any], folder: Path, world: str) -> None:
+    """Write what is missing of a frozen world's artefacts; processes that are killed or come together do no harm."""
+    if distributed.rank() == 0 and (folder / CONTENTS).exists() and not _is_whole(folder):
+        (folder / CONTENTS).unlink(missing_ok=True)  # something was deleted: it is written again
+    with Artefacts(folder).made_once(folder / CONTENTS, f"pretrained {world}") as is_there:
+        if is_there or distributed.rank() > 0:
+            return
+        for name, content in packed["artefacts"].items():
+            if (folder / name).exists():
+                continue
+            if name.endswith(".int16"):
+                store.write_rows(folder / name, [content])
+            else:
+                store.write(folder / name, content)
+        about = {name: packed[name] for name in ("version", "digest")}
+        store.write(folder / CONTENTS, about | {"names": list(packed["artefacts"])})

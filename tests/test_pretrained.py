@@ -1,0 +1,40 @@
+"""The committed worlds: small, and made with the settings that their preset has now."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ralkit import store
+from ralkit.course.artefacts import Artefacts
+from ralkit.course.freeze import content_of
+from ralkit.course.frozen import file_of
+from ralkit.course.oracle import OracleWorld
+from ralkit.course.runs import MLE, RUNS
+from ralkit.course.study import Study
+from ralkit.course.world import World
+
+ROOT = Path(__file__).parents[1]
+COMMITTED = sorted((ROOT / "data/pretrained").glob("*.pt"))
+
+
+@pytest.mark.skipif(not COMMITTED, reason="data/pretrained/ holds no world yet")
+def test_the_committed_worlds_are_small_and_fit_their_preset(tmp_path):
+    assert sum(file.stat().st_size for file in COMMITTED) <= 12e6
+    shutil.copytree(ROOT / "data/pretrained", tmp_path / "data/pretrained")
+    makers = {
+        "oracle-world": OracleWorld,
+        "one-level": partial(World, levels=1),
+        "two-levels": partial(World, levels=2),
+    }
+    for file in COMMITTED:
+        world = makers[file.stem.removeprefix("quick-")]("quick", root=tmp_path, pretrained=True)
+        assert world.frozen, world.name
+        content_of(Study(world))  # networks, codes and MLE priors of all seeds are there
+        names = store.read(file_of(world.project, world.name))["artefacts"]
+        methods = [of for m in (*MLE, *RUNS) for seed in world.seeds for of in Study(world).artefacts_of(m, seed)]
+        known = {Artefacts.file_name(*of) for of in (*world.networks, world.features.factor_network, *methods)}
+        known |= {Artefacts.file_name(*of, ".int16") for of in world.kept_maps}
+        others = ("critic-", "measured-", "completed-")
+        assert {name for name in names if not name.startswith(others)} <= known
