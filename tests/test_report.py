@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ralkit.course import paper, report
+from ralkit.course import claims, paper, report, significance
 from ralkit.course.record import read_minutes
 from ralkit.errors import RalkitError
 
@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[1]
     [(-2.0, 1.0, "yes"), (2.0, 1.0, "no"), (-0.5, 1.0, "not decided"), (-5.0, float("inf"), "not decided")],
 )
 def test_a_claim_is_judged_by_its_noise(change, noise, holds):
-    assert report.claim("lower", "1", "2", change, noise)["holds here"].startswith(holds)
+    assert claims.claim("lower", "1", "2", change, noise)["holds here"].startswith(holds)
 
 
 def test_a_spread_is_that_of_one_seed():
-    assert report.spread([1.0, 2.0, 3.0]) == "2 ± 1"
-    assert report.spread([-1.0, -3.0], "+.2f") == "-2.00 ± 1.4"
-    assert report.spread([0.99] * 3) == "0.99 ± 0"
+    assert significance.spread([1.0, 2.0, 3.0]) == "2 ± 1"
+    assert significance.spread([-1.0, -3.0], "+.2f") == "-2.00 ± 1.4"
+    assert significance.spread([0.99] * 3) == "0.99 ± 0"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_spread_is_that_of_one_seed():
     ],
 )
 def test_a_direction_is_beyond_chance(changes, sign):
-    assert report.direction(changes) == sign
+    assert significance.direction(changes) == sign
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_direction_is_beyond_chance(changes, sign):
 )
 def test_a_row_beside_a_curve(x, y, beyond):
     curve = [{"temperature": 1.0, "x": 1.0, "y": 8.0}, {"temperature": 0.5, "x": 3.0, "y": 4.0}]
-    assert report.beyond(curve, {"x": x, "y": y}, "x", "y") == pytest.approx(beyond or float("nan"), nan_ok=True)
+    assert significance.beyond(curve, {"x": x, "y": y}, "x", "y") == pytest.approx(beyond or float("nan"), nan_ok=True)
 
 
 def test_a_row_of_the_curve_itself_lies_on_it():
@@ -64,9 +64,9 @@ def test_a_row_of_the_curve_itself_lies_on_it():
 
     curve = [at(T) for T in (0.9, 0.5, 0.7, 0.8, 0.95, 1.0)]
     for T in (0.55, 0.84, 0.93, 0.949):
-        assert report.beyond(curve, at(T), "x", "y") == pytest.approx(0, abs=0.02)
-    assert report.beyond(curve, at(1.0), "x", "y") == pytest.approx(at(1.0)["y"] - at(0.9)["y"], abs=0.02)
-    assert report.beyond(curve, at(1.0) | {"y": 15.0}, "x", "y") == pytest.approx(15 - at(0.9)["y"], abs=0.02)
+        assert significance.beyond(curve, at(T), "x", "y") == pytest.approx(0, abs=0.02)
+    assert significance.beyond(curve, at(1.0), "x", "y") == pytest.approx(at(1.0)["y"] - at(0.9)["y"], abs=0.02)
+    assert significance.beyond(curve, at(1.0) | {"y": 15.0}, "x", "y") == pytest.approx(15 - at(0.9)["y"], abs=0.02)
 
 
 def test_what_is_missing_is_named_with_its_notebook(tmp_path):

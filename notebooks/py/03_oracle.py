@@ -36,10 +36,11 @@ import torch
 from IPython.display import Markdown
 
 from ralkit.course import paper, plots, widgets
+from ralkit.course.claims import claim
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record, markdown_table
-from ralkit.course.report import beyond, claim, direction, noise_over_seeds
 from ralkit.course.runs import METHODS
+from ralkit.course.significance import beyond, direction, noise_over_seeds
 from ralkit.course.study import Study
 from ralkit.course.trainer import in_batches
 from ralkit.course.workers import train_together
@@ -265,6 +266,27 @@ text = record.save_table(
     paper=paper.TABLE_1,
 )
 Markdown(f"{text}\n\n{findings}")
+
+# %% [markdown]
+# ### Was MLE at its end?
+#
+# A model that is not trained to its end gains from any further training, and then a gain of RAL may only say that it
+# trained on. So the question has to be asked of the start: how much does plain maximum likelihood still gain, if it goes on for
+# as long as RAL takes? Below are the seconds that each method trained, and its change against *MLE*, seed by seed. In the row
+# *MLE continued* the changes should be small beside those of RAL.
+
+# %%
+rows = []
+for m in METHODS:
+    seconds = [study.history(m, s)["seconds"][-1] for s in study.seeds]
+    row = {"method": m, "steps": study.history(m, seed)["step"][-1], "seconds": f"{np.mean(seconds):.0f}"}
+    for key in ("NLL_test", "NLL_oracle", "KL(G||oracle)"):
+        d = np.array([a[key] - b[key] for a, b in zip(measured[m], measured["MLE"], strict=True)])
+        row[f"change of {key}"] = mean_and_spread(d, 1, "+") if m != "MLE" else ""
+    rows.append(row)
+title = "What each method's training took, and its change against MLE, nats per image"
+note = "Seconds include the points of the curves, and whatever else the computer did meanwhile."
+Markdown(f"{record.save_table('03-7-at-its-end', rows, title, note=note)}\n\n{note}")
 
 # %% [markdown]
 # What the paper claims, one line each, and whether it holds here: is the change against *MLE continued*, the control,

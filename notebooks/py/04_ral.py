@@ -45,7 +45,7 @@ from ralkit import diagnostics, ral
 from ralkit.course import plots, widgets
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record
-from ralkit.course.report import direction, spread
+from ralkit.course.significance import direction, spread
 from ralkit.course.study import Study
 from ralkit.course.trainer import in_batches
 from ralkit.critic import LOSSES, image_score

@@ -506,7 +506,7 @@ widgets.explore(explore, method=list(RAL), temperature=(0.3, 1.3, 0.1), number=(
 #    `PixelCNN.sample`
 # 5. The MLE curve is each seed's own, a cubic spline over the temperature. Near temperature 1 it is steep, so a small error
 #    in diversity is a large one in quality (section 2 tests it). Straight lines between temperatures would lie above it there,
-#    and all that is nearly as diverse as MLE would seem to win. `report.beyond`
+#    and all that is nearly as diverse as MLE would seem to win. `significance.beyond`
 # 6. $D(x)$ is the mean of the patches' log odds; it is one of the image only where each patch sees all of it.
 #    `critic.image_score`
 #

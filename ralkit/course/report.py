@@ -2,21 +2,18 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from .. import store
 from ..errors import RalkitError
 from . import paper
 from .answer import TERMS, answer, in_short
-from .claims import CONTROL, EFFECT, HOLM, PRICE, claim, claims_of, judged
+from .claims import CONTROL, EFFECT, HOLM, PRICE, claims_of, judged
 from .hero import HERO, draw_hero
 from .record import markdown_table, read_minutes
 from .saved import Saved, damaged, forget, missing, origin_line, saved, unknown
-from .significance import beyond, direction, noise_over_seeds, spread
 
-__all__ = [
-    "beyond", "claim", "claims", "damaged", "direction", "forget", "index", "missing", "noise_over_seeds",
-    "readme_parts", "saved", "spread", "update_readme", "write_report",
-]  # fmt: skip
+__all__ = ["claims", "damaged", "forget", "index", "missing", "readme_parts", "saved", "update_readme", "write_report"]
 
 
 def claims(folder: Path) -> list[dict[str, str]]:
@@ -163,15 +160,27 @@ def write_report(folder: Path, minutes: dict[str, float]) -> Path:
 def readme_parts(folder: Path, link: str) -> dict[str, str]:
     """The README's generated parts by name, from the run in `folder`; `link` leads from the README to it."""
     took, lines = read_minutes(folder / "minutes.json"), in_short(saved(folder))
-    total, longest = sum(took["minutes"].values()), max(took["minutes"].items(), key=lambda m: m[1], default=None)
     report = f"[{folder.name}/REPORT.md]({link}REPORT.md)"
     return {
         "results": "\n".join(f"* {line}" for line in lines) or f"What came out is in {report}.",
-        "time": f"On {took['device']}, `make reproduce` takes about {total:.0f} minutes, {longest[1]:.0f} of them for "
-        f"notebook {longest[0].partition('_')[0]}."
-        if longest
-        else "No run has been timed yet.",
+        "time": _times(took) or "No run has been timed yet.",
     }
+
+
+def _times(took: dict[str, Any]) -> str:
+    """How long notebooks take with pretrained worlds, and from nothing, as far as that was timed."""
+    kinds = {
+        "pretrained minutes": "With the weights in `data/pretrained/`, {names} take {total:.0f} minutes together",
+        "minutes": "`make reproduce`, which trains everything, takes about {total:.0f} minutes",
+    }
+    lines = []
+    for kind, says in kinds.items():
+        if minutes := took[kind]:
+            names = "notebooks " + ", ".join(name.partition("_")[0] for name in sorted(minutes))
+            longest = max(minutes, key=minutes.get)
+            says = says.format(names=names, total=sum(minutes.values()))
+            lines.append(f"{says}, {minutes[longest]:.1f} of them for notebook {longest.partition('_')[0]}.")
+    return " ".join((f"On {took['device']}:", *lines)) if lines else ""
 
 
 def update_readme(readme: Path, parts: dict[str, str]) -> str:
