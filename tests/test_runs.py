@@ -54,3 +54,9 @@ def test_an_unknown_run_is_named_with_those_there_are():
     with pytest.raises(RalkitError, match="unknown method 'GAN'; there are: MLE, MLE continued, RAL single,"):
         recipe("GAN", ral, 32)
     assert runs.METHODS[:2] == runs.MLE
+
+
+def test_the_control_s_steps_are_counted_in_ral_s_updates():
+    history = {"step": [0, 15, 30], "NLL_test": [3.0, 2.0, 1.0]}
+    assert runs.in_updates("MLE continued", history) == history | {"step": [0, 5, 10]}
+    assert runs.in_updates("RAL single", history) == history

@@ -49,6 +49,7 @@ from ralkit import ral
 from ralkit.course import plots, widgets
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record
+from ralkit.course.runs import in_updates
 from ralkit.course.study import Study
 from ralkit.course.trainer import in_batches
 from ralkit.course.workers import train_together
@@ -176,14 +177,15 @@ fig
 
 # %% [markdown]
 # ## Did it help?
-# One seed, three ways to go on from the same MLE generator for the same number of updates: more MLE (the control),
-# RAL with one reward at the end, RAL with intermediate rewards. `NLL_oracle`: **quality**, lower is better.
+# One seed, three ways to go on from the same MLE generator for about the same time: more MLE (the control, which makes
+# three updates for each of RAL's), RAL with one reward at the end, RAL with intermediate rewards. The dotted line is the
+# oracle itself. `NLL_oracle`: **quality**, lower is better.
 # `NLL_test`, the nats that the generator gives to fresh data of the oracle: **diversity**, lower is better. A method
 # that only repeats its best samples wins the first and loses the second.
 
 # %%
-runs = {method: [study.history(method, first)] for method in methods}
-fig = plots.curves(runs, ("NLL_oracle", "NLL_test"))
+runs = {method: [in_updates(method, study.history(method, first))] for method in methods}
+fig = plots.curves(runs, ("NLL_oracle", "NLL_test"), "updates of RAL", world.own_numbers)
 data = {method: {key: h[key] for key in ("step", "NLL_oracle", "NLL_test")} for method, (h,) in runs.items()}
 record.save_figure(
     "00-07-curves", fig, title="Quality (left) and diversity (right) along the updates, first seed", data=data

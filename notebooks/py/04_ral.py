@@ -45,6 +45,7 @@ from ralkit import diagnostics, ral
 from ralkit.course import plots, widgets
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record
+from ralkit.course.runs import in_updates
 from ralkit.course.significance import direction, spread
 from ralkit.course.study import Study
 from ralkit.course.trainer import in_batches
@@ -823,9 +824,9 @@ for i in range(4):
 # %%
 ours = world.config.ral
 (after,), _ = study.ral("RAL intermediate", first)
-shown = {name: [study.history(name, first)] for name in ("MLE continued", "RAL intermediate")}
+shown = {name: [in_updates(name, study.history(name, first))] for name in ("MLE continued", "RAL intermediate")}
 keys = ("NLL_oracle", "entropy", "KL(G||oracle)", "NLL_test", "AUC", "SNR")
-fig = plots.curves(shown, keys)
+fig = plots.curves(shown, keys, "updates of RAL", world.own_numbers)
 data = {name: {key: h[key] for key in ("step", *keys) if key in h} for name, (h,) in shown.items()}
 record.save_figure("04-15-run", fig, title="One RAL run beside MLE continued (first seed)", data=data)
 fig

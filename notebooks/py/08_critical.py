@@ -441,7 +441,8 @@ Markdown("\n".join(lines))
 
 # %%
 keys = ("NLL_oracle", "KL(G||oracle)", "NLL_test")
-figure = plots.curves({m: [study.history(m, s) for s in study.seeds] for m in RAL}, keys)
+runs = {m: [study.history(m, s) for s in study.seeds] for m in RAL}
+figure = plots.curves(runs, keys, truth=world.own_numbers)
 data = {f"{m} {s}": study.history(m, s) for m in RAL for s in study.seeds}
 record.save_figure(
     "08-6-curves", figure, "RAL as the paper has it, anchored, and with the truth for a critic", data=data

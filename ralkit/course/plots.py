@@ -106,8 +106,16 @@ def series(history: History, key: str) -> tuple[list[float], list[float]]:
     return history["step"][-len(values) :], values
 
 
-def curves(runs: dict[str, Sequence[History]], keys: Sequence[str], xlabel: str = "updates") -> Figure:
-    """One panel for each key that a run has; for each label its runs as thin lines, their mean as a thick one."""
+def curves(
+    runs: dict[str, Sequence[History]],
+    keys: Sequence[str],
+    xlabel: str = "updates",
+    truth: dict[str, float] | None = None,
+) -> Figure:
+    """One panel for each key that a run has; for each label its runs as thin lines, their mean as a thick one.
+
+    `truth` has the values of keys that the oracle itself would have; they are dotted lines.
+    """
     keys = [key for key in keys if any(key in h for histories in runs.values() for h in histories)]
     columns = min(len(keys), 3)
     figure, axes = new_figure(-(-len(keys) // columns), columns, (3.9, 2.9))
@@ -121,6 +129,8 @@ def curves(runs: dict[str, Sequence[History]], keys: Sequence[str], xlabel: str 
                 ax.plot(steps, values, color=colour, linewidth=0.7, alpha=0.5)
             mean = np.mean([values for _, values in lines], axis=0)
             ax.plot(lines[0][0], mean, color=colour, linewidth=2, label=label)
+        if key in (truth or {}):
+            ax.axhline(truth[key], color="black", linewidth=1, linestyle=":", label="the oracle itself")
         ax.set(xlabel=xlabel, title=key, ylabel="nats per image" if key.startswith(("NLL", "KL", "entropy")) else "")
         ax.grid(alpha=0.3)
     for ax in axes.flat[len(keys) :]:
@@ -144,12 +154,17 @@ def score_overlay(image: Tensor, score_map: Tensor, ax: Axes, title: str = "", l
 
 
 def trade_off(points: dict[str, list[list[dict[str, float]]]], x: str, y: str) -> Figure:
-    """Each label's series in the plane of two numbers, lower left being better; the points of a series are joined."""
+    """Each label's series in the plane of two numbers, lower left being better; the points of a series are joined.
+
+    The temperatures stand beside the points of the first series that has several.
+    """
     figure, ((ax,),) = new_figure(size=(5.5, 4.2))
     for i, (label, several) in enumerate(points.items()):
         for j, rows in enumerate(several):
             style = {"color": COLOURS.get(label, f"C{i}"), "label": None if j else label}
             ax.plot([r[x] for r in rows], [r[y] for r in rows], "o-", **style)
+            for r in rows if i == j == 0 and len(rows) > 1 else ():
+                ax.annotate(f"{r['temperature']:g}", (r[x], r[y]), (-6, -3), textcoords="offset points", ha="right")
     ax.set(xlabel=f"{x} (nats per image)", ylabel=f"{y} (nats per image)")
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import RalkitError
 from ..prior import PriorConfig, SnailConfig
 from ..ral import RalConfig
+from ..training import History
 
 MLE = ("MLE", "MLE continued")
 STEPS_AN_UPDATE = 3  # of maximum likelihood, on as many maps: they take about as long (notebook 03 shows the seconds)
@@ -70,6 +71,12 @@ def canonical(method: str, ral: RalConfig, size: int) -> str:
         return method
     own = recipe(method, ral, size)
     return next(run for run in RUNS if recipe(run, ral, size) == own)
+
+
+def in_updates(method: str, history: History) -> History:
+    """A run's history with its steps counted in RAL's updates; the control makes several for each."""
+    each = STEPS_AN_UPDATE if method == "MLE continued" else 1
+    return history | {"step": [step / each for step in history["step"]]}
 
 
 def control(mle: PriorConfig | SnailConfig, ral: RalConfig) -> PriorConfig | SnailConfig:
