@@ -1,5 +1,6 @@
 """The committed worlds: small, and made with the settings that their preset has now."""
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -38,3 +39,21 @@ def test_the_committed_worlds_are_small_and_fit_their_preset(tmp_path):
         known |= {Artefacts.file_name(*of, ".int16") for of in world.kept_maps}
         others = ("critic-", "measured-", "completed-")
         assert {name for name in names if not name.startswith(others)} <= known
+
+
+def test_what_was_published_is_measured_again(tmp_path):
+    """NLL_test of every seed's MLE generator, from the frozen weights and codes, is the number that was frozen."""
+    file = ROOT / "data/pretrained/quick-oracle-world.pt"
+    if file not in COMMITTED:
+        pytest.skip("the oracle world is not in data/pretrained/ yet")
+    (tmp_path / "data/pretrained").mkdir(parents=True)
+    shutil.copy(file, tmp_path / "data/pretrained")
+    world = OracleWorld("quick", root=tmp_path, pretrained=True)
+    study = Study(world)
+    for seed in world.seeds:
+        again = world.nll(study.generator("MLE", seed), world.test_codes(world.config.n_eval))
+        published = study.measure("MLE", seed)
+        assert again == pytest.approx(published["NLL_test"], abs=0.005)
+    # The report's table has the same numbers, rounded.
+    rows = json.loads((ROOT / "figures/quick/table-1-runs.json").read_text())["rows"]
+    assert {r["seed"]: r["NLL_test"] for r in rows if r["method"] == "MLE"}[seed] == published["NLL_test"]

@@ -68,8 +68,10 @@ def draw(prior, n, number, temperature=1.0):
 
 
 # %% [markdown]
-# **The first run trains**, and prints its progress: each cell below trains what it shows. What is trained is kept in
-# `runs/`, shared by all notebooks, and a later run loads it. A run that was interrupted goes on where it stopped.
+# **Loading or training.** With `pretrained = True` above, the networks of this notebook are loaded from `data/pretrained/`,
+# and the whole notebook takes about a minute. With `False`, or where no file there fits, each cell trains what it shows and
+# prints how far it is. What was trained is kept in `runs/`, shared by all notebooks, so a later run loads it, and a run that
+# was interrupted goes on where it stopped.
 #
 # ## Images
 # Unless you bring your own, they are procedural cartoon faces: every one has known factors (hair, glasses, mouth

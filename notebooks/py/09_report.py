@@ -29,7 +29,6 @@ pretrained = True  # the weights in data/pretrained/ where they fit; False train
 
 # %%
 # %matplotlib inline
-import json
 import os
 from collections import Counter
 from dataclasses import replace
@@ -41,9 +40,8 @@ from ralkit.course import paper, plots, report, widgets
 from ralkit.course.costs import experiments, parameters
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.presets import PRESETS
-from ralkit.course.record import Record, markdown_table, table_page
+from ralkit.course.record import Record, markdown_table, read_minutes, table_page
 from ralkit.course.significance import beyond, direction, noise_over_seeds, side, spread
-from ralkit.training import device_name
 
 world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 record = Record(world)
@@ -223,9 +221,14 @@ def origins():
 Markdown(markdown_table(origins()) if items else "Nothing is here yet.")
 
 # %%
-times = folder / "minutes.json"
-took = json.loads(times.read_text()) if times.exists() else {"device": device_name(world.device), "minutes": {}}
-rows = [{"notebook": name, "minutes": round(m, 1)} for name, m in sorted(took["minutes"].items())]
+took = read_minutes(folder / "minutes.json")
+kinds = {"pretrained minutes": "with pretrained worlds", "minutes": "from nothing"}
+names = sorted({name for kind in kinds for name in took[kind]})
+rows = [
+    {"notebook": name}
+    | {f"minutes {says}": round(took[k][name], 1) if name in took[k] else "" for k, says in kinds.items()}
+    for name in names
+]
 Markdown(f"On {took['device']}:\n\n{markdown_table(rows)}" if rows else "No run of the command has been timed yet.")
 
 # %% [markdown]
