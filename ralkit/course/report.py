@@ -100,6 +100,7 @@ def _limits(items: Saved) -> list[str]:
         "## Limits",
         "",
         "* All seeds share one world: one VQ-VAE, one oracle, one set of test images. Another world may differ.",
+        *_worlds(items),
         f"* The data set is {origin['dataset']['name']}, and networks and training are those of the preset "
         f"`{origin['preset']}`. The paper has larger networks, other images and another feature network. The "
         "direction of a change compares, its size does not.",
@@ -110,6 +111,21 @@ def _limits(items: Saved) -> list[str]:
         "was not.",
         "",
     ]
+
+
+def _worlds(items: Saved) -> list[str]:
+    """Which notebooks' numbers are of pretrained worlds, and which are of worlds that nobody has any more."""
+    notebooks = {item.file: item.notebook[:2] for item in paper.ITEMS}
+    several: dict[str, set[str]] = {}
+    for name, about in items.items():
+        if (number := notebooks.get(name, name[:2])).isdigit():
+            several.setdefault(str(about["origin"].get("weights")), set()).add(number)
+    kept = {weights: numbers for weights, numbers in several.items() if weights.startswith("pretrained")}
+    lost = sorted(set().union(*several.values()) - set().union(*kept.values()))
+    lines = [f"* Notebooks {', '.join(sorted(numbers))}: the world is {weights}." for weights, numbers in kept.items()]
+    if kept and lost:
+        lines.append(f"* Notebooks {', '.join(lost)}: their worlds were trained for an earlier run, and are not kept.")
+    return lines
 
 
 def _everything(folder: Path, items: Saved) -> list[str]:
