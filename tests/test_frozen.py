@@ -46,7 +46,8 @@ def trained(small, tmp_path_factory):
     for seed in SEEDS:
         for method in ("MLE continued", "RAL intermediate"):
             study.measure(method, seed)
-    study.critic_alone("alone", 1, study.recipe("RAL intermediate"), 2)
+    for name in ("alone", "fresh"):
+        study.critic_alone(name, 1, study.recipe("RAL intermediate"), 2)
     store.write(file_of(study.world.project, study.world.name), content_of(study))
     return study
 
@@ -99,6 +100,8 @@ def test_critics_are_kept_as_far_as_they_are_used(small, trained, root, untraine
     assert torch.equal(weights(critics[:1]), rounded(critics[1:]))
     alone = [s.critic_alone("alone", 1, s.recipe("RAL intermediate"), 2)[0] for s in (study, trained)]
     assert torch.equal(weights(alone[:1]), rounded(alone[1:]))
+    critic, history = study.critic_alone("fresh", 1, study.recipe("RAL intermediate"), 2)
+    assert critic is None and history["AUC"]  # only its history is shown anywhere
     study.generator("RAL intermediate", 2)
     with pytest.raises(
         RalkitError, match=r"RAL-intermediate-2-.* without its critic; set pretrained = False \(--no-pre"

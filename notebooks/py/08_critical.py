@@ -216,17 +216,25 @@ WORDS = {
     "above": "**The free knob is better, by all three.**",
     "not decided": "**None of the three is decided.**",
 }
-lines = []
-for m in RAL[:2]:
+
+
+def three_ways(m):
+    """One line: a method at temperature 1 beside MLE over temperatures, by the three comparisons."""
     nll, kl = sides(m, 1.0)
     equal, least = at_equal_entropy(m, 1.0), least_sum(m) - least_sum("MLE")
     words = {judge(kl), judge(equal), judge(least)}
-    lines.append(
+    return (
         f"* **{m}** and MLE over temperatures, {len(nll)} seeds. At equal NLL_test: {judge(kl)} ({spread(kl)} nats of "
         f"KL(G‖oracle), {spread(nll)} of NLL_oracle). At equal entropy: {judge(equal)} ({spread(equal)} nats of KL(G‖oracle)). Each "
         f"at its best temperature: {judge(least)} ({spread(least)} nats of both divergences). "
         + WORDS.get(words.pop() if len(words) == 1 else "", "**The three do not agree, so neither is called better.**")
     )
+
+
+# %%
+lines = []
+for m in RAL[:2]:
+    lines.append(three_ways(m))
     best = [min((r for r in swept["MLE"][s] if r["temperature"] <= 1), key=lambda r: r[FD]) for s in study.seeds]
     d = [at(m, s)[FD] - r[FD] for s, r in zip(study.seeds, best, strict=True)]
     where = ", ".join(f"{r['temperature']:g}" for r in best)
@@ -508,6 +516,7 @@ for m in RAL[2:]:
             f"* **{m}** at temperature {T:g}, from the MLE curve: {judge(kl)} in the plane of divergences (nats: "
             f"{spread(kl)}), {judge(nll)} in that of log-likelihoods (nats: {spread(nll)})."
         )
+lines += [three_ways(m) for m in RAL[2:]]
 below = [m for m in RAL if judge(sides(m, 1.0)[1]) == "below"]
 lines.append(
     f"* At temperature 1, in the plane of divergences, below the curve (95 % over seeds): {', '.join(below) or 'none'}."

@@ -18,6 +18,7 @@ from .study import Study
 
 # Critics are large. The notebooks look at those of these runs, at the anchored one's of every seed, else of the first.
 ALL_CRITICS = ("RAL anchored",)
+AUC_ONLY = "critic-fresh-"  # critics of which only the history is shown
 FIRST_CRITICS = ("RAL intermediate", "RAL intermediate 8x8", "RAL intermediate 2x2", "RAL partial")
 
 
@@ -64,7 +65,7 @@ def _chosen(study: Study) -> Iterator[tuple[Path, bool]]:
     kinds = ("critic", "measured", "completed") if world.frozen else ("critic",)
     for kind in kinds:
         pattern = f"{kind}-*-{world.name.replace(' ', '-')}-{'[0-9a-f]' * 12}.pt"
-        yield from ((path, True) for path in sorted(artefacts.folder.glob(pattern)))
+        yield from ((path, not path.name.startswith(AUC_ONLY)) for path in sorted(artefacts.folder.glob(pattern)))
 
 
 def _packed(path: Path, critic: bool) -> Any:

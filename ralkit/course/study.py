@@ -193,8 +193,11 @@ class Study:
 
     def critic_alone(
         self, name: str, seed: int, cfg: RalConfig, updates: int, method: str = "MLE"
-    ) -> tuple[PatchCritic, History]:
-        """A critic trained for `updates` against the priors of a method, which stand still: what can it see?"""
+    ) -> tuple[PatchCritic | None, History]:
+        """A critic trained for `updates` against the priors of a method, which stand still: what can it see?
+
+        Of one that was frozen for its history alone the critic is None.
+        """
         world, priors = self.world, self.generator(method, seed)
         with seeded(seed):
             critic = self.trainer.place(make_critic(cfg))
@@ -214,8 +217,8 @@ class Study:
 
         name = self._name("critic", name, method, seed)
         inputs = (warm_config(cfg), updates, seed, *self.keys(method, seed), *world.data_inputs, CRITIC_RECIPE)
-        self.trainer.fit(name, inputs, {"critic": critic}, seed, train)
-        return critic, self.trainer.histories[name]
+        weighted = self.trainer.fit(name, inputs, {"critic": critic}, seed, train)
+        return critic if weighted else None, self.trainer.histories[name]
 
     # ---- Measuring ----
 
