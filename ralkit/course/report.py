@@ -186,7 +186,7 @@ def readme_parts(folder: Path, link: str) -> dict[str, str]:
 def _times(took: dict[str, Any]) -> str:
     """How long notebooks take with pretrained worlds, and from nothing, as far as that was timed."""
     kinds = {
-        "pretrained minutes": "With the weights in `data/pretrained/`, {names} take {total:.0f} minutes together",
+        "pretrained minutes": "With the weights in `data/pretrained/`, {names} take {total:.1f} minutes together",
         "minutes": "`make reproduce`, which trains everything, takes about {total:.0f} minutes",
     }
     lines = []
@@ -196,7 +196,7 @@ def _times(took: dict[str, Any]) -> str:
             longest = max(minutes, key=minutes.get)
             says = says.format(names=names, total=sum(minutes.values()))
             lines.append(f"{says}, {minutes[longest]:.1f} of them for notebook {longest.partition('_')[0]}.")
-    return " ".join((f"On {took['device']}:", *lines)) if lines else ""
+    return " ".join((*lines, f"(On {took['device']}.)")) if lines else ""
 
 
 def update_readme(readme: Path, parts: dict[str, str]) -> str:
