@@ -153,6 +153,7 @@ def sides(m, T):
     return [np.array([from_curve(at(m, s, T), s, *plane) for s in swept[m]]) for plane in PLANES]
 
 
+# %%
 def at_equal_entropy(m, T):
     """Nats of KL(G||oracle) by which a method lies above its seed's MLE curve at the same entropy: an array over seeds."""
     return np.array([from_curve(at(m, s, T), s, "-entropy", "KL(G||oracle)") for s in swept[m]])
