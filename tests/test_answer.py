@@ -75,8 +75,9 @@ def test_changes_that_a_claim_recorded_count_before_those_of_its_runs():
 
 
 def test_without_runs_and_rivals_the_claims_stand_alone():
-    only = {name: about for name, about in ITEMS.items() if name.endswith("-claims")}
-    rows = claims.judged(only)
+    without = lambda rows: [{k: v for k, v in row.items() if k != claims.EACH} for row in rows]  # noqa: E731
+    tables = {name: about for name, about in ITEMS.items() if name.endswith("-claims")}
+    rows = claims.judged({name: about | {"rows": without(about["rows"])} for name, about in tables.items()})
     assert len(rows) == len(claims.claims_of(ITEMS))
     assert {r[claims.RIVALS] for r in rows} == {""}
     assert all(r[claims.HOLM].startswith("≈") for r in rows if "±" in r["ours"])
