@@ -112,8 +112,7 @@ def _write(world: World, out: Path, codes: Codes, images: Tensor, columns: int) 
 
 def freeze(preset: str, levels: int | None, root: Path | None, pretrained: bool) -> None:
     """Write a world that runs of a preset left to its file in data/pretrained/."""
-    options = {"root": root, "pretrained": pretrained}
-    world = OracleWorld(preset, **options) if levels is None else World(preset, levels=levels, **options)
+    world = make_world(preset, "faces", 1, levels, None, root, pretrained)
     if pretrained and not world.frozen:
         raise RalkitError(f"there is no pretrained {world.name} of {preset}; run freeze without --pretrained")
     file, content = file_of(world.project, world.name), content_of(Study(world))
