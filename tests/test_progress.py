@@ -1,5 +1,6 @@
 """How far trainings are: few short lines on a terminal, one table in a notebook, nothing where nothing is trained."""
 
+import re
 import time
 from functools import partial
 
@@ -78,17 +79,22 @@ def test_other_lines_of_another_process_are_passed_on(capsys):
     assert capsys.readouterr().out == "A: continues at step 3 of 9\n"
 
 
+def _untimed(text):
+    """Its lines, with no time of under ten seconds: a busy machine may take a second where a quiet one takes none."""
+    return re.sub(r"\b\d s {2}", "0 s  ", text).splitlines()
+
+
 def test_a_notebook_keeps_one_table_a_cell_and_its_terminal_gets_lines(tmp_path, capfd):
     source = project_in(tmp_path, CELL, "PROGRESS.point('C', 2, history)") / "notebooks/07_only.ipynb"
     run_notebook(source, tmp_path / "out.ipynb", {"seed": 1})
     *_, cell, other = nbformat.read(tmp_path / "out.ipynb", 4).cells
     (table,), (second,) = cell.outputs, other.outputs
-    assert table.data["text/plain"].splitlines() == [
+    assert _untimed(table.data["text/plain"]) == [
         "A                     2 steps         0 s             loss 3 → 1",
         "B of another process  ██········ 1/4  7 s, 21 s left  loss 5 → 4",
     ]
-    assert second.data["text/plain"] == "C  2 steps  0 s  loss 3 → 1"
-    told = [line for line in capfd.readouterr().out.splitlines() if "loss" in line]
+    assert _untimed(second.data["text/plain"]) == ["C  2 steps  0 s  loss 3 → 1"]
+    told = [line for line in _untimed(capfd.readouterr().out) if "loss" in line]
     assert told == [
         "A  0/2  0 s  loss 3 → 3", "A  2/2  0 s  loss 3 → 1", "C  2/2  0 s  loss 3 → 1",
     ]  # fmt: skip
