@@ -169,9 +169,11 @@ class AutoregressiveMixin:
     def log_prob(self, codes: Tensor, condition: Tensor | None = None, *, temperature: float = 1.0) -> Tensor:
         """Return log G(c_t | c_0 .. c_{t-1}, condition) in nats, (B, H, W), of the softmax at `temperature`."""
         check_temperature(temperature)
-        logits = self(codes, condition).movedim(-1, 1)
+        logits = self(codes, condition)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bfloat16 is too coarse for a loss
-        return -F.cross_entropy(logits / temperature, codes, reduction="none")
+        logits = logits if temperature == 1 else logits / temperature
+        # One row a code: a softmax over the last axis is the fastest
+        return -F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view(codes.shape)
 
 
 # ---- All levels ----
