@@ -5,9 +5,10 @@ import glob
 import hashlib
 import io
 import json
+import lzma
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from .errors import RalkitError
 
 DIGEST = hashlib.sha256().digest_size
+XZ = b"\xfd7zXZ\0"  # how a compressed file begins
 DAMAGED = "{} is damaged (its digest does not match); delete it and run the same command again"
 WHY = {
     errno.ENOSPC: "the disk is full",
@@ -118,13 +120,15 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def write(path: Path, content: Any) -> None:
+def write(path: Path, content: Any, *, compressed: bool = False) -> None:
     """Save tensors, numbers, strings, lists and dicts, followed by the SHA-256 digest of the file.
 
-    The file is hashed as it is written, so no copy of the content is made. Raises RalkitError as `write_bytes`.
+    The file is hashed as it is written, so no copy of the content is made. What is `compressed` takes a fifth less room
+    and a hundred times as long. Raises RalkitError as `write_bytes`.
     """
     with _NewFile(path) as file:
-        torch.save(content, file)
+        with lzma.open(file, "wb") if compressed else nullcontext(file) as body:
+            torch.save(content, body)
         file.write(file.digest.digest())
 
 
@@ -173,6 +177,11 @@ def read(path: Path) -> Any:
     """
     with _verified(path) as body:
         try:
+            compressed = body.read(len(XZ)) == XZ
+            body.seek(0)
+            if compressed:
+                with lzma.open(body) as packed:
+                    return torch.load(io.BytesIO(packed.read()), map_location="cpu", weights_only=True)
             return torch.load(body, map_location="cpu", weights_only=True)
         except Exception as error:  # what a file of another kind raises depends on the kind
             if isinstance(error, OSError | MemoryError) or "allocate memory" in str(error):

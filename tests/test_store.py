@@ -16,9 +16,10 @@ from ralkit import store
 from ralkit.errors import RalkitError
 
 
-def test_round_trip(tmp_path):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_round_trip(tmp_path, compressed):
     content = {"x": torch.randn(3), "history": {"step": [0, 1]}, "name": "a"}
-    store.write(tmp_path / "deep" / "a.pt", content)
+    store.write(tmp_path / "deep" / "a.pt", content, compressed=compressed)
     back = store.read(tmp_path / "deep" / "a.pt")
     assert (back["x"] == content["x"]).all()
     assert back["history"] == content["history"]
@@ -36,6 +37,14 @@ def test_a_damaged_file_is_named_and_not_loaded(tmp_path, damage):
         store.read(path)
 
 
+def test_a_compressed_file_takes_less_room_and_has_the_digest_of_its_own_bytes(tmp_path):
+    files = [tmp_path / "a.pt", tmp_path / "b.pt"]
+    for file, compressed in zip(files, (False, True), strict=True):
+        store.write(file, {"x": torch.zeros(10_000)}, compressed=compressed)
+    assert files[1].stat().st_size < files[0].stat().st_size / 10
+    assert hashlib.sha256(files[1].read_bytes()[: -store.DIGEST]).hexdigest()[:12] == store.digest(files[1])
+
+
 def test_nothing_is_unpickled_before_the_digest_is_known_to_hold(tmp_path, monkeypatch):
     path = tmp_path / "a.pt"
     store.write(path, {"x": torch.zeros(100)})
@@ -50,16 +59,16 @@ class Harm:
         return os.mkdir, (self.where,)
 
 
-@pytest.mark.parametrize("kind", ["text", "rows", "pickle", "tensors and an object"])
+@pytest.mark.parametrize("kind", ["text", "rows", "pickle", "tensors and an object", "compressed", "xz"])
 def test_a_whole_file_of_another_kind_is_named_and_runs_nothing(tmp_path, kind):
     path, harm = tmp_path / "a.pt", Harm()
     harm.where = str(tmp_path / "harm")
     if kind == "rows":
         store.write_rows(path, [torch.arange(40).view(8, 5)])
-    elif kind == "tensors and an object":
-        store.write(path, {"x": torch.zeros(3), "harm": harm})
+    elif kind in ("tensors and an object", "compressed"):
+        store.write(path, {"x": torch.zeros(3), "harm": harm}, compressed=kind == "compressed")
     else:
-        data = {"text": b"hello" * 20, "pickle": pickle.dumps(harm, 2)}[kind]
+        data = {"text": b"hello" * 20, "pickle": pickle.dumps(harm, 2), "xz": store.XZ + b"and no more"}[kind]
         path.write_bytes(data + hashlib.sha256(data).digest())
     with pytest.raises(RalkitError, match=r"a\.pt is whole, but it is a file of another kind; move it away"):
         store.read(path)

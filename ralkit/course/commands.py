@@ -116,7 +116,7 @@ def freeze(preset: str, levels: int | None, root: Path | None, pretrained: bool)
     if pretrained and not world.frozen:
         raise RalkitError(f"there is no pretrained {world.name} of {preset}; run freeze without --pretrained")
     file, content = file_of(world.project, world.name), content_of(Study(world))
-    store.write(file, content)
+    store.write(file, content, compressed=True)
     print(f"{file}: {len(content['artefacts'])} artefacts, {file.stat().st_size / 1e6:.1f} MB")
 
 
