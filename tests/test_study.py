@@ -141,6 +141,19 @@ def test_the_temperature_reaches_every_number(tmp_path, smoke):
         assert unchanged <= {"precision", "recall", "density", "coverage"}, world.name  # at smoke they are all 0
 
 
+def test_exposure_is_the_divergence_of_the_last_rows(tiny, tmp_path):
+    study = oracle_study(tiny, tmp_path)
+    world, (prior,) = study.world, study.generator("MLE", 4)
+    (real,), ((H, _),) = world.test_codes(tiny.n_curve), world.shapes
+    assert world.exposure(world.oracle, 2, 1.0) == 0 < abs(world.exposure(world.oracle, 2, 0.7))
+    with torch.no_grad():  # with all rows real nothing is sampled
+        apart = prior.log_prob(real) - world.oracle.log_prob(real)
+    assert study.measure_exposure("MLE", 4, H) == pytest.approx(apart[:, -(H // 4) :].mean().item(), abs=1e-5)
+    measured = study.measure_exposure("MLE", 4, 0)
+    study.generator = None  # it is loaded
+    assert study.measure_exposure("MLE", 4, 0) == measured
+
+
 def test_training_that_diverges_stores_nothing(tmp_path, tiny):
     hot = replace(tiny, ral=replace(tiny.ral, lr_prior=1e30, updates=3))
     study = oracle_study(hot, tmp_path)

@@ -396,23 +396,14 @@ Markdown(f"{text}\n\n{note}")
 
 # %%
 ((H, W),) = world.shapes
-(real,) = world.test_codes(world.config.n_curve)
-last = slice(H - max(1, H // 4), H)
-
-
-@torch.no_grad()
-def excess(m, T, run, rows):
-    """KL(G || oracle) per code of the last rows, in the contexts that come up when `rows` rows are real."""
-    (G,) = study.generator(m, run)
-    (codes,) = world.sample((G,), len(real), 9, given=[real], given_rows=[rows], temperatures=[T])
-    of_G = in_batches(lambda c: G.log_prob(c, temperature=T), codes)
-    return (of_G - in_batches(world.oracle.log_prob, codes))[:, last].mean().item()
-
-
 GIVEN = tuple(range(0, H - H // 4 + 1, max(1, H // 4)))
 COLD = "MLE at temperature 0.8"
 samplers = {m: (m, 1.0) for m in ("MLE", "MLE continued", *RAL)} | {COLD: ("MLE", 0.8)}
-biased = {name: np.array([[excess(*of, s, r) for r in GIVEN] for s in study.seeds]) for name, of in samplers.items()}
+biased = {
+    name: np.array([[study.measure_exposure(m, s, rows, T) for rows in GIVEN] for s in study.seeds])
+    for name, (m, T) in samplers.items()
+}
+print(inspect.getsource(world.exposure))
 
 # %%
 figure, ((ax,),) = plots.new_figure(size=(5.0, 3.6))
@@ -579,7 +570,7 @@ widgets.explore(explore, method=list(RAL), temperature=(0.3, 1.3, 0.1), number=(
 # **1.** Where would a perfect sampler lie in the second plane, and where in the first?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-entropy = -map_log_prob(world.oracle, real).mean().item()
+entropy = world.own_numbers["entropy"]
 Markdown(
     f"In the plane of divergences at (0, 0). In that of log-likelihoods at ({entropy:.0f}, {entropy:.0f}): the oracle's entropy twice."
 )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from ..errors import RalkitError
@@ -12,6 +13,7 @@ from ..protocols import Codes, Prior
 from ..sampling import sample_levels
 from ..training import MLE_RECIPE, History, train_mle
 from .presets import Preset
+from .trainer import in_batches
 from .world import Numbers, World
 
 SAMPLING_RECIPE = 1  # raise it when the same oracle and seed are to give other codes
@@ -135,6 +137,17 @@ class OracleWorld(World):
     @property
     def numbers_inputs(self) -> tuple:
         return *super().numbers_inputs, self.config.n_eval
+
+    @torch.no_grad()
+    def exposure(self, prior: Prior, rows: int, temperature: float) -> float:
+        """KL(G || oracle) in nats per code of the last quarter of a map, of which the first `rows` rows are real.
+
+        It is taken over n_curve maps. How it grows with fewer real rows is the exposure bias.
+        """
+        (real,), ((H, _),) = self.test_codes(self.config.n_curve), self.shapes
+        (codes,) = self.sample((prior,), len(real), 9, given=[real], given_rows=[rows], temperatures=[temperature])
+        of_G = in_batches(lambda c: prior.log_prob(c, temperature=temperature), codes)
+        return (of_G - in_batches(self.oracle.log_prob, codes))[:, -max(1, H // 4) :].mean().item()
 
     def compare(self, features: Tensor) -> Numbers:
         """FD-faces of features (N, D) to the oracle's decoded samples and to the real test images."""

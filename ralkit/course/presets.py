@@ -144,13 +144,13 @@ QUICK = Preset(
     images=ImageConfig(
         size=64, n_train=10_000, n_test=2_000, factors=FactorConfig(channels=32, batch=64, steps=700),
         one=LevelsConfig(
-            VQVAEConfig(stages=3, hidden=48, residual=24, batch=64, steps=1000, lr=2e-3),
+            VQVAEConfig(stages=3, hidden=48, residual=24, batch=8, steps=16_000, lr=2e-3),
             (SnailConfig(24, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=64, steps=1500, lr=3e-3),),
             QUICK_IMAGE_RAL,
             seeds=3,
         ),
         two=LevelsConfig(
-            VQVAEConfig(stages=2, hidden=48, residual=24, batch=64, steps=1000, lr=2e-3),
+            VQVAEConfig(stages=2, hidden=48, residual=24, batch=16, steps=4000, lr=2e-3),
             (
                 SnailConfig(24, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=64, steps=1500, lr=3e-3),
                 SnailConfig(

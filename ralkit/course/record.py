@@ -47,7 +47,7 @@ class Record:
 
     def origin(self) -> dict[str, Any]:
         """Where a number comes from: preset, configuration, data, seeds, device, versions, time, commit."""
-        world, images = self.world, self.world.images
+        world = self.world
         return {
             "preset": world.project.preset.name,
             "configuration": asdict(world.config),
@@ -56,12 +56,7 @@ class Record:
             "features": world.metric,
             "fitting": asdict(world.fitting),
             "seeds": list(self.seeds),
-            "dataset": {
-                "name": images.name,
-                "size": images.size,
-                "train": len(images.train),
-                "test": len(images.test),
-            },
+            "dataset": world.about_images,
             "device": device_name(world.device),
             "versions": {"ralkit": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "seconds": round(time.monotonic() - self.began, 1),

@@ -35,7 +35,7 @@ from .trainer import in_batches
 from .world import Numbers, World
 
 Priors = tuple[TwoStreamPrior, ...]  # one a level, the top one first
-MEASURE_RECIPE = 1  # raise it when the mathematics of `measure` or `measure_completion` changes
+MEASURE_RECIPE = 1  # raise it when the mathematics of a `measure...` changes
 
 
 class Study:
@@ -247,4 +247,12 @@ class Study:
 
         inputs = (*self.keys(method, seed), *world.numbers_inputs, rows, temperature, MEASURE_RECIPE)
         name = self._name("completed", method, seed, rows, f"{temperature:g}")
+        return self.trainer.artefacts.get(name, inputs, make)
+
+    def measure_exposure(self, method: str, seed: int, rows: int, temperature: float = 1.0) -> float:
+        """How far the last rows of a method's maps are from the oracle, `rows` of them real (`OracleWorld.exposure`)."""
+        world, method = self.world, self.canonical(method)
+        inputs = (*self.keys(method, seed), world.config.n_curve, rows, temperature, MEASURE_RECIPE)
+        name = self._name("measured exposure", method, seed, rows, f"{temperature:g}")
+        make = lambda _: world.exposure(*self.generator(method, seed), rows, temperature)  # noqa: E731
         return self.trainer.artefacts.get(name, inputs, make)

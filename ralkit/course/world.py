@@ -107,12 +107,18 @@ class World:
         return self.images.key
 
     @cached_property
-    def n_eval(self) -> int:
-        """Images behind every number: sets that are compared have as many, also where the data set is small."""
+    def about_images(self) -> dict[str, str | int]:
+        """Name, size and numbers of the images; those of the faces are known without drawing them."""
         c = self.config
         if self.project.dataset == "faces":
-            return min(c.n_eval, c.n_train, c.n_test)
-        return min(c.n_eval, len(self.images.train), len(self.images.test))
+            return {"name": "faces", "size": c.size, "train": c.n_train, "test": c.n_test}
+        images = self.images
+        return {"name": images.name, "size": images.size, "train": len(images.train), "test": len(images.test)}
+
+    @cached_property
+    def n_eval(self) -> int:
+        """Images behind every number: sets that are compared have as many, also where the data set is small."""
+        return min(self.config.n_eval, self.about_images["train"], self.about_images["test"])
 
     # ---- VQ-VAE and codes ----
 
