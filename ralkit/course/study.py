@@ -250,7 +250,7 @@ class Study:
         return self.trainer.artefacts.get(name, inputs, make)
 
     def measure_exposure(self, method: str, seed: int, rows: int, temperature: float = 1.0) -> float:
-        """How far the last rows of a method's maps are from the oracle, `rows` of them real (`OracleWorld.exposure`)."""
+        """How far the last rows of a method's maps are from the oracle, `rows` of them real (`world.exposure`)."""
         world, method = self.world, self.canonical(method)
         inputs = (*self.keys(method, seed), world.config.n_curve, rows, temperature, MEASURE_RECIPE)
         name = self._name("measured exposure", method, seed, rows, f"{temperature:g}")
