@@ -9,7 +9,6 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from ralkit.course.frozen import COMMITTED
 from ralkit.course.reproduce import APPENDIX
 from ralkit.course.webpage import EXPLORER
 
@@ -78,8 +77,7 @@ def test_the_committed_outputs_are_of_one_whole_run():
     shown = {name for name, n in notebooks.items() if any(c.get("execution_count") for c in n.cells)}
     if not shown:
         pytest.skip("no notebook has outputs yet: python -m ralkit reproduce writes them")
-    frozen = "quick-two-levels" in COMMITTED  # else what images need takes long, and their notebooks may wait
-    assert shown >= {name for name in notebooks if name < APPENDIX and (frozen or name[:2] not in ("05", "06", "07"))}
+    assert shown >= {name for name in notebooks if name < APPENDIX}
     assert {name: found for name in shown if (found := list(faults(notebooks[name])))} == {}
     assert sum(path.stat().st_size for path in NOTEBOOKS) <= 12_000_000
 

@@ -11,7 +11,7 @@ from .artefacts import Artefacts
 from .project import Project
 
 VERSION = 1  # raise it when other worlds are committed
-COMMITTED = ("quick-oracle-world",)  # the worlds in data/pretrained/
+COMMITTED = ("quick-oracle-world", "quick-one-level", "quick-two-levels")  # the worlds in data/pretrained/
 CONTENTS = "contents.pt"  # written last: with it, and all that it names, a folder is whole
 
 
