@@ -8,7 +8,7 @@ import torch
 from ralkit import ral
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.runs import METHODS
-from ralkit.course.study import Study
+from ralkit.course.study import Study, rejection_threshold
 from ralkit.course.trainer import Fitting
 from ralkit.course.world import World
 from ralkit.errors import RalkitError
@@ -152,6 +152,30 @@ def test_exposure_is_the_divergence_of_the_last_rows(tiny, tmp_path):
     measured = study.measure_exposure("MLE", 4, 0)
     study.generator = None  # it is loaded
     assert study.measure_exposure("MLE", 4, 0) == measured
+
+
+@pytest.mark.parametrize("price", [1.5, 4, 16])
+def test_one_of_price_is_kept(price):
+    D = 3 * torch.randn(1000, generator=torch.Generator().manual_seed(0)) + 2
+    assert torch.sigmoid(D - rejection_threshold(D, price)).mean().item() == pytest.approx(1 / price, abs=1e-5)
+
+
+def test_rejection_keeps_as_many_samples_as_are_compared_and_the_better_ones(tiny, tmp_path, monkeypatch):
+    study = Study(World(tiny, seed=4, root=tmp_path, levels=1))
+    looked_at = []
+    # Images as bright as their codes are large, and a critic that likes dark ones: what is kept is darker.
+    brightness = lambda c: (c.float().mean((1, 2)) / 32)[:, None, None, None].expand(-1, 3, 64, 64)  # noqa: E731
+    monkeypatch.setattr(study.world, "decode", brightness)
+    monkeypatch.setattr(study, "_warm", lambda critic, *_: setattr(critic, "forward", lambda x: -50 * x.mean(1)))
+    monkeypatch.setattr(study.world, "features", lambda images: looked_at.append(images) or torch.randn(len(images), 8))
+    monkeypatch.setattr(study.world, "compare", lambda features: {"n": len(features)})
+    monkeypatch.setattr(World, "numbers_inputs", ("none",))
+    numbers = study.measure_rejection(4, 4)
+    drawn = study.world.decode(*study.world.sample(study.generator("MLE", 4), 5 * study.world.n_eval, 7))
+    assert numbers["n"] == study.world.n_eval
+    assert looked_at[0].mean() < drawn.mean() - 0.5 * drawn[:, 0, 0, 0].std()
+    study.generator = None  # it is loaded
+    assert study.measure_rejection(4, 4) == numbers
 
 
 def test_training_that_diverges_stores_nothing(tmp_path, tiny):

@@ -39,7 +39,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ralkit.course import paper, plots, widgets
-from ralkit.course.claims import claim
+from ralkit.course.claims import PRICE, REJECTED, claim
 from ralkit.course.record import Record, markdown_table
 from ralkit.course.significance import direction, noise_over_seeds, over, side, spread
 from ralkit.course.study import Study
@@ -516,7 +516,13 @@ Markdown(f"{text}\n\n{note}")
 # Where recall rises as sampling gets colder, it was bad samples that kept it low, not a lack of variety: such a recall is no measure
 # of diversity alone.
 
+# %% [markdown]
+# The other free knob is **rejection** (notebook 08): draw several samples of MLE, and let a critic throw away those that
+# look least real. The critic here was trained against this MLE model, which stood still, for five times as long as RAL's
+# critic warms up. It keeps one sample of four.
+
 # %%
+rejected = {study.world.levels: [study.measure_rejection(s, PRICE) for s in study.seeds] for study in (one, two)}
 key = f"{metric} to reconstructed"
 figure, (axes,) = plots.new_figure(1, 2, (4.6, 3.8))
 for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
@@ -525,14 +531,14 @@ for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
         label = f"MLE, temperature {temperatures[0]:g} to {temperatures[-1]:g}" if first else None
         ax.plot([r["recall"] for r in rows], [r[key] for r in rows], f"{marker}-", color="black", lw=0.8, label=label)
         ax.annotate(f"  {temperatures[0]:g}", (rows[0]["recall"], rows[0][key]), fontsize=8)
-        for m in METHODS[1:]:
-            row, style = measured[n, m][i], {"color": plots.COLOURS[m], "label": m if first else None}
+        for m, row in {m: measured[n, m][i] for m in METHODS[1:]} | {REJECTED: rejected[n][i]}.items():
+            style = {"color": plots.COLOURS.get(m, "#8C564B"), "label": m if first else None}
             ax.plot(row["recall"], row[key], marker, markersize=8, markeredgecolor="white", linestyle="none", **style)
     ax.set(xlabel="recall", ylabel=key, title=f"{n} map{'s' * (n > 1)} of codes")
 axes[0].legend(fontsize=8, title="one shape of marker for each seed", title_fontsize=8)
-title = "Distance against recall, beside MLE by temperature"
+title = "Distance against recall, beside MLE by temperature and by rejection"
 data = {
-    name: {"MLE": tempered[n]} | {m: measured[n, m] for m in METHODS[1:]}
+    name: {"MLE": tempered[n], REJECTED: rejected[n]} | {m: measured[n, m] for m in METHODS[1:]}
     for n, name in ((1, "one map"), (2, "two maps"))
 }
 record.save_figure("05-07-temperature", figure, title, data=data)
@@ -557,6 +563,17 @@ Markdown(
     + "\n\n(MLE at the temperature with the lowest mean, which favours MLE a little, since it is chosen on these numbers; 95 % "
     "over seeds, Student's t.)"
 )
+
+# %%
+lines = []
+for study in (one, two):
+    n = study.world.levels
+    for k in numbers[:2]:
+        for m in METHODS[2:]:
+            d = np.array([row[k] for row in measured[n, m]]) - [row[k] for row in rejected[n]]
+            word = {-1: "RAL is ahead of rejection", 1: "rejection does better"}.get(direction(d), side(d))
+            lines.append(f"* {n} map{'s' * (n > 1)}, {k}: **{m}** less rejection: {spread(d, '+.2f')}: {word}.")
+Markdown("\n".join(lines))
 
 # %% [markdown]
 # ## 9 · Play: a temperature for each level

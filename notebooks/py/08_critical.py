@@ -44,7 +44,7 @@ from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record
 from ralkit.course.runs import RUNS
 from ralkit.course.significance import beyond, direction, noise_over_seeds, side
-from ralkit.course.study import Study
+from ralkit.course.study import Study, rejection_threshold
 from ralkit.course.trainer import in_batches
 from ralkit.course.workers import train_together
 from ralkit.critic import image_score
@@ -279,10 +279,7 @@ def scored(run):
 def rejection(of_G, of_oracle, price):
     """The four numbers of rejection sampling at a price (samples for each one kept)."""
     (g_g, g_o, D), (o_g, o_o, D_o) = of_G, of_oracle
-    low, high = -50.0, 50.0
-    for _ in range(60):  # tau by bisection: the share that is kept falls with it
-        tau = (low + high) / 2
-        low, high = (tau, high) if torch.sigmoid(D - tau).mean() > 1 / price else (low, tau)
+    tau = rejection_threshold(D, price)
     a, log_a, log_a_o = torch.sigmoid(D - tau), *(torch.nn.functional.logsigmoid(x - tau) for x in (D, D_o))
     w, log_Z = a / a.sum(), a.mean().log()
     g_g, o_g = g_g + log_a - log_Z, o_g + log_a_o - log_Z  # log-probabilities of what is accepted

@@ -37,6 +37,7 @@ import numpy as np
 from IPython.display import Image, Markdown, display
 
 from ralkit.course import paper, plots, report, widgets
+from ralkit.course.claims import REJECTED
 from ralkit.course.costs import experiments, parameters
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.presets import PRESETS
@@ -144,6 +145,9 @@ if all((planes, rejected, rows_given)):
         for y in [key for key in images.get(m, [{}])[0] if " to " in key]:
             theirs = [next(r[y] for r in swept if r["temperature"] == 0.8) for swept in images["MLE"].values()]
             rows.append(against(f"{m}, images: {y}; {COLD}", np.subtract([r[y] for r in images[m]], theirs)))
+            theirs = [r[y] for r in images.get(REJECTED, ())]
+            if theirs:
+                rows.append(against(f"{m}, images: {y}; {REJECTED}", np.subtract([r[y] for r in images[m]], theirs)))
 
 # %%
 if rows:

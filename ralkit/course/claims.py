@@ -11,6 +11,7 @@ from .significance import LEVEL, direction, holm, p_value, smallest_effect, spre
 CONTROL = "MLE continued"  # as many further updates as RAL, by maximum likelihood
 COLD = "MLE at temperature 0.8"
 PRICE = 4  # rejection: samples drawn for each one kept
+REJECTED = f"MLE, a critic keeps 1 of {PRICE}"
 CORE, EACH = ("the paper says", "the paper's", "ours", "holds here"), "each seed"  # the columns of a table of claims
 EFFECT, HOLM, RIVALS = "smallest visible change", "p after Holm", "and against temperature and rejection?"
 _COLUMNS = (  # a pattern of a claim, where its runs are, how the name of its column ends, in percent or not
@@ -137,12 +138,13 @@ def _rivals(says: str, items: Saved) -> str:
         "to real images, 1 map": rf"{method}, images: \S+ to real; (.*)",
         "to reconstructions, 1 map": rf"{method}, images: \S+ to reconstructed; (.*)",
     }
+    said = []
     for part, pattern in starts.items():
         for row in items.get("09-2-against", {}).get("rows", ()) if part in says else ():
             if rival := re.fullmatch(pattern, row["what"]):
                 word = {"RAL": "yes", "the other": "no"}.get(row["lower"], row["lower"])
-                return f"{word}: {row['RAL less the other']} beside {rival[1]}"
-    return ""
+                said.append(f"{word}: {row['RAL less the other']} beside {rival[1]}")
+    return "; ".join(said)
 
 
 def _p(row: dict[str, str], d: np.ndarray | None, seeds: int) -> tuple[float, str] | None:

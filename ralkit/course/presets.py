@@ -145,16 +145,17 @@ QUICK = Preset(
         size=64, n_train=10_000, n_test=2_000, factors=FactorConfig(channels=32, batch=64, steps=700),
         one=LevelsConfig(
             VQVAEConfig(stages=3, hidden=48, residual=24, batch=8, steps=16_000, lr=2e-3),
-            (SnailConfig(24, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=64, steps=1500, lr=3e-3),),
+            (SnailConfig(24, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=32, steps=16_000, lr=6e-3),),
             QUICK_IMAGE_RAL,
             seeds=3,
         ),
         two=LevelsConfig(
             VQVAEConfig(stages=2, hidden=48, residual=24, batch=16, steps=4000, lr=2e-3),
             (
-                SnailConfig(24, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=64, steps=1500, lr=3e-3),
+                SnailConfig(24, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=32, steps=16_000, lr=6e-3),
                 SnailConfig(
-                    32, 2, 3, 0, 0.0, attention_layers=0, condition_layers=1, batch=64, steps=1200, lr=3e-3
+                    32, 2, 3, 0, 0.0, attention_layers=0, condition_layers=1, batch=16, steps=12_000,
+                    lr=6e-3,
                 ),
             ),
             replace(QUICK_IMAGE_RAL, rollouts=384, updates=30, gamma=0.98, critic_stages=3),

@@ -6,6 +6,7 @@ The oracle experiment's and that of images differ only in what their worlds supp
 import copy
 
 import torch
+from torch import Tensor
 
 from ..critic import PatchCritic, image_score
 from ..diagnostics import gradient_snr, part_gradients
@@ -36,6 +37,15 @@ from .world import Numbers, World
 
 Priors = tuple[TwoStreamPrior, ...]  # one a level, the top one first
 MEASURE_RECIPE = 1  # raise it when the mathematics of a `measure...` changes
+
+
+def rejection_threshold(D: Tensor, price: float) -> float:
+    """The tau at which sigma(D - tau) is 1 / price on average over scores D (N,): one of `price` samples is kept."""
+    low, high = -50.0, 50.0
+    for _ in range(60):  # bisection: the share that is kept falls with tau
+        tau = (low + high) / 2
+        low, high = (tau, high) if torch.sigmoid(D - tau).mean() > 1 / price else (low, tau)
+    return tau
 
 
 class Study:
@@ -229,6 +239,31 @@ class Study:
         name = self._name("measured", method, seed, f"{temperature:g}")
         make = lambda _: world.numbers(self.generator(method, seed), temperature)  # noqa: E731
         return self.trainer.artefacts.get(name, inputs, make)
+
+    @torch.no_grad()
+    def measure_rejection(self, seed: int, price: int) -> Numbers:
+        """The distances and fidelity of n_eval samples of MLE, of which a critic kept one in `price` (notebook 08).
+
+        A sample is kept with probability sigma(D - tau), where D is the score of a critic of the MLE model, the one
+        that "RAL anchored" would begin with.
+        """
+        world, cfg = self.world, self.recipe("RAL anchored")
+
+        def make(_) -> Numbers:
+            priors = self.generator("MLE", seed)
+            with torch.enable_grad(), seeded(seed):
+                critic = self.trainer.place(make_critic(cfg))
+                self._warm(critic, priors, seed, cfg)
+            # A fifth more than are needed on average: sets that are compared have as many images.
+            codes = world.sample(priors, round(1.2 * price * world.n_eval), 7)
+            D = in_batches(lambda *c: image_score(critic(world.decode(*c))), *codes)
+            with seeded(7):
+                kept = torch.rand_like(D) < torch.sigmoid(D - rejection_threshold(D, price))
+            return world.compare(world.features(world.decode(*(c[kept][: world.n_eval] for c in codes))))
+
+        inputs = (*self.keys("MLE", seed), warm_config(cfg), *world.numbers_inputs, price, WARM_UP_RECIPE)
+        name = self._name("measured rejection", seed, price)
+        return self.trainer.artefacts.get(name, (*inputs, MEASURE_RECIPE), make)
 
     def measure_completion(self, method: str, seed: int, rows: int, temperature: float = 1.0) -> Numbers:
         """Distance and `factors_kept` of completions of the test images below their first `rows` rows of top codes."""
