@@ -9,9 +9,10 @@
 # %% [markdown]
 # # 05 · RAL on images: one map of codes and two
 #
-# Notebook 03 asked whether RAL helps where the truth is known. Now the question is the paper's own, section 5.3: real
-# images, no oracle, judged by distances between sets of features. And the images are larger, so that one map of
-# codes is not enough: **VQ-VAE-2** keeps a coarse *top* map and a fine *bottom* map, with a prior for each.
+# Notebook 03 asked whether RAL helps where the truth is known. Now we ask the paper's own question (section 5.3). The
+# images are real, there is no oracle, and we judge by distances between sets of features. The images are also larger,
+# so one map of codes is not enough. **VQ-VAE-2** keeps a coarse *top* map and a fine *bottom* map, and each of them
+# has a prior of its own.
 #
 # After this notebook you can
 # * say what each level of a VQ-VAE-2 holds, and sample both with exact caches;
@@ -112,10 +113,10 @@ Markdown(
 Markdown(f"```python\n{inspect.getsource(SnailBlock.right)}```")
 
 # %% [markdown]
-# and after every group of blocks an **attention**, by which a place looks at all places before it at once. Strictly
-# before: the keys and values are moved on by one place, and a key of zeros stands before the first. (The last code of a row
-# is to the left of none: it comes in by the rows below it, within the reach of the blocks. One block of 3x3 would leave a gap
-# there; two do not.)
+# and after every group of blocks an **attention** layer, by which a place looks at all places before it at once. It
+# may look only at what is strictly before it. So the keys and values are moved on by one place, and a key of zeros
+# stands before the first. (The last code of a row is to the left of no other code. So it comes in only by the rows
+# below it, as far as the blocks reach. One block of 3x3 would leave a gap there, but two do not.)
 
 # %%
 Markdown(f"```python\n{inspect.getsource(Attention.forward)}```")
@@ -145,9 +146,10 @@ record.save_figure("05-02-attention", figure, "What a place sees: attention reac
 figure
 
 # %% [markdown]
-# The bottom prior has no attention in the paper, as in VQ-VAE-2: its maps are long, and the top codes already tell it
-# about far places. A **conditioning network** reads the top map; its features, each over 2 x 2 bottom places, enter
-# every block before its gate.
+# In the figure, the place with attention sees every earlier place. Yet the bottom prior has no attention in the paper,
+# as in VQ-VAE-2, because its maps are long and the top codes already tell it about far places. A **conditioning
+# network** reads the top map. Each of its features belongs to 2 x 2 places of the bottom map, and there it enters
+# every block before the gate.
 #
 # ## 3 · Sampling both levels
 #
@@ -193,11 +195,13 @@ figure
 # ## 4 · How images are judged, and the floors
 #
 # A **Fréchet distance** compares the mean and the covariance of features of two sets of images. Its value means
-# nothing alone: it depends on the feature network (so the name says which), on the number of images, and on how
-# good the VQ-VAE is, which no prior can mend. So there are floors, also below Table 2: other real images, and
-# reconstructions of other real images. The *other* images are training images, which the VQ-VAE and, for faces, the
-# network behind the distance have seen. (Other real images are a floor in the column *to real* only: in the rest that row says how
-# far real images are from reconstructions.)
+# nothing alone, because it depends on three other things. The first is the feature network, so the name says which.
+# The second is the number of images. The third is how good the VQ-VAE is, which no prior can mend.
+#
+# So we need *floors*, which are distances of images that no prior made. We take two such sets, other real images and
+# reconstructions of other real images, and they also stand below Table 2. The *other* images are training images. The
+# VQ-VAE has seen them and, for faces, so has the network behind the distance. (Other real images are a floor only in
+# the column *to real*. In the other columns their row says how far real images are from reconstructions.)
 
 # %%
 floors = {study.world.levels: study.world.floors for study in (one, two)}
@@ -215,13 +219,13 @@ title = "S-Table 12: reconstructions against real images, and other floors"
 Markdown(record.save_table("s-table-12", table, title, note, paper=paper.S_TABLE_12) + f"\n\n{note}")
 
 # %% [markdown]
-# Two more numbers tell *how* sets differ. **Precision**: the share of the generated images that lie among the real
-# ones (within a real image's distance to its $k$-th neighbour). **Recall**: the share of the real images that lie among
-# the generated ones. **Density** and **coverage** are their sturdier successors. A model that turns down its
-# variety should raise precision and density, and lose recall and coverage; section 8 asks whether it is so. All are taken against reconstructions, which is
-# what a prior of codes can reach at best.
+# Two more numbers tell *how* sets differ. **Precision** is the share of the generated images that lie among the real
+# ones, which means within a real image's distance to its $k$-th neighbour. **Recall** is the share of the real images
+# that lie among the generated ones. **Density** and **coverage** are their sturdier successors. A model that turns
+# down its variety should gain precision and density, and lose recall and coverage. Section 8 asks whether it is so.
+# We take all four against reconstructions, because these are the best that a prior of codes can reach.
 #
-# The distance's bias: with fewer images it is larger, even for the same distribution.
+# The distance also has a bias. With fewer images it is larger, even when both sets have the same distribution.
 
 # %%
 a, b = one.world.reference_features("reconstructed"), one.world.reference_features("reconstructed, others")
@@ -250,10 +254,12 @@ Markdown(
 # %% [markdown]
 # ## 5 · MLE, the control, and RAL
 #
-# With two levels the roll-out is a pair of maps and one picture. Each level gets its own rewards, up-sampled to its own
-# size, its own returns, and its own policy gradient; one optimiser moves both priors
-# (`ral.ral_iteration`, the same function as in notebook 04). As in notebook 03 the control trains on by MLE for about as long as RAL:
-# three updates for each of RAL's, of as many maps, with the same learning rate.
+# With two levels a roll-out is a pair of maps, which decode to one picture. Each level gets its own rewards,
+# up-sampled to the size of its map. Each level also has its own returns and its own policy gradient, and one optimiser
+# moves both priors (`ral.ral_iteration`, the same function as in notebook 04).
+#
+# As in notebook 03, the control trains on by MLE for about as long as RAL takes. It makes three updates for each of
+# RAL's, with as many maps and the same learning rate.
 
 # %%
 METHODS = ("MLE", "MLE continued", "RAL single", "RAL intermediate")
@@ -284,7 +290,7 @@ figure
 # | FD-… / FID-… | distance to reconstructed real images, few samples | falling below its first value by more than its noise |
 # | NLL_test | $-\log G$ of codes of test images, all levels, nats per image | rising: they become less likely; read recall and coverage beside it |
 # | AUC | chance that the critic ranks a real image above a generated one; .5 is blind | well above .5; it falls if G catches up, and rises if the critic learns faster |
-# | SNR | length of the policy gradient over its standard error; 1 is noise only | above 1. Near it, noise hides the signal of one update, but what is the same in all updates adds up |
+# | SNR | length of the policy gradient over its standard error; 1 is noise only | above 1. Near 1, noise hides the signal of one update, but a signal that is the same in all updates adds up |
 
 
 # %%
@@ -299,7 +305,8 @@ def diagnosis(study, method):
 
 lines = [diagnosis(study, m) for study in (one, two) for m in METHODS[2:]]
 Markdown(
-    "From the first point of the curves to the last; SNR: the mean of all, with as many roll-outs as an update has "
+    "The distance and the AUC are given at the first point of the curves and at the last. SNR is the mean of all "
+    "points, with as many roll-outs as an update has "
     f"({one.world.config.ral.rollouts} and {two.world.config.ral.rollouts}), but no more than a point has "
     f"({one.world.config.n_curve}). Mean ± spread over seeds:\n\n" + "\n".join(lines)
 )
@@ -307,10 +314,11 @@ Markdown(
 # %% [markdown]
 # ## 6 · Table 2
 #
-# ± is the standard deviation of one seed. All seeds share the VQ-VAE, the feature network and the test images; each has
-# MLE priors of its own, from which all its other runs start. So methods are compared seed by seed, and a change is clear if
-# its mean is beyond chance (95 %, Student's t: with three seeds 2.5 standard deviations from 0). Runs on two maps are dear:
-# the preset `quick` makes one of each, which decides nothing; `deep` makes five.
+# The number after ± is the standard deviation of one seed. All seeds share the VQ-VAE, the feature network and the
+# test images. Each seed has its own MLE priors, and all its other runs start from these. So we compare methods seed by
+# seed. A change is clear if its mean is beyond chance (95 %, Student's t). With three seeds it must then be 2.5
+# standard deviations from 0. Runs on two maps take long, so the preset `quick` makes one of each, which decides
+# nothing. The preset `deep` makes five.
 
 
 # %%
@@ -359,8 +367,21 @@ every = [
 Markdown(record.save_table("table-2-runs", every, "Table 2, every run"))
 
 # %% [markdown]
-# Is precision at its ceiling, which is that of other reconstructions? (Its noise: over seeds, and that of a share of so many
-# images.) And do the numbers of diversity agree with each other?
+# Was MLE at its end? The control tells: it is the same model after further training. Where its NLL_test falls, part of what
+# any further training gains is owed to the training alone, so RAL is compared with the control and not with MLE.
+
+# %%
+lines = []
+for study in (one, two):
+    n, d = study.world.levels, change(study, "MLE continued", "MLE", "NLL_test")
+    of = np.mean([r["NLL_test"] for r in measured[n, "MLE"]])
+    share = spread(100 * d / of, "+.2f")
+    lines.append(f"* {n} map{'s' * (n > 1)}: further training changes NLL_test by {spread(d, '+.2f')} nats, {share} %.")
+Markdown("\n".join(lines))
+
+# %% [markdown]
+# Is precision at its ceiling, which is the precision of other reconstructions? (Its noise has two parts, the spread
+# over seeds and the chance in a share of so many images.) And do the numbers of diversity agree with each other?
 
 # %%
 lines = []
@@ -379,9 +400,10 @@ for n, study in ((1, one), (2, two)):
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# Where NLL_test and recall rise together, they do not mean the same: NLL_test asks what the prior thinks of every test map;
-# recall asks whether test images have samples near them, which better samples raise as well as more varied ones. A recall far below
-# that of reconstructions is first of all a sign of bad samples.
+# NLL_test and recall may rise together, though a rising NLL_test looks like less diversity and a rising recall like
+# more. The reason is that they ask different things. NLL_test asks what the prior thinks of every test map. Recall
+# asks whether test images have samples near them, and better samples raise it as well as more varied ones. So a recall
+# far below that of reconstructions is first of all a sign of bad samples.
 
 
 # %%
@@ -411,9 +433,10 @@ rows = [
 Markdown(record.save_table("05-claims", rows, "The paper's claims on images"))
 
 # %% [markdown]
-# The two distances need not agree. That to real images contains what the VQ-VAE loses (the row *reconstructions, other ones*), which
-# no prior can mend, but which other samples may make up for: section 8 has an example. The one to reconstructions asks about the
-# prior alone; the paper calls it *"more meaningful for comparison"*, and gives it for some of its columns (in parentheses below).
+# The two distances need not agree. The distance to real images contains what the VQ-VAE loses (the row
+# *reconstructions, other ones*). No prior can mend this loss, but other samples may make up for it in the distance,
+# and section 8 has an example. The distance to reconstructions asks about the prior alone. The paper calls it *"more
+# meaningful for comparison"*, and gives it for some of its columns (in parentheses below).
 
 # %% [markdown]
 # The paper's, on Inception's features of CelebA and LSUN (distance to reconstructions in parentheses):
@@ -482,10 +505,9 @@ figure
 # %% [markdown]
 # ## 8 · Temperature, the free knob
 #
-# As in notebook 03: sampling MLE colder costs nothing. Where does RAL lie beside that curve? Down is closer to the
-# data's mean and covariance, right is more recall. Each seed has its own curve; with two levels both have the same
-# temperature.
-
+# Notebook 03 showed that sampling MLE colder costs nothing, so the temperature is a *free knob*. Where does RAL lie
+# beside the curve that this knob draws? In the figure, lower is closer to the data's mean and covariance, and further
+# right is more recall. Each seed has its own curve. With two levels both priors have the same temperature.
 # %%
 temperatures = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
 tempered = {
@@ -513,8 +535,8 @@ text = record.save_table("05-09-temperature", rows, title, note=note)
 Markdown(f"{text}\n\n{note}")
 
 # %% [markdown]
-# Where recall rises as sampling gets colder, it was bad samples that kept it low, not a lack of variety: such a recall is no measure
-# of diversity alone.
+# If recall rises as sampling gets colder, then bad samples kept it low, and not a lack of variety. Such a recall is no
+# measure of diversity alone.
 
 # %% [markdown]
 # The other free knob is **rejection** (notebook 08): draw several samples of MLE, and let a critic throw away those that
@@ -646,7 +668,8 @@ for k in (3, 5, 10):
 #    image.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# Not what seeing the top map saves: a wrong one misleads, which costs more than knowing none.
+# This difference is not what the bottom prior saves by seeing the top map. A wrong map misleads it, and that costs
+# more than knowing none.
 n = min(200, len(two.world.codes["test"][0]))
 top, bottom = (c[:n] for c in two.world.codes["test"])
 with torch.no_grad():

@@ -9,10 +9,12 @@
 # %% [markdown]
 # # 08 · What did RAL really buy?
 #
-# The paper gives one number for each method, names neither temperature nor seeds, and RAL wins. Work on text from before it (*Language GANs
-# Falling Short*, 2018) had shown how such wins are lost again: **turn down the temperature** of the maximum-likelihood model, which
-# costs nothing, and it wins on quality too. Here we ask the question properly, in the one place where it can be answered
-# exactly: the oracle experiment, where both models know every probability.
+# The paper gives one number for each method, and RAL has the best one. The paper names neither the sampling
+# temperature nor the seeds. Earlier work on text (*Language GANs Falling Short*, 2018) had shown how such wins are
+# lost again. One **turns down the temperature** of the maximum-likelihood model (MLE), which costs nothing, and then
+# MLE wins on quality too. We call the temperature a *free knob*, because turning it needs no training. So the fair
+# question is whether RAL does better than the free knob. We ask it in the one place where it can be answered exactly,
+# the oracle experiment of notebook 03, where both models know every probability.
 #
 # After this notebook you can
 # * draw quality against diversity for any sampler, and read on which side of the MLE curve it lies;
@@ -69,11 +71,14 @@ train_together((study, ("MLE", "MLE continued", *RAL), study.seeds))
 # | log-likelihoods | NLL_oracle $= -\mathbb{E}_G \log G_\text{oracle}$ | NLL_test $= -\mathbb{E}_{G_\text{oracle}} \log G$ |
 # | divergences | $KL(G \| G_\text{oracle})$ | $KL(G_\text{oracle} \| G)$ |
 #
-# In both, lower left is better, and in both the MLE model draws a *curve*, when its softmax is sampled at temperature
-# $\tau$. The first plane is the one of the literature. Its vertical axis can be cheated: a sampler that always draws
-# the oracle's favourite map has the lowest NLL_oracle of all. In the second plane that sampler pays $-\log G_\text{oracle}$
-# of its one map, and only the truth itself has 0; but to leave modes out is still cheap there (half of the truth: $\ln 2$
-# nats), so read both axes.
+# In both planes lower left is better. In both, the MLE model draws a *curve*, because each temperature $T$ of its
+# softmax gives one point. The literature uses the first plane, but its vertical axis can be cheated. A sampler that
+# always draws the oracle's favourite map has the lowest NLL_oracle of all.
+#
+# The second plane charges this sampler. It has no entropy, so its $KL(G \| G_\text{oracle})$ is the whole
+# $-\log G_\text{oracle}$ of its one map, and only the oracle itself has 0. But this axis still charges little for
+# missing modes. For example, a sampler that leaves out half of the truth need not pay more than $\ln 2$ nats. So
+# always read both axes.
 
 # %%
 GRID = (0.6, 0.7, 0.8, 0.9, 1.0)  # every method; MLE draws a curve, and so has more
@@ -110,25 +115,32 @@ record.save_figure("08-1-planes", figure, title, data={m: list(runs.values()) fo
 figure
 
 # %% [markdown]
-# *RAL anchored* and *RAL, true reward* come in section 5. For now look at the two that the paper has.
+# In each plane the black points are one MLE model at several temperatures. A coloured run that lies below this curve, or
+# to the left of it, does better than the temperature does. *RAL anchored* and *RAL, true reward* are explained in
+# section 5. For now look at the two runs that the paper has, *RAL single* and *RAL intermediate*.
 #
 # ## 2 · The verdict
 #
 # Which MLE model should a run be compared with? There are three answers, and they need not agree.
 #
-# 1. **At equal NLL_test.** Take the temperature at which MLE covers the truth as well as the run does, and read how far the
-#    run lies below (−) or above (+) MLE's curve. This is the plane of the literature. Near temperature 1 the curve is
-#    upright there, so a small error to the right is a large one upwards.
-# 2. **At equal entropy.** Take the temperature at which MLE is as narrow as the run. Then both have the same freedom to make
-#    mistakes, and the lower KL(G‖oracle) makes fewer.
-# 3. **Each at its best temperature.** Add both divergences, and take every model at the temperature where their sum is
-#    least. The temperature is chosen on the other seeds, so no model is judged by the numbers that chose it.
+# 1. **At equal NLL_test.** Find the temperature at which MLE covers the truth as well as the run does. Then read how
+#    far the run lies below (−) or above (+) MLE's curve there. This is how the literature compares. But the curve is
+#    almost vertical near temperature 1, so a small error in NLL_test becomes a large error in quality.
+# 2. **At equal entropy.** A low entropy means that a model is narrow. Find the temperature at which MLE is as narrow
+#    as the run. Then both have the same freedom to make mistakes, and the one with the lower KL(G‖oracle) makes fewer.
+# 3. **Each at its best temperature.** Add both divergences. Sample every model at the temperature where this sum is
+#    least, and compare the sums. We choose the temperature on the other seeds, so no run is judged by the numbers
+#    that chose it.
 #
-# The word *better* is used only where all three agree. A run that is more diverse than all of the curve, and lower, is
-# compared with the curve's first point (the tables count such runs); others beside the curve with none. A method is *below* or
-# *above* if the mean over its seeds is so beyond chance (95 %, Student's $t$). Between the temperatures that were measured, the
-# curve is a cubic spline. Is that good enough? MLE itself must lie on its own curve, also where it was not measured: leave
-# out one temperature, and see.
+# We use the word *better* only where all three comparisons agree. A method is *below* or *above* if the mean over its
+# seeds is so beyond chance (95 %, Student's $t$).
+#
+# For some runs the curve has no point of the same diversity. If such a run is more diverse than the whole curve and
+# also lower, it is compared with the curve's most diverse point. A column of the table counts the runs that are more
+# diverse than the whole curve. The other runs beside the curve are compared with nothing and called *outside*.
+#
+# MLE was measured at a few temperatures, and between them the curve is a cubic spline. To test the spline, we leave
+# out one temperature and ask how far MLE's own point lies from the curve through the others. It should be near 0.
 
 
 # %%
@@ -192,7 +204,7 @@ for T in sorted(COLDER["MLE"])[1:-2]:
     without = {s: [r for r in swept["MLE"][s] if r["temperature"] <= 1 and r["temperature"] != T] for s in study.seeds}
     off = [[beyond(without[s], at("MLE", s, T), *plane) for s in study.seeds] for plane in PLANES]
     lines.append(f"{T:g}: " + ", ".join(f"{y} {spread(d)}" for (_, y), d in zip(PLANES, off, strict=True)))
-Markdown("MLE from its own curve without that temperature, nats: " + "; ".join(lines) + ".")
+Markdown("MLE's distance from its own curve, by the temperature that was left out, in nats: " + "; ".join(lines) + ".")
 
 # %%
 cases = [(m, T) for m in swept for T in (1.0, 0.7) if m.startswith("RAL")] + [("MLE continued", 1.0)]
@@ -213,9 +225,9 @@ for m, T in cases:
 
 # %%
 WORDS = {
-    "below": "**RAL is better than the free knob, by all three.**",
-    "above": "**The free knob is better, by all three.**",
-    "not decided": "**None of the three is decided.**",
+    "below": "**RAL is better than the free knob (MLE sampled colder), in all three comparisons.**",
+    "above": "**The free knob (MLE sampled colder) is better, in all three comparisons.**",
+    "not decided": "**None of the three comparisons is decided.**",
 }
 
 
@@ -240,8 +252,8 @@ for m in RAL[:2]:
     d = [at(m, s)[FD] - r[FD] for s, r in zip(study.seeds, best, strict=True)]
     where = ", ".join(f"{r['temperature']:g}" for r in best)
     lines.append(
-        f"* **{m}** by a distance, as the paper judges: {FD} {spread(d, 2)} from MLE's at the temperature where that is least "
-        f"({where}): {side(d)}."
+        f"* **{m}**, judged by a distance as in the paper: {FD} is {spread(d, 2)} from the least that MLE has over its "
+        f"temperatures (at {where}): {side(d)}."
     )
 verdict = "\n".join(lines)
 title = "The verdict: nats above (+) or below (-) the MLE model's temperature curve at equal diversity"
@@ -251,14 +263,17 @@ Markdown(f"{text}\n\n{verdict}")
 # %% [markdown]
 # ## 3 · Rejection sampling: the other free knob
 #
-# The paper mentions it and argues against it (section 1): sample more, and let a critic throw away the bad ones. With a
-# critic whose score $D$ estimates $\log p/G$ (the logistic loss makes it one), accept a sample with probability
-# $a(c) = \sigma(D(c) - \tau)$. What is accepted has an exact probability too (but for $Z$, which is estimated), so it can
-# stand in the same planes:
+# The paper mentions rejection sampling and argues against it (section 1). The idea is to draw more samples than we
+# need, and to let a critic throw away the bad ones. Our critic is trained with the logistic loss, so its score $D$
+# estimates $\log p/G$, where $p$ is the truth and $G$ the model. We accept a sample with probability
+# $a(c) = \sigma(D(c) - \tau)$. Here $\tau$ is a threshold, and no temperature. The accepted samples have an exact
+# probability too, except that $Z$ has to be estimated. So rejection can stand in the same planes:
 #
 # $$p_\text{accepted}(c) = G(c)\, a(c) / Z, \qquad Z = \mathbb{E}_G\, a(c)$$
 #
-# $1/Z$ is the price: that many samples for each one kept. No sample is thrown away below: all are weighted with $a$.
+# The price is $1/Z$, the number of samples that we draw for each one that is kept. The code below throws no sample
+# away, but weights each one with $a$. When the weights are unequal, fewer samples decide the averages. The column
+# *samples that count* says how many.
 
 # %%
 of_ral = world.config.ral
@@ -321,14 +336,17 @@ for k, price in enumerate(PRICES):
     row["samples that count"] = f"{np.mean([rejected[s][k]['samples that count'] for s in study.seeds]):.0f}"
     rows.append(row)
 note = (
-    f"To train, RAL drew {roll_outs:,} roll-outs, and the critic of rejection {own:,}. After that a kept sample costs "
-    f"RAL one draw, and rejection as many as its price: at a price of 4, rejection has drawn as many after {max(0, roll_outs - own) // 3:,} kept samples."
+    f"Training cost RAL {roll_outs:,} roll-outs, and rejection {own:,} for its critic. After training, a kept sample "
+    "costs RAL one draw, but it costs rejection as many draws as its price. So at a price of 4, rejection has drawn "
+    f"as many as RAL after {max(0, roll_outs - own) // 3:,} kept samples."
 )
 Markdown(record.save_table("08-3-rejection", rows, "Rejection sampling: nats beyond the temperature curve", note=note))
 
 # %% [markdown]
-# *"Lastly, the rejection sampling method decreases diversity in image samples"* (section 2.1). Does it, with this critic? And
-# *RAL anchored* (section 5) learns from the same critic, standing still: how much of what rejection finds does it find?
+# The paper says: *"Lastly, the rejection sampling method decreases diversity in image samples"* (section 2.1). The
+# first number in each line below says whether that is so with this critic. The second number is about *RAL anchored*
+# (section 5), which learns from the same critic while the critic stands still. It says how far RAL anchored stays
+# behind rejection.
 
 # %%
 lines = []
@@ -338,16 +356,20 @@ for k, price in enumerate(PRICES[1:], 1):
         [at("RAL anchored", s)["KL(G||oracle)"] - rejected[s][k]["KL(G||oracle)"] for s in study.seeds]
     )
     lines.append(
-        f"* 1 of {price} kept: NLL_test {spread(of_MLE)} from MLE's (above 0: diversity was paid). KL(G‖oracle) of RAL anchored is "
-        f"{spread(of_anchored)} nats from that of rejection (above 0: rejection is the better)."
+        f"* 1 of {price} kept: NLL_test is {spread(of_MLE)} nats from MLE's (above 0: rejection paid with diversity). "
+        f"KL(G‖oracle) of RAL anchored is {spread(of_anchored)} nats from that of rejection (above 0: rejection is "
+        "better)."
     )
 Markdown("\n".join(lines))
 
 # %% [markdown]
 # ## 4 · Is it progress, or does it fool its own critic?
 #
-# RAL's critic chases a moving target. If the prior has learnt its critic's blind spots, a **fresh** critic, trained from
-# scratch on final samples, sees what the old one does not. So for every model a new one, for as long as two warm-ups.
+# RAL's critic chases a moving target, because the prior changes while the critic learns. So the prior may learn the
+# critic's blind spots, and earn rewards without better samples. This is called *reward hacking*. A **fresh** critic,
+# trained from scratch on final samples, sees what the old one does not. So we train a new critic for every model, for
+# as long as two warm-ups. We compare critics by AUC, the chance that a critic ranks a real image above a generated
+# one (.5 is blind).
 
 
 # %%
@@ -369,14 +391,15 @@ for m in RAL[:2]:
     d = np.subtract(new[m], tail)
     says = {-1: "it sees less: no blind spot shows", 0: "not decided", 1: "**it sees more: a blind spot was learnt**"}
     lines.append(
-        f"* **{m}**: a fresh critic's AUC less the run's own one's, mean of its last three points: {spread(d, 3)} "
-        f"({'one run' if len(d) == 1 else says[direction(d)]})."
+        f"* **{m}**: AUC of a fresh critic less that of the run's own critic (mean of its last three points): "
+        f"{spread(d, 3)} ({'one run' if len(d) == 1 else says[direction(d)]})."
     )
 note = "\n".join(lines) + (
-    "\n\nA fresh critic that sees much more than the run's own one tells of blind spots that were learnt. What it sees is the "
-    "least that there is to see: trained for longer, or otherwise, a critic may see more, so a low number does not prove "
-    "that samples became harder to tell from real ones. (The anchored run's own critic is one of the MLE model, trained "
-    "for longer with a weaker penalty, and was never updated.)"
+    "\n\nIf a fresh critic sees much more than the run's own critic, then the prior has learnt blind spots. But a "
+    "fresh critic shows only the least that there is to see, because a critic that is trained for longer, or "
+    "otherwise, may see more. So a low AUC does not prove that samples became harder to tell from real ones. (The "
+    "anchored run's own critic was trained on samples of the MLE model, for longer and with a weaker penalty, and was "
+    "never updated.)"
 )
 text = record.save_table("08-4-fresh", rows, "Reward hacking: critics trained afresh on final samples", note=note)
 Markdown(f"{text}\n\n{note}")
@@ -384,12 +407,18 @@ Markdown(f"{text}\n\n{note}")
 # %% [markdown]
 # ### Exposure bias, measured
 #
-# Give a model the first rows of a real map and let it go on. Exposure bias would mean: the *same* last rows get worse
-# when they stand on more of the model's own codes and on fewer real ones. So: how far, in nats per code, is the model's
-# distribution of the last rows from the oracle's *in the same contexts*, against the number of given rows? A prior that is
-# right wherever it comes to has 0 everywhere. And because colder sampling is free, MLE at temperature .8 stands beside.
-# Mind the level as well as the growth: a model that gets worse on real rows has less to lose on its own, and one that has
-# become narrow meets few contexts, which it may know well. Growth can even be negative; that is no cure.
+# In training, the prior predicts each code from real codes. In sampling, it predicts each code from its own codes.
+# **Exposure bias** would mean that the *same* last rows get worse when they stand on more of the model's own codes and
+# on fewer real ones.
+#
+# To measure it, we give a model the first rows of a real map and let it go on. Then we ask how far, in nats per code,
+# its distribution of the last rows is from the oracle's *in the same contexts*. We do this for several numbers of
+# given rows. A prior that is right in every context has 0 everywhere. MLE at temperature .8 stands beside the methods,
+# because colder sampling is free.
+#
+# Look at the level as well as at the growth. A model that is already bad on real rows has less to lose on its own
+# rows. A model that has become narrow meets few contexts, and it may know these well. The growth can even be negative,
+# but that is no cure.
 
 # %%
 ((H, W),) = world.shapes
@@ -418,19 +447,21 @@ figure
 # %%
 growth = {m: values[:, 0] - values[:, -1] for m, values in biased.items()}
 lines = [
-    f"* **{m}**: the last rows diverge by {values[:, -1].mean():.2f} nats a code when all before them is real, by "
-    f"{values[:, 0].mean():.2f} when nothing is: **exposure bias {spread(growth[m], 2)}**."
+    f"* **{m}**: the last rows are {values[:, -1].mean():.2f} nats a code from the oracle when all before them is "
+    f"real, and {values[:, 0].mean():.2f} when nothing is. The difference is its **exposure bias: "
+    f"{spread(growth[m], 2)}**."
     for m, values in biased.items()
 ]
 rows = []
 for m in RAL[:2]:
     less = growth["MLE continued"] - growth[m]
     lines.append(
-        f"* **{m}** takes {spread(less, 2)} of the control's {growth['MLE continued'].mean():.2f} away; {COLD}, without "
-        f"training, {spread(growth['MLE continued'] - growth[COLD], 2)}. Beside the latter RAL's growth is "
-        f"{spread(growth[m] - growth[COLD], 2)} ({side(growth[m] - growth[COLD])}), its level after real rows "
-        f"{spread((biased[m] - biased[COLD])[:, -1], 2)} ({side((biased[m] - biased[COLD])[:, -1])}), and after its own "
-        f"{spread((biased[m] - biased[COLD])[:, 0], 2)} ({side((biased[m] - biased[COLD])[:, 0])})."
+        f"* The control, MLE continued, has an exposure bias of {growth['MLE continued'].mean():.2f}. **{m}** has "
+        f"{spread(less, 2)} less than that. {COLD} needs no training and has "
+        f"{spread(growth['MLE continued'] - growth[COLD], 2)} less. Compared with {COLD}, RAL's exposure bias differs "
+        f"by {spread(growth[m] - growth[COLD], 2)} ({side(growth[m] - growth[COLD])}), its distance after real rows by "
+        f"{spread((biased[m] - biased[COLD])[:, -1], 2)} ({side((biased[m] - biased[COLD])[:, -1])}), and its distance "
+        f"after its own by {spread((biased[m] - biased[COLD])[:, 0], 2)} ({side((biased[m] - biased[COLD])[:, 0])})."
     )
     says = f"Abstract: exposure bias is addressed ({m}; how much worse the same last rows get, oracle experiment)"
     ours = f"{spread(-less, 2)} nats a code ({COLD}: {spread(growth[COLD] - growth['MLE continued'], 2)})"
@@ -441,27 +472,32 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # ## 5 · Can it be made to win?
 #
-# First the ceiling, of KL(G‖oracle) and of nothing else. Put **the truth in the critic's place**: the reward of code $t$ is
-# $\log G_\text{oracle}(c_t|c_{<t}) - \log G(c_t|c_{<t})$, whose policy gradient descends $KL(G\|G_\text{oracle})$
-# itself, and asks for no diversity. Same prior, same roll-outs, same number of updates, at three times the learning rate
-# ([appendix 10](10_ablations.ipynb) has RAL at that rate). If that does not cross the curve, then with this many updates no critic should be expected to.
+# First we look for the ceiling, which is what RAL could reach if its critic knew everything. We put **the truth in the
+# critic's place**, so the reward of code $t$ is $\log G_\text{oracle}(c_t|c_{<t}) - \log G(c_t|c_{<t})$. Its policy
+# gradient descends $KL(G\|G_\text{oracle})$ itself and asks for no diversity. So this is a ceiling of that divergence,
+# and of nothing else. The run is called *RAL, true reward*. It has the same prior, the same roll-outs and the same
+# number of updates, at three times the learning rate ([appendix 10](10_ablations.ipynb) has RAL at that rate). If it
+# does not cross the curve, then no critic should be expected to cross it with this many updates.
 #
-# Then a critic that has to be trained. Two things are wrong with RAL's reward, seen from there:
+# In practice the critic has to be trained. Compared with the true reward, RAL's reward has two faults:
 #
-# 1. **It is not on a scale.** Scores divided by their maximum say *which* image is better, not by how many nats. Nothing
-#    tells the policy gradient when a gain in score stops being worth the diversity that it costs.
-# 2. **It moves.** While the prior learns, its critic is always young: updated a few times since the last change.
+# 1. **It is not on a scale.** RAL divides scores by their maximum. They then say *which* image is better, but not by
+#    how many nats. So nothing tells the policy gradient when a gain in score is no longer worth the diversity that it
+#    costs.
+# 2. **It moves.** The prior changes while the critic learns. So the critic is always young, because it has been
+#    updated only a few times since the last change.
 #
-# **RAL anchored** changes both, and its settings with them (listed below; [appendix 10](10_ablations.ipynb) takes them back, one or two at a time).
-# Train a logistic critic against the MLE model for long, and leave it alone. Its logit
-# estimates $\log p_\text{data}(x) / G_\text{MLE}(x)$. And we know $\log G_\text{MLE}$ and $\log G$ exactly, which no GAN
-# does. So the reward
+# **RAL anchored** changes both, and some settings with them. They are listed below, and
+# [appendix 10](10_ablations.ipynb) takes them back, one or two at a time. We train a logistic critic against the MLE
+# model for a long time, and then leave it alone. Its logit estimates $\log p_\text{data}(x) / G_\text{MLE}(x)$. We also
+# know $\log G_\text{MLE}$ and $\log G$ exactly, which no GAN does. So the reward
 #
 # $$r = \underbrace{D(x)}_{\approx \log p_\text{data} / G_\text{MLE}} + \sum_t \underbrace{\log G_\text{MLE}(c_t|c_{<t}) - \log G(c_t|c_{<t})}_{\text{exact}} \;\approx\; \log \frac{p_\text{data}}{G}$$
 #
-# is the log density ratio of the *current* prior, without touching the critic again: a KL divergence to the MLE model at
-# weight 1, which also holds the prior where the critic has been trained. (The same sum is what language models are
-# fine-tuned with from human feedback, where the weight is a knob; here theory sets it.)
+# is the log density ratio of the *current* prior, although we do not touch the critic again. On average, the sum over
+# $t$ is minus the KL divergence from the prior to the MLE model, at weight 1. So it also holds the prior near the MLE
+# model, where the critic has been trained. (Language models are fine-tuned from human feedback with the same sum.
+# There the weight is a knob, but here theory sets it.)
 
 # %%
 Markdown(f"```python\n{inspect.getsource(ral.kl_reward)}```")
@@ -515,7 +551,8 @@ text = record.save_table("08-7-win", rows, "RAL with other rewards: temperature 
 Markdown(f"{text}\n\n{note}")
 
 # %% [markdown]
-# To try a change of your own, on seed 0, the seed of settings: `study.ral("mine", 0, dataclasses.replace(ANCHORED, kl=0.5))`.
+# To try a change of your own, use seed 0. The settings were chosen on it, and no result is reported on it:
+# `study.ral("mine", 0, dataclasses.replace(ANCHORED, kl=0.5))`.
 # What each setting of RAL and of the anchored run is worth, one at a time: [appendix 10](10_ablations.ipynb). What the
 # temperature does on images, beside RAL: [05](05_images.ipynb), section 8.
 
@@ -553,14 +590,15 @@ widgets.explore(explore, method=list(RAL), temperature=(0.3, 1.3, 0.1), number=(
 #
 # ## To take away
 #
-# * Compare curves, not points. A free knob is the first competitor of anything that sharpens.
-# * A reward without a scale cannot know when to stop. A log density ratio has one, and an autoregressive prior makes half
-#   of it exact.
-# * Take apart what works, too: [appendix 10](10_ablations.ipynb) has what each setting of the anchored run is worth
+# * Compare curves, not points. Any method that makes samples sharper must first be compared with a free knob.
+# * A reward without a scale cannot know when to stop. A log density ratio has a scale, and an autoregressive prior
+#   makes half of it exact.
+# * Take apart what works, too. [Appendix 10](10_ablations.ipynb) has what each setting of the anchored run is worth
 #   beside the others.
-# * The true reward is a ceiling of KL(G‖oracle) alone: table 08-7 has what it does to NLL_test and to FD-faces.
-# * Anchored RAL aims at $G_\text{MLE}(c)\, e^{D(c)}$, and so does rejection by the same critic as its price grows. What rejection
-#   has and the anchored run lacks (section 3) is not the critic's fault: it is the way there, or the network's room.
+# * The true reward is a ceiling of KL(G‖oracle) alone. Table 08-7 has what it does to NLL_test and to FD-faces.
+# * Anchored RAL aims at $G_\text{MLE}(c)\, e^{D(c)}$, and so does rejection by the same critic as its price grows. So
+#   if rejection has something that the anchored run lacks (section 3), the critic is not at fault. Either the training
+#   did not get there, or the network has no room for it.
 #
 # ## Exercises
 #
@@ -583,8 +621,8 @@ for m in ("MLE", "RAL anchored"):
     print(f"{m}: {row['NLL_oracle']:.1f} - {row['entropy']:.1f} = {row['KL(G||oracle)']:.1f}")
 
 # %% [markdown]
-# **3.** The logit of a critic with a gradient penalty may be too small for a log density ratio. Fit the factor by which it
-# is, on held-out samples.
+# **3.** The logit of a critic with a gradient penalty may be too small for a log density ratio. On held-out samples,
+# fit the factor that corrects it.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 (_, _, fake), (_, _, true) = scored(seed)
