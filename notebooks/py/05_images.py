@@ -508,6 +508,7 @@ figure
 # Notebook 03 showed that sampling MLE colder costs nothing, so the temperature is a *free knob*. Where does RAL lie
 # beside the curve that this knob draws? In the figure, lower is closer to the data's mean and covariance, and further
 # right is more recall. Each seed has its own curve. With two levels both priors have the same temperature.
+
 # %%
 temperatures = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
 tempered = {
