@@ -9,11 +9,13 @@
 # %% [markdown]
 # # Tour: reinforced adversarial learning in one screen
 #
-# A **VQ-VAE** turns an image into a small map of codes, and such a map back into an image. A **prior**, a PixelCNN,
-# learns which code maps occur, by maximum likelihood (MLE); sampling it and decoding gives new images. But it was
-# trained on real codes only, and when it samples, it has to go on from its own. **RAL** trains it on what it samples:
-# a **critic** scores regions of the decoded samples, the scores become **rewards** of the codes, and the **policy
-# gradient** makes codes with good rewards more likely.
+# A **VQ-VAE** turns an image into a small map of codes, which are whole numbers, and turns such a map back into an
+# image. A **prior**, here a PixelCNN, learns by maximum likelihood (MLE) which code maps occur. We sample a code map
+# from the prior and decode it, and this gives a new image. But in training the prior always continues real codes, and
+# when it samples, it has to continue its own. This mismatch is called *exposure bias*.
+#
+# **RAL** trains the prior on its own samples. A **critic** scores regions of the decoded samples, and the scores become
+# **rewards** of the codes. The **policy gradient** then makes codes with good rewards more likely.
 #
 #     images -> VQ-VAE -> codes -> prior (MLE) -> sampler -> decoder -> critic
 #            -> rewards -> policy gradient -> prior (RAL) -> metrics
@@ -74,8 +76,8 @@ def draw(prior, n, number, temperature=1.0):
 # was interrupted goes on where it stopped.
 #
 # ## Images
-# Unless you bring your own, they are procedural cartoon faces: every one has known factors (hair, glasses, mouth
-# ...), which makes a data set without any download, and measurable.
+# Unless you bring your own images, they are cartoon faces that a program draws, so nothing has to be downloaded. The
+# *factors* of each face (hair, glasses, mouth ...) are known, so the faces can also be measured.
 
 # %%
 images = world.images.test[:16]
@@ -85,9 +87,10 @@ fig
 
 # %% [markdown]
 # ## Codes
-# The encoder turns an image into a map of vectors; each is replaced with the nearest of $K$ codebook vectors, whose
-# number is the **code**. The decoder makes an image of it again. Below: images, reconstructions; then code maps,
-# numbers written in.
+# The encoder turns an image into a map of vectors. The **codebook** is a list of $K$ learned vectors. Each vector of
+# the map is replaced with the nearest vector of the codebook, and the number of that vector is the **code**. The
+# decoder turns the map into an image again, the *reconstruction*. The first figure shows images above their
+# reconstructions. The second shows images and their code maps, with the codes written in.
 
 # %%
 (codes,) = world.encode(images)
@@ -108,11 +111,14 @@ fig
 # The PixelCNN $G$ gives each code's distribution from the codes before it, $G(c_t | c_0 \dots c_{t-1})$. To
 # sample is to draw one code after the other; to train is to raise the probability of real code maps.
 #
-# **The oracle idea.** How can one tell whether samples got *better*? Real images come without their probability. So
-# the paper trains one prior, the **oracle**, on the real codes, and from then on takes *it* for the truth: its
-# samples are the real data of a second, smaller prior, the generator. Now the truth is known, and `NLL_oracle`, the
-# nats which the oracle gives to a generator's sample, measures quality exactly. The critic never gets to see it. All
-# that follows happens in this world.
+# **The oracle idea.** How can one tell whether samples got *better*? Nobody knows the probability of a real image. So
+# the paper trains one prior, the **oracle**, on the real codes, and from then on takes *it* for the truth. A second,
+# smaller prior, the **generator**, learns from the oracle's samples as if they were real data.
+#
+# Now the truth is known, so quality can be measured exactly. `NLL_oracle` is a negative log-likelihood. It is minus the
+# natural logarithm of the probability that the oracle gives to a generator's sample, averaged over samples. It says how
+# much a sample surprises the oracle, so lower is better. Its unit is called the *nat*. The critic never sees this
+# number. All that follows happens in this world.
 
 # %%
 first = study.seeds[0]
@@ -131,11 +137,23 @@ fig
 
 # %% [markdown]
 # ## Critic, rewards, returns
-# The critic's **score map** says how real the image looks around each of a few places (blue: real). Up-sampled to the code map,
-# the scores are the rewards: that of code $a_t$, the one drawn in step $t$ of $T$, is numbered $r_{t+1}$. A code's return adds up
-# its own reward and the later ones, $Q(s_t, a_t) = \sum_{k=t+1}^{T} \gamma^{k-t-1} r_k$, where $s_t$ are the codes before it and
-# $\gamma$, at most 1, is what a later reward counts for. The next cell runs RAL with intermediate rewards (and, for later, RAL
-# with a single one and a control), then looks at MLE samples through the critic that the run ended with.
+# The **critic** is a network that tells real images from samples. Its **score map** holds one score for each of a few
+# regions, and a high score means that the image looks real there. We up-sample the score map to the size of the code
+# map, so every code gets a score, and this score is its **reward**. The code drawn in step $t$ of $T$ is called $a_t$.
+# Its reward has the number $r_{t+1}$, because it comes after that step.
+#
+# The **return** of a code adds up its own reward and the later ones:
+#
+# $$Q(s_t, a_t) = \sum_{k=t+1}^{T} \gamma^{k-t-1} r_k$$
+#
+# Here $s_t$ are the codes before $a_t$. The factor $\gamma$ is at most 1, and each step of delay multiplies a reward by
+# it.
+#
+# The next cell runs RAL with these rewards, which are called *intermediate*. For later it also runs RAL with a *single*
+# reward for the whole image, and a control without RAL. Then it takes the critic from the end of the run with
+# intermediate rewards, and shows it real images and MLE samples. It prints the critic's **AUC**, which is the chance
+# that the critic scores a real image above a generated one. In the figure, each column is one MLE sample. Blue stands
+# for numbers above 0, and red for numbers below 0.
 
 # %%
 methods = ("MLE continued", "RAL single", "RAL intermediate")
@@ -166,10 +184,15 @@ fig
 
 # %% [markdown]
 # ## Policy gradient
-# The update makes a code likelier by as much as its return is above that of the other samples:
-# $\nabla_\theta J \propto \mathbf{E}[\nabla_\theta \log G(a_t | s_t)\, A_t]$. $\theta$ are the prior's parameters, the
-# state $s_t$ is the codes so far, the action $a_t$ the code drawn, and the advantage $A_t$ its return less what the other
-# samples got there (the paper has the return itself). After many updates, from the same random numbers:
+# Reinforcement learning calls the codes so far the *state* $s_t$, and the code that is drawn the *action* $a_t$. The
+# **advantage** $A_t$ of a code is its return less what the other samples got in the same place. (The paper takes the
+# return itself.) The update follows the gradient
+#
+# $$\nabla_\theta J \propto \mathbf{E}[\nabla_\theta \log G(a_t | s_t)\, A_t]$$
+#
+# where $\theta$ are the prior's parameters and $J$ is the expected return. A code whose return is above that of the
+# other samples becomes more likely, and a code whose return is below it becomes less likely. The figure shows samples
+# before and after many such updates, drawn with the same random numbers.
 
 # %%
 ral_codes = draw(prior, 10, seed)
@@ -179,11 +202,15 @@ fig
 
 # %% [markdown]
 # ## Did it help?
-# One seed, three ways to go on from the same MLE generator for about the same time: more MLE (the control, which makes
-# three updates for each of RAL's), RAL with one reward at the end, RAL with intermediate rewards. The dotted line is the
-# oracle itself. `NLL_oracle`: **quality**, lower is better.
-# `NLL_test`, the nats that the generator gives to fresh data of the oracle: **diversity**, lower is better. A method
-# that only repeats its best samples wins the first and loses the second.
+# We go on from the same MLE generator in three ways, each for about the same time and with one seed:
+#
+# * *MLE continued* is the control. It trains on by MLE, and makes three updates for each of RAL's.
+# * *RAL single* gives one reward for the whole image, at the last code.
+# * *RAL intermediate* gives a reward to each code.
+#
+# `NLL_oracle` measures **quality**: how much the generator's samples surprise the oracle. `NLL_test` measures
+# **diversity**: how much fresh data of the oracle surprise the generator. Lower is better in both. A method that only
+# repeats its best samples wins the first and loses the second. The dotted line is the oracle itself.
 
 # %%
 runs = {method: [in_updates(method, study.history(method, first))] for method in methods}
@@ -204,6 +231,9 @@ Markdown("\n".join([*lines, "", "(nats per image; ± is two standard errors; all
 
 # %% [markdown]
 # ## The whole pipeline in one picture, from the data above
+#
+# The upper row shows how the VQ-VAE and the prior are made. The lower row is one round of RAL, from a sample of the
+# prior to the returns of its codes.
 
 # %%
 code_map = lambda ax, values, title: plots.code_map(values, G.K, ax, title)  # noqa: E731
@@ -253,8 +283,9 @@ fig
 
 # %% [markdown]
 # ## Play: temperature
-# Below 1 the prior keeps to its likeliest codes: an easy way to better-looking and less varied samples. Any gain that
-# RAL claims has to be more than that, which is why notebook 03 sweeps the temperature of the MLE generator.
+# The prior's logits are divided by the **temperature** before a code is drawn. At a temperature below 1, called
+# *colder*, the prior keeps to its likeliest codes. This is an easy way to better-looking and less varied samples. A
+# gain that RAL claims has to be more than that, so notebook 03 measures the MLE generator at several temperatures.
 
 
 # %%
@@ -291,9 +322,14 @@ widgets.explore(explore, temperature=(0.1, 1.5, 0.1), number=(1, 20))
 # | oracle, generator | the prior that is taken for the truth; the one that learns from its samples |
 # | roll-out | one sampled code map: all decisions from first to last |
 # | critic, score map | the network that tells real from fake; its scores, one a region |
-# | reward, return $Q$, gamma | score of a code; what comes after it, summed; the weight of what comes later |
-# | baseline, advantage | what an average roll-out gets; the return less that |
-# | NLL_oracle, NLL_test, entropy | nats: samples under the oracle; oracle's data under $G$; samples under $G$ |
+# | reward, return $Q$ | the score of a code; the sum of its reward and the later ones |
+# | gamma | the factor by which each step of delay lowers a reward |
+# | baseline, advantage | what the other roll-outs get on average; the return less that |
+# | NLL, nat | minus the natural logarithm of a probability, how surprising something is; its unit |
+# | NLL_oracle | how much samples of $G$ surprise the oracle: quality |
+# | NLL_test | how much the oracle's data surprise $G$: diversity |
+# | entropy | how much samples of $G$ surprise $G$ itself |
+# | temperature | what logits are divided by before a code is drawn; below 1, likely codes come more often |
 # | AUC | chance that the critic ranks a real image above a fake one |
 # | FD-faces | Fréchet distance on features of a small network that knows the faces' factors |
 #

@@ -70,8 +70,10 @@ figure
 
 # %% [markdown]
 # The oracle does not have to draw well. It has to be *one fixed distribution*, whose log-probabilities can be computed
-# exactly, and which is too rich for the generator. (The first line below trains all that this
-# notebook needs; section 3 says what.)
+# exactly, and which is too rich for the generator. The next cell compares the sizes of both. It also prints the
+# oracle's **entropy**, which says how much the oracle's own samples surprise it. It is the mean of minus their
+# log-probability, and its unit is the nat, because the logarithm is the natural one. (The first line below trains all
+# that this notebook needs, or loads it. Section 3 says what that is.)
 
 # %%
 train_together((study, METHODS, study.seeds))  # all runs of this notebook, side by side on a CPU with several cores
@@ -89,11 +91,12 @@ Markdown(
 # %% [markdown]
 # ## 2 · Four numbers, and what each one punishes
 #
-# The paper reports one (Eq. 7). With $c \sim G$:
+# The paper reports only one of the four. It is the negative log-likelihood (NLL) of the generator's samples under the
+# oracle (Eq. 7), where $c \sim G$ is a code map sampled from the generator $G$:
 #
 # $$\text{NLL}_\text{oracle} = -\mathbb{E}_{c \sim G}\Big[\sum_{t=0}^{T-1} \log G_\text{oracle}(c_t \mid c_{0:t-1})\Big]$$
 #
-# How surprised is the truth by the generator's samples? Line by line:
+# It says how much the generator's samples surprise the truth. The next cell computes it line by line.
 
 # %%
 (c,) = world.sample((generator,), 500, seed=11)  # c ~ G, (500, H, W)
@@ -108,15 +111,25 @@ assert abs(numbers["NLL_oracle"] - nll_oracle.item()) < 1e-2
 print(inspect.getsource(oracle_metrics))
 
 # %% [markdown]
+# The table below sets three more numbers beside it. Two of them are *KL divergences*. A KL divergence says how far one
+# distribution is from another. It is 0 if they are the same, and it changes when the two are swapped, so there are two.
+# A *mode* is a kind of image, and a mode is missing when the generator never draws it.
+#
 # | number | is | low means | blind to |
 # |---|---|---|---|
-# | NLL_oracle | $-\mathbb{E}_{G} \log G_\text{oracle}$ | samples look true (*quality*) | missing modes: one perfect face for ever is best |
-# | NLL_test | $-\mathbb{E}_{G_\text{oracle}} \log G$ | everything true is covered (*diversity*); MLE minimises it | a share of nonsense among the samples |
-# | KL(G‖oracle) | $\mathbb{E}_G \log G / G_\text{oracle}$ = NLL_oracle − entropy of G | samples look true; narrowness is charged too, but less than nonsense | much of missing modes: to leave out half of the truth need not cost more than $\ln 2$ nats |
+# | NLL_oracle | $-\mathbb{E}_{G} \log G_\text{oracle}$ | samples look true (*quality*) | missing modes |
+# | NLL_test | $-\mathbb{E}_{G_\text{oracle}} \log G$ | the truth is covered (*diversity*) | a share of nonsense |
+# | KL(G‖oracle) | $\mathbb{E}_G \log G / G_\text{oracle}$ = NLL_oracle − entropy of G | samples look true | many missing modes |
 # | KL(oracle‖G) | NLL_test − entropy of the oracle | as NLL_test | as NLL_test |
 #
-# Because NLL_oracle is blind to missing modes, it can be cheated. The simplest way needs no training at all: sample
-# the MLE generator at a **temperature** below 1.
+# * NLL_oracle is lowest for a generator that draws one perfect face for ever.
+# * NLL_test is what MLE minimises. It hardly notices when a share of the samples is nonsense.
+# * KL(G‖oracle) also charges a generator for being narrow, but less than for nonsense. For example, a generator that
+#   leaves out half of the truth need not pay more than $\ln 2$ nats.
+#
+# Because NLL_oracle is blind to missing modes, it can be cheated. The simplest way needs no training at all. We sample
+# the MLE generator at a **temperature** below 1. Its logits are divided by the temperature before each code is drawn,
+# so likely codes are drawn even more often.
 
 
 # %%
@@ -131,8 +144,9 @@ title = f"The MLE generator of seed {seed} at several temperatures, nats per ima
 Markdown(record.save_table("03-2-temperature", tempered[seed], title))
 
 # %% [markdown]
-# Keep this table in mind. Whatever RAL gains in NLL_oracle has to be compared with what this free knob gains, and the
-# two columns to watch beside it are KL(G‖oracle) and NLL_test.
+# Keep this table in mind. The temperature is a *free knob*, because it needs no training. A colder generator may have
+# a lower NLL_oracle, but it pays with a higher NLL_test. So whatever RAL gains in NLL_oracle has to be compared with
+# what the free knob gains. The two columns to watch beside it are KL(G‖oracle) and NLL_test.
 #
 # ## 3 · The runs
 #
@@ -152,14 +166,15 @@ Markdown(record.save_table("03-2-temperature", tempered[seed], title))
 # | NLL_oracle, NLL_test, KL, entropy | as above, on fresh samples, nats per image | NLL_oracle and KL(G‖oracle) fall, NLL_test hardly rises |
 # | AUC | chance that the critic scores a held-out real image above a fresh fake one | clearly above .5; *at* .5 the reward is noise |
 # | gap | mean score of held-out real images less that of fakes | above 0, not exploding |
-# | SNR | length of the policy gradient over its standard error | above 1; a gradient of pure noise has 1 |
+# | SNR | signal-to-noise ratio: the policy gradient's length over its standard error | above 1; pure noise has 1 |
 
 # %%
 histories = {m: [in_updates(m, study.history(m, s)) for s in study.seeds] for m in METHODS}
 
 # %% [markdown]
-# First the MLE generators. The dotted lines are what the oracle itself would have: no generator can be below it in NLL_test
-# or in KL(G‖oracle), and one that is below it in NLL_oracle draws what the oracle likes too often.
+# The first figure shows the training of the MLE generators. The dotted lines are the numbers that the oracle itself
+# would have. No generator can fall below them in NLL_test or in KL(G‖oracle). A generator can fall below the line in
+# NLL_oracle, but then it draws what the oracle likes too often.
 
 # %%
 figure = plots.curves(
@@ -188,8 +203,14 @@ record.save_figure(
 figure
 
 # %% [markdown]
-# The control makes three updates for each of RAL's, in about the same time. The left panel is the paper's figure. The other two are what it leaves out: the divergence that weighs by G's samples
-# (middle), and how much of the truth is no longer covered (right). The critics' diaries say whether there was a signal:
+# The left panel is the paper's figure: do the samples surprise the oracle less and less? The other two panels are what
+# the paper leaves out. The middle one, KL(G‖oracle), also charges a generator that becomes narrow. The right one,
+# NLL_test, rises when the generator no longer covers the truth. The control makes three updates for each of RAL's, in
+# about the same time.
+#
+# RAL can learn only if its reward carries a signal, and the next figure shows whether it does. The critic's AUC should
+# be clearly above .5, and the SNR of the gradient above 1. The entropy of G, on the right, says how varied its samples
+# are.
 
 # %%
 ral_runs = {m: hs for m, hs in histories.items() if m.startswith("RAL")}
@@ -201,9 +222,14 @@ figure
 # %% [markdown]
 # ## 5 · Table 1
 #
-# All numbers on fresh samples, the same number for each model. FD-faces is the Fréchet distance on the features of a
-# network trained on the faces' factors (`ralkit.course.faces.FactorNet`): it plays the part of FID without a download, and is
-# *not comparable* with FID or with any published number. Floors show what sets without any generator score.
+# All numbers are measured on fresh samples, the same number of them for each model. The column *change* is the change
+# of NLL_oracle against *MLE*, and ± is the standard deviation over seeds.
+#
+# Papers judge images by FID, a distance between two sets of images. A network turns each image into features, and the
+# *Fréchet distance* compares the mean and the covariance of the features of both sets. Our **FD-faces** does the same
+# with a small network trained on the faces' factors (`ralkit.course.faces.FactorNet`), so it needs no download. It is
+# *not comparable* with FID or with any published number. The rows named *floor* are the distances of sets that no
+# generator made, and stand there for comparison.
 
 # %%
 measured = {m: [study.measure(m, s) for s in study.seeds] for m in METHODS}
@@ -273,10 +299,10 @@ Markdown(f"{text}\n\n{findings}")
 # %% [markdown]
 # ### Was MLE at its end?
 #
-# A model that is not trained to its end gains from any further training, and then a gain of RAL may only say that it
-# trained on. So the question has to be asked of the start: how much does plain maximum likelihood still gain, if it goes on for
-# as long as RAL takes? Below are the seconds that each method trained, and its change against *MLE*, seed by seed. In the row
-# *MLE continued* the changes should be small beside those of RAL.
+# A model whose training stopped too early gains from any further training. If our MLE generator were such a model, a
+# gain of RAL might only come from more training. So we ask how much plain maximum likelihood still gains if it goes on
+# for as long as RAL takes. The table shows the seconds that each method trained, and its mean change against the *MLE*
+# of the same seed. In the row *MLE continued* the changes should be small beside those of RAL.
 
 # %%
 rows = []
@@ -292,8 +318,8 @@ note = "Seconds include the points of the curves, and whatever else the computer
 Markdown(f"{record.save_table('03-7-at-its-end', rows, title, note=note)}\n\n{note}")
 
 # %% [markdown]
-# What the paper claims, one line each, and whether it holds here: is the change against *MLE continued*, the control,
-# below 0 by more than chance over the seeds explains (95 %, Student's t)?
+# The next table has one line for each claim of the paper. A claim holds here if the change against *MLE continued*, the
+# control, is below 0 by more than chance over the seeds explains. We judge this by Student's t at 95 %.
 
 
 # %%
@@ -316,14 +342,14 @@ for m in METHODS[2:]:
 Markdown(record.save_table("03-claims", rows, "The paper's claims on the oracle experiment"))
 
 # %% [markdown]
-# And the paper's own, whose unit fits neither nats nor bits, neither per code nor per image (reading 1 below); only the
-# relative change can be compared:
+# For comparison, here is the paper's own Table 1. The unit of its NLL fits neither nats nor bits, neither per code nor
+# per image (reading 1 below). So only the relative change can be compared with ours.
 
 # %%
 Markdown(markdown_table(paper.TABLE_1))
 
 # %% [markdown]
-# Every single run, because a mean of three hides things:
+# The last table lists every single run, because a mean over a few seeds hides how much they differ.
 
 # %%
 every = [{"method": m, "seed": s} | r for m in METHODS for s, r in zip(study.seeds, measured[m], strict=True)]
@@ -332,8 +358,12 @@ Markdown(record.save_table("table-1-runs", every, "Table 1, every run (se: stand
 # %% [markdown]
 # ## 6 · Against the free knob
 #
-# The black curves are the MLE generators at several temperatures, one curve a seed; they cost nothing. A method is worth its training only
-# where its points lie **below and to the left** of those curves: better samples at equal coverage.
+# The free knob is the temperature. The black curves are the MLE generators at several temperatures, with one curve for
+# each seed, and they cost no training. A method is worth its training only where its points lie **below and to the
+# left** of those curves, because there it has better samples at equal coverage.
+#
+# This figure has the two NLLs on its axes. The figure in the README has the two KL divergences, so the nats by which
+# RAL lies off the curve are not the same in both.
 
 # %%
 points = {"MLE": list(tempered.values())} | {m: [[row] for row in measured[m]] for m in METHODS if m != "MLE"}
