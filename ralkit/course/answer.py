@@ -233,7 +233,7 @@ def in_short(items: Saved) -> list[str]:
     if not np.isnan(curve).any():
         rivals["the same MLE sampled colder, at equal diversity"] = curve, "colder MLE"
     if theirs := _rejected(items):
-        rivals[f"MLE when a critic keeps one sample in {PRICE}"] = (
+        rivals[f"MLE samples of which a critic keeps one in {PRICE}"] = (
             [_less(rows, theirs, Y) for rows in ours],
             "rejection",
         )
@@ -251,7 +251,7 @@ def in_short(items: Saved) -> list[str]:
         tie = _each(_sums(planes), "favours RAL", "favours MLE", "decides nothing")
         lines.append(
             f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {' It is '.join(sizes)} "
-            f"The sum of both divergences, each model at its best temperature, {tie}."
+            f"The sum of KL(G‖oracle) and KL(oracle‖G), each model at its best temperature, {tie}."
         )
     if found := _distances(items):
         _, best, d = found
