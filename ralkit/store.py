@@ -20,6 +20,7 @@ from .errors import RalkitError
 
 DIGEST = hashlib.sha256().digest_size
 XZ = b"\xfd7zXZ\0"  # how a compressed file begins
+FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lp": 1, "pb": 1}]  # most of it are float16, of two bytes each
 DAMAGED = "{} is damaged (its digest does not match); delete it and run the same command again"
 WHY = {
     errno.ENOSPC: "the disk is full",
@@ -123,11 +124,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write(path: Path, content: Any, *, compressed: bool = False) -> None:
     """Save tensors, numbers, strings, lists and dicts, followed by the SHA-256 digest of the file.
 
-    The file is hashed as it is written, so no copy of the content is made. What is `compressed` takes a fifth less room
+    The file is hashed as it is written, so no copy of the content is made. What is `compressed` takes a quarter less room
     and a hundred times as long. Raises RalkitError as `write_bytes`.
     """
     with _NewFile(path) as file:
-        with lzma.open(file, "wb") if compressed else nullcontext(file) as body:
+        with lzma.open(file, "wb", filters=FILTERS) if compressed else nullcontext(file) as body:
             torch.save(content, body)
         file.write(file.digest.digest())
 
