@@ -554,7 +554,7 @@ for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
         label = f"MLE, temperature {temperatures[0]:g} to {temperatures[-1]:g}" if first else None
         ax.plot([r["recall"] for r in rows], [r[key] for r in rows], f"{marker}-", color="black", lw=0.8, label=label)
         ax.annotate(f"  {temperatures[0]:g}", (rows[0]["recall"], rows[0][key]), fontsize=8)
-        for m, row in {m: measured[n, m][i] for m in METHODS[1:]} | {REJECTED: rejected[n][i]}.items():
+        for m, row in ({m: measured[n, m][i] for m in METHODS[1:]} | {REJECTED: rejected[n][i]}).items():
             style = {"color": plots.COLOURS.get(m, "#8C564B"), "label": m if first else None}
             ax.plot(row["recall"], row[key], marker, markersize=8, markeredgecolor="white", linestyle="none", **style)
     ax.set(xlabel="recall", ylabel=key, title=f"{n} map{'s' * (n > 1)} of codes")
