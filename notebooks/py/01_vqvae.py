@@ -9,14 +9,15 @@
 # %% [markdown]
 # # 1. VQ-VAE: an image as a small map of discrete codes
 #
-# A VQ-VAE writes an image as a map of whole numbers and draws the image again from it. Everything later in
-# this course (priors, sampling, reinforcement learning) happens on those numbers; the decoder built here turns them
-# into pixels. After this notebook you can
+# A **VQ-VAE** is an autoencoder with a discrete middle. Its encoder writes an image as a map of whole numbers, the
+# *codes*, and its decoder draws the image again from that map. Everything later in this course (priors, sampling,
+# reinforcement learning) happens on those numbers, and the decoder that we build here turns them into pixels. After
+# this notebook you can
 #
 # * say what a code map keeps of an image, and how many bits it takes;
 # * write the quantisation, its straight-through gradient and the codebook's moving averages in a few lines each;
 # * read the numbers that a VQ-VAE logs, and spot a codebook that has died;
-# * state the *reconstruction floor*: the distance at which a perfect prior would stand.
+# * state the *reconstruction floor*, which is the distance from real images that even a perfect prior would have.
 #
 # **The paper**: section 3 (stage 1), section 5.1, S-Tables 4 and 12.
 #
@@ -52,8 +53,8 @@ print(record.about("01_vqvae"))
 # %% [markdown]
 # ## The images
 #
-# Unless you name another data set, the images are cartoon faces that the library draws itself: no download, and the
-# cause of every pixel is known. Test images are not seen in training.
+# Unless you name another data set, the images are cartoon faces that the library draws itself. So nothing has to be
+# downloaded, and we know the cause of every pixel. The figure shows test images, which are not seen in training.
 
 # %%
 images = world.images
@@ -64,10 +65,12 @@ fig
 
 # %% [markdown]
 # A cartoon face is drawn from a list of **factors**, each with a handful of values, and from a few continuous
-# nuisances (shift, tilt, light). Below, one face is drawn again and again with one factor changed per row. The
-# factors matter at the end of this notebook: a small network that recognises them supplies the features of
-# **FD-faces**, the distance between two sets of images. (With a data set of your own the pictures here are still the
-# cartoon faces, because that network is always trained on them.)
+# **nuisances** (shift, tilt, light). The next figure draws one face again and again. Each row changes one factor,
+# named at the left, and runs through its values.
+#
+# The factors matter again at the end of this notebook. There a small network that recognises them supplies the
+# features of **FD-faces**, which is a distance between two sets of images. That network is always trained on the
+# cartoon faces, so the figure shows them even if you bring your own data set.
 
 
 # %%
@@ -95,7 +98,8 @@ if images.test_factors is not None:
 # ## Why discrete codes?
 #
 # A model that predicts an image one symbol at a time needs a *short* sequence of *countable* symbols. Pixels are
-# countable but many. A VQ-VAE replaces them by an $H\times W$ map of codes, each one of $K$:
+# countable, but there are many of them. So a VQ-VAE replaces the $S\times S$ pixels with an $H\times W$ map of codes,
+# and each code is one of $K$ numbers. The two descriptions of an image take
 #
 # $$\text{bits of the image} = 3\cdot 8\cdot S^2, \qquad \text{bits of the code map} = H\,W \log_2 K .$$
 
@@ -108,14 +112,19 @@ print(f"code map: {T} symbols of {K} values, {code_bits:.0f} bits")
 print(f"{image_bits / code_bits:.0f} times fewer bits, a sequence {3 * S * S / T:.0f} times shorter")
 
 # %% [markdown]
-# One code stands for a patch of pixels, so what has to be decided is which patches there are. The whole machine:
+# Each code stands roughly for a patch of pixels. So instead of choosing the value of every pixel, a model only has to
+# choose which patches there are. The whole machine is the chain
 #
 # $$x \;\xrightarrow{\text{encoder } E}\; z \;\xrightarrow{\text{nearest codebook vector}}\; c,\; e_c
 # \;\xrightarrow{\text{decoder } U}\; \hat x$$
 #
+# Here $x$ is the image, and $z$ is the encoder's output, which is a map of vectors. The codes are $c$, their codebook
+# vectors are $e_c$, and $\hat x$ is the reconstructed image.
+#
 # ## The encoder
 #
-# A stack of strided convolutions: each stage halves the side. Here it is without training; the shapes are what counts.
+# The encoder is a stack of strided convolutions, and each stage halves the side of its input. The table lists its
+# layers with the shapes of their outputs. We use an untrained encoder here, because only the shapes count.
 
 # %%
 torch.manual_seed(seed)
@@ -129,8 +138,13 @@ for layer in untrained.encoder:
 Markdown(markdown_table([row for row in rows if row["layer"] != "ReLU"]))
 
 # %% [markdown]
-# How much of the image can one position of $z$ see? The gradient of that position with respect to the pixels answers
-# exactly: where it is zero (grey), the pixel has no say, in this image. We will use this picture often.
+# How much of the image can one position of $z$ see? The pixels that can change an output are called its **receptive
+# field**, and a gradient shows them exactly. We take the gradient of one position of $z$ with respect to all pixels.
+# Where it is zero, the pixel has no say, at least in this image.
+#
+# In the figure, each cell is a pixel of the image and the red square marks the middle of the position's own patch.
+# Grey pixels have a gradient of exactly zero, and brighter colours mean a larger one, on a logarithmic scale. Look at
+# how far the coloured area reaches beyond the patch. We will use this kind of picture often.
 
 # %%
 pixels = x[:1].clone().requires_grad_()
@@ -149,7 +163,8 @@ fig
 # %% [markdown]
 # ## Quantisation: the nearest of $K$ vectors
 #
-# The codebook holds $K$ vectors $e_1 \dots e_K$ of $D$ numbers. Every position of $z$ is replaced by the nearest one:
+# The **codebook** holds $K$ vectors $e_1 \dots e_K$ of $D$ numbers each. **Quantisation** replaces the vector at every
+# position of $z$ with the nearest codebook vector, and the number of that vector is the code $c$:
 #
 # $$c = \arg\min_i \lVert z - e_i\rVert^2, \qquad z \mapsto e_c .$$
 
@@ -162,7 +177,9 @@ def nearest(z, vectors):
 
 
 # %% [markdown]
-# `ralkit` drops $\lVert z\rVert^2$, which is the same for every $i$, and needs no $(B, H, W, K, D)$ tensor. Same codes:
+# `ralkit` does the same with less memory. It expands the square and drops $\lVert z\rVert^2$, because this term is the
+# same for every $i$, and so it needs no $(B, H, W, K, D)$ tensor. The next cell checks that both ways give the same
+# codes.
 
 # %%
 torch.manual_seed(seed)
@@ -172,8 +189,9 @@ assert torch.equal(nearest(z, codebook.vectors), codebook.nearest(z))
 print(f"{z[:, 0].numel()} vectors quantised, all codes equal")
 
 # %% [markdown]
-# With $D = 2$ we can look at it. Points are encoder outputs, crosses are codebook vectors, and each point takes the
-# colour of the cross that it will be replaced by. The plane falls into cells; all that lies in a cell becomes one code.
+# With $D = 2$ we can look at quantisation in the plane. The left panel shows points that play the part of encoder
+# outputs. In the right panel, crosses are codebook vectors, and each point takes the colour of the cross that will
+# replace it. The plane falls into cells, one around each cross, and every point in a cell becomes the same code.
 
 # %%
 torch.manual_seed(seed)
@@ -205,13 +223,16 @@ record.save_figure(
 fig
 
 # %% [markdown]
-# These eight vectors were put down at random: they cut clusters apart and lie where there is no point. Moving them is
-# the business of a later section. First: how can an encoder learn *through* an $\arg\min$?
+# These eight vectors were put down at random, so some of them cut clusters apart, and others lie where there are no
+# points. A later section moves them to better places. Before that, we need to know how an encoder can learn *through*
+# an $\arg\min$.
 #
 # ## The straight-through gradient
 #
-# The $\arg\min$ is flat almost everywhere, so its gradient is zero and the encoder would never learn. The trick: go
-# forward with $e$, go backward as if nothing had happened ($\mathrm{sg}$ = stop gradient, `detach`):
+# The $\arg\min$ is flat almost everywhere, so its gradient is zero and the encoder would never learn. The
+# **straight-through gradient** is a trick against this. The forward pass uses the codebook vector $e$, but the
+# backward pass ignores the quantisation and hands the gradient of $z_q$ to $z$ unchanged. With $\mathrm{sg}$ for *stop
+# gradient*, which is `detach` in PyTorch, this is one line:
 #
 # $$z_q = z + \mathrm{sg}(e - z) .$$
 
@@ -234,8 +255,10 @@ assert torch.allclose(z.grad, 2 * (e - target))  # backward: the gradient at e, 
 print("forward gives e, backward gives z the gradient at e")
 
 # %% [markdown]
-# In the picture the loss wants $z_q$ at the star. The step of each point is computed at its cross and applied at
-# the point: points that share a code all move in parallel, as if they *were* the cross.
+# The figure shows what this gradient does in the plane. The loss wants $z_q$ at the red star. A dotted line joins each
+# blue point $z$ to its codebook vector, a black cross, and an arrow shows the gradient step of the point. The step is
+# computed at the cross but applied at the point. So all points that share a code move in parallel, as if they *were*
+# the cross.
 
 # %%
 fig, ((ax,),) = plots.new_figure(size=(3.8, 3.8))
@@ -251,7 +274,8 @@ record.save_figure("01-05-straight-through", fig, title="The straight-through gr
 fig
 
 # %% [markdown]
-# `Codebook.forward` returns exactly this. In evaluation mode it leaves the codebook alone:
+# `Codebook.forward` returns exactly this $z_q$, along with the codes and the commitment loss, which the next section
+# explains. In evaluation mode it does not change the codebook, so we can compare the results.
 
 # %%
 torch.manual_seed(seed)
@@ -264,8 +288,10 @@ assert torch.isclose(commitment, (z - codebook.lookup(codes)).square().mean())
 # %% [markdown]
 # ## The loss
 #
-# The image should come back, and $z$ should stay close to the vector that it chose (the *commitment*; without it the
-# encoder's outputs could run away from the codebook):
+# The loss asks for two things. First, the image should come back, which the mean squared error (mse) measures. Second,
+# $z$ should stay close to the vector that it chose. This second term is called the **commitment loss**, because it
+# makes the encoder commit itself to its codes. Without it the encoder's outputs could run away from the codebook. The
+# factor $\beta$ sets its weight:
 #
 # $$L = \underbrace{\lVert x - \hat x\rVert^2}_{\text{mse}} + \beta\,
 # \underbrace{\lVert z - \mathrm{sg}(e)\rVert^2}_{\text{commitment}}, \qquad \lVert\cdot\rVert^2 \text{ as a mean} .$$
@@ -285,8 +311,9 @@ assert torch.isclose(loss, loss_by_hand(untrained, x, cfg.beta))
 print({name: round(value.item(), 4) for name, value in logs.items()})
 
 # %% [markdown]
-# Who gets a gradient? Encoder and decoder do. The codebook does not: its vectors are *buffers*, not parameters, and are
-# moved by other means.
+# Which parts get a gradient from this loss? The encoder and the decoder do, but the codebook does not. Its vectors are
+# *buffers*, which are tensors that PyTorch stores with the model but does not train, so they have to move by other
+# means.
 
 # %%
 untrained.zero_grad()
@@ -298,8 +325,11 @@ for name in ("encoder", "decoder", "codebook"):
 # %% [markdown]
 # ## The codebook follows the encoder: moving averages
 #
-# The best place for $e_i$ is the mean of the outputs that choose it (that is k-means). We keep moving averages of how
-# many choose it, $N_i$, and of their sum, $m_i$. With the decay $\lambda$ = .99: if $n_i$ outputs of this batch, $z_{i,1} \dots z_{i,n_i}$, choose $i$:
+# The best place for $e_i$ is the mean of the encoder outputs that choose it, as in k-means. One batch gives only a
+# noisy estimate of that mean, so we keep **exponential moving averages** (EMA), in which older batches count less and
+# less. One average, $N_i$, is of how many outputs choose vector $i$, and the other, $m_i$, is of their sum. Suppose
+# that in this batch $n_i$ outputs, $z_{i,1} \dots z_{i,n_i}$, choose vector $i$. With the decay $\lambda$ = .99, the
+# update is
 #
 # $$N_i \leftarrow \lambda N_i + (1-\lambda)\, n_i, \qquad
 #   m_i \leftarrow \lambda m_i + (1-\lambda) \sum_{j=1}^{n_i} z_{i,j}, \qquad e_i = \frac{m_i}{N_i} .$$
@@ -329,9 +359,10 @@ print(f"decay {codebook.decay}: N, m and e agree")
 # %% [markdown]
 # ### Dead codes, and how many codes are alive
 #
-# A vector that nobody chooses gets no update: it stays where it is, dead, unless outputs come to it. How many are in use is measured by the
-# **perplexity**, the exponential of the entropy of the codes' frequencies $p_i$: $K$ if all are used alike, 1 if only
-# one is.
+# A vector that no output chooses gets no update. It stays where it is, and we call it **dead**, unless outputs come to
+# it by themselves. To see how many codes are in use, we measure the **perplexity**. It is the exponential of the
+# entropy of the codes' frequencies $p_i$, and can be read as the effective number of codes in use. It is $K$ if all
+# codes are used equally often, and 1 if only one code is used.
 #
 # $$\text{perplexity} = \exp\Big(-\sum_i p_i \ln p_i\Big)$$
 
@@ -348,9 +379,14 @@ everything, single = torch.arange(K), torch.zeros(K, dtype=torch.long)
 print(f"all {K} codes alike: {perplexity(everything, K):.1f}; one code only: {perplexity(single, K):.1f}")
 
 # %% [markdown]
-# Two remedies, both in `Codebook`: the first batch **places** every vector on an encoder output, and a vector whose
-# moving count falls below `revive_below` is **put on an output again**. In the plane, from a bad start without and with
-# revival, and placed:
+# `Codebook` has two remedies against dead codes. The first batch **places** every vector on an encoder output. Later,
+# a vector whose moving count falls below `revive_below` is **revived**, which means that it is put on an encoder
+# output again.
+#
+# The next figure shows eight vectors in the plane. The first row starts badly, with all vectors in one corner and no
+# revival. The second row has the same start with revival, and in the third row the vectors are also placed on points.
+# The columns show the vectors after 0, 20 and 300 updates. Look at how many clusters have a cross of their own, and at
+# the perplexity above each panel.
 
 
 # %%
@@ -385,18 +421,19 @@ fig
 # %% [markdown]
 # ## Training
 #
+# The training itself is `ralkit.training.train_vqvae`, which minimises the loss above with Adam. If a finished model
+# is on disk, it is read from there instead. The figure below the table has one panel for each number that the training
+# logs, with the updates along the horizontal axis.
+#
 # **What each logged number means**
 #
 # | number | meaning | watch for |
 # |---|---|---|
 # | `mse` | mean squared error of the reconstruction on the training batch; pixels run from -1 to 1 | must fall |
-# | `commitment` | the same of encoder outputs and chosen vectors, without $\beta$ | must not run away |
-# | `perplexity` | codes in use in the training batch | near 1: the codebook has died |
+# | `commitment` | mean squared error between encoder outputs and chosen vectors, without $\beta$ | must not run away |
+# | `perplexity` | effective number of codes in use in the training batch | near 1: the codebook has died |
 # | `test_mse` | `mse` on test images, clamped to [-1, 1] | far above `mse`: too little data |
-# | `test_perplexity` | codes in use on test images | compare with $K$ |
-#
-# The training itself is `ralkit.training.train_vqvae`, the loss above with Adam. A finished model is read
-# from disk.
+# | `test_perplexity` | effective number of codes in use on test images | compare with $K$ |
 
 # %%
 with widgets.live(world.trainer):  # its curves, while it trains; nothing if it is read from disk
@@ -414,7 +451,8 @@ print(f"perplexity of the test codes at the end: {history['test_perplexity'][-1]
 # %% [markdown]
 # ## Reconstructions
 #
-# Above the image, below it what came back, then the absolute difference (black: none).
+# The first row shows test images, and the second row shows what came back from their codes. The third row is the
+# absolute difference of the two, and black means that there is none.
 
 # %%
 x = to_float(images.test[:10]).to(device)
@@ -434,8 +472,9 @@ print(f"On average a pixel is off by {error:.1f} of 255 grey levels, from {code_
 # %% [markdown]
 # ## Code maps
 #
-# This is all that the decoder gets to see, and all that the prior of the next notebook will ever learn about. The
-# numbers are names: 17 is not close to 18, so the colours are shuffled.
+# A code map is all that the decoder gets to see, and all that the prior of the next notebook will ever learn about.
+# The figure shows reconstructions above and their code maps below, with the codes written in. The numbers are only
+# names, so code 17 is not close to code 18, and for this reason the colours are shuffled.
 
 # %%
 fig = plots.code_maps(codes[:6], K, images=x_hat[:6])
@@ -445,7 +484,8 @@ record.save_figure(
 fig
 
 # %% [markdown]
-# How often is each code used? Sorted, most used first; the dashed line is what equal use would be.
+# How often is each code used? The bars show the share of each code in the test maps, with the most used code first.
+# The dashed line shows the share that every code would have if all were used equally often.
 
 # %%
 counts = torch.bincount(test_codes.flatten(), minlength=K).cpu()
@@ -462,7 +502,13 @@ fig
 # %% [markdown]
 # ## What one code does
 #
-# Swap a single code of a map for one that is as different as can be, and decode again. Where does the image change?
+# We now swap a single code of a map for the one that is most different from it, and decode the map again. Where does
+# the image change?
+#
+# In the figure, the first column shows the decoded map above the original image. Every other column swaps one code,
+# and its title gives the place, the old code and the new one. The upper picture is the new image. The lower one shows
+# the absolute change of each pixel, and brighter means more. A cyan square marks the patch that belongs to the code,
+# so look for changes outside it.
 
 # %%
 alive = by_use[: max(used, 1)].to(device)  # the codes that occur
@@ -502,8 +548,9 @@ record.save_figure("01-11-one-code", fig, title="One code swapped: the decoder's
 fig
 
 # %% [markdown]
-# The decoder's convolutions spread each code beyond its patch: what is seen at a place its neighbours decide as well, so a
-# code cannot be judged by itself. RAL's critic judges patches of pixels, not codes.
+# The decoder's convolutions spread each code beyond its patch. So what is seen at a place depends on the neighbouring
+# codes as well, and a code cannot be judged by itself. For this reason RAL's critic judges regions of the decoded
+# image, not codes. The next cell measures how far the change spreads.
 
 # %%
 inside = torch.stack([
@@ -517,8 +564,9 @@ print(f"share of the image's pixels that change at all: {', '.join(f'{v:.0%}' fo
 # %% [markdown]
 # ## The codebook, decoded
 #
-# Fill a whole map with one code and decode the middle: what the code stands for, if it has only itself for company.
-# The most used codes come first; those that never occur in the test set are left out.
+# What does each code look like? To find out, we fill a whole map with one code and decode it, so that the code has
+# only itself for company. The figure shows the middle of each decoded image. The most used codes come first, and codes
+# that never occur in the test set are left out.
 
 # %%
 constant = world.decode(alive[:, None, None].expand(-1, H, H))
@@ -529,8 +577,10 @@ record.save_figure("01-12-codebook-decoded", fig, title="Each code as a constant
 fig
 
 # %% [markdown]
-# The vectors themselves live in $D$ dimensions. Their two main directions (principal components), each dot in its
-# decoded mean colour, its area the use:
+# The vectors themselves live in $D$ dimensions, so we project them onto their two main directions (the principal
+# components). In the figure the axes are the two components, and each dot is one vector. It has the mean colour of its
+# decoded picture, and its area shows how often the code is used. Look at whether vectors that lie close together have
+# similar colours.
 
 # %%
 vectors = e[alive].cpu()
@@ -549,8 +599,13 @@ fig
 # %% [markdown]
 # ## How many codes are needed?
 #
-# Keep only the $k$ most used codes and send every position to the nearest of those. The decoder stays as it is (it
-# was trained with all of them), so this shows what this model loses, not the best that $k$ codes could do.
+# We keep only the $k$ most used codes and send every position to the nearest of those. The decoder stays as it is,
+# although it was trained with all codes. So this shows what this model loses with fewer codes, but not the best that
+# $k$ codes could do.
+#
+# The first figure shows the mean squared error against $k$, whose axis is logarithmic. The dashed line is the error
+# without any quantisation, so the gap between curve and line is what the quantisation costs. The second figure shows
+# the original images in its first row, and reconstructions with a growing number of codes below.
 
 
 # %%
@@ -588,18 +643,22 @@ fig
 # %% [markdown]
 # ## The reconstruction floor
 #
-# A generator in this course makes code maps; the decoder makes the images. So even a prior that is perfect leaves
-# the distance that *reconstructions* have. The distance is the Fréchet distance between Gaussians fitted to two sets of
-# features,
+# A generator in this course makes only the code maps, and the decoder makes the images from them. So even a perfect
+# prior cannot come closer to real images than *reconstructions* do. That remaining distance is the **reconstruction
+# floor**.
 #
-# $$\mathrm{FD} = \lVert\mu_a - \mu_b\rVert^2 + \operatorname{tr}\big(C_a + C_b - 2 (C_a C_b)^{1/2}\big),$$
+# We measure it with the Fréchet distance. For two sets of images, it takes the features of each set, fits a Gaussian
+# with mean $\mu$ and covariance $C$ to each, and compares the two:
 #
-# as in FID, but with features of a small network that recognises the faces' factors: **FD-faces**. It is no FID and
-# is never to be compared with one. Three floors, all against the same test images and at the same number of images:
+# $$\mathrm{FD} = \lVert\mu_a - \mu_b\rVert^2 + \operatorname{tr}\big(C_a + C_b - 2 (C_a C_b)^{1/2}\big).$$
 #
-# * *other real images*: zero but for the finite number of images;
-# * *the same images, reconstructed*: what the VQ-VAE loses (what S-Table 12 measures);
-# * *other real images, reconstructed*: what a perfect prior would get. **This is the one to reach.**
+# The well-known FID uses the same formula with features of an Inception network. Ours uses features of a small network
+# that recognises the faces' factors, and we call it **FD-faces**. It is no FID and must never be compared with one.
+# The table below shows three floors, all against the same test images and with the same number of images:
+#
+# * *Other real images* would have distance zero if the number of images were not finite.
+# * *The same images, reconstructed* show what the VQ-VAE loses, which is also what S-Table 12 measures.
+# * *Other real images, reconstructed* show what a perfect prior would get. **This is the one to reach.**
 
 # %%
 _ = world.features.factor_net  # trained now, or read from disk
@@ -631,8 +690,9 @@ print(
 # %% [markdown]
 # ## Explorer: edit a code
 #
-# Choose an image, a position and a code. The first call draws a static figure; with a running kernel the sliders below
-# draw it again.
+# You can choose an image, a position and a code. The left panel shows the decoded map, the middle one the image with
+# the new code, and the right one the absolute change. The first call draws a static figure, and if a kernel is
+# running, the sliders below draw it again.
 
 
 # %%
@@ -655,45 +715,47 @@ widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), c
 # %% [markdown]
 # ## Readings and deviations
 #
-# 1. *"E, C and U are learned together as in [32]"* (section 3): reference 32 moves the codebook by a loss term or by
-#    moving averages. We take the averages with decay .99, as VQ-VAE-2 does. In training a position
-#    gets its vector as this batch has left it. `Codebook._update`
-# 2. *"Each layer includes a transposed convolution for downsampling"* (section 5.1): read as a slip; downsampling is a
-#    strided convolution, upsampling a transposed one. `VQVAE.encoder`, `VQVAE.decoder`
-# 3. *"Layers 3"* beside 64x64 images and 8x8 codes (S-Table 4c): read as the number of stride-2 stages, which fits
-#    every table. `VQVAEConfig.stages`
-# 4. *"Hidden units 128, Residual units 64"* (S-Table 4c): channels, and the inner width of a residual block. The
-#    number of blocks is not given; we take 2 in a stack. `VQVAE(blocks=2)`, `Residual`
-# 5. *"Encoder filter size 3, Decoder filter size 4"* (S-Table 4c): as given; the strided convolutions have 3, the
-#    transposed ones 4. `VQVAE`
+# 1. *"E, C and U are learned together as in [32]"* (section 3). Reference 32 moves the codebook either by a loss term
+#    or by moving averages. We take the averages with decay .99, as VQ-VAE-2 does. In training a position gets its
+#    vector as it was before this batch moved it. `Codebook.forward`
+# 2. *"Each layer includes a transposed convolution for downsampling"* (section 5.1). We read this as a slip, so
+#    downsampling is a strided convolution and upsampling a transposed one. `VQVAE.encoder`, `VQVAE.decoder`
+# 3. *"Layers 3"* beside 64x64 images and 8x8 codes (S-Table 4c). We read this as the number of stages with stride 2,
+#    because that fits every table. `VQVAEConfig.stages`
+# 4. *"Hidden units 128, Residual units 64"* (S-Table 4c). We read these as the channels and the inner width of a
+#    residual block. The number of blocks is not given, and we take 2 in a stack. `VQVAE(blocks=2)`, `Residual`
+# 5. *"Encoder filter size 3, Decoder filter size 4"* (S-Table 4c). We do as given. The strided convolutions have size
+#    3, and the transposed ones have size 4. `VQVAE`
 # 6. *"VQ-VAE learns [...] a codebook C that maps the real-valued features into a set of discrete latent codes"*
-#    (section 3) says nothing on dead codes. We place the vectors on the first batch and revive dead ones.
+#    (section 3). This says nothing about dead codes. We place the vectors on the first batch and revive dead ones.
 #    `Codebook._place`, `Codebook(revive_below=...)`
-# 7. *"Images are encoded into following latents codes for different resolutions: a) 64 × 64 → 8 × 8"* (section 5.1):
-#    one level of codes, as in the oracle experiment; the two-level model is not part of this notebook. `VQVAE`
-# 8. *"Codebook size 128, Training steps 156250"* (S-Table 4c): the training is shorter in `smoke`,
-#    `quick` and `gpu`, the codebook smaller in `smoke` only (`python -m ralkit presets`). Optimiser and learning rate are not given; ours are Adam and a rate that falls
-#    linearly over the second half. `Preset.vqvae`, `training.anneal`
-# 9. *"FID: Real image vs. Reconstructed Real Image"* (S-Table 12): FID with an Inception network is replaced by
-#    FD-faces. `World.features`, `metrics.frechet_distance`
+# 7. *"Images are encoded into following latents codes for different resolutions: a) 64 × 64 → 8 × 8"* (section 5.1).
+#    We use one level of codes, as in the oracle experiment. The two-level model is not part of this notebook. `VQVAE`
+# 8. *"Codebook size 128, Training steps 156250"* (S-Table 4c). Our training is shorter in `smoke`, `quick` and `gpu`,
+#    and the codebook is smaller in `smoke` only (`python -m ralkit presets`). The paper does not give the optimiser
+#    and the learning rate. Ours are Adam and a rate that falls linearly over the second half. `Preset.vqvae`,
+#    `training.anneal`
+# 9. *"FID: Real image vs. Reconstructed Real Image"* (S-Table 12). We replace FID, which uses an Inception network,
+#    with FD-faces. `World.features`, `metrics.frechet_distance`
 
 # %% [markdown]
 # ## To take away
 #
-# * A code map takes far fewer bits than its image, in a sequence short enough for an autoregressive model.
-# * Quantisation is a nearest neighbour; the gradient passes it as if it were not there; the codebook follows by moving
-#   averages. Each is a line or two.
+# * A code map takes far fewer bits than its image. Its sequence is short enough for an autoregressive model, which
+#   predicts one symbol after the other.
+# * Quantisation is a search for the nearest neighbour. The gradient passes it as if it were not there, and the
+#   codebook follows by moving averages. Each of these takes a line or two of code.
 # * Perplexity is the pulse of the codebook. Placement and revival keep it up.
-# * One code moves pixels beyond its own patch: codes must agree with their neighbours.
-# * A perfect prior stands at the reconstruction floor. Every distance in this course stands beside it.
+# * One code moves pixels beyond its own patch, so codes must agree with their neighbours.
+# * A perfect prior stands at the reconstruction floor, so every distance in this course should be read beside it.
 #
 # ## Exercises
 #
-# 1. **Entropy.** Codes are not used alike. How many bits does a map take if every code is written with
+# 1. **Entropy.** Codes are not all used equally often. How many bits does a map take if every code is written with
 #    $-\log_2 p_i$ bits? How is that number related to the perplexity?
 # 2. **Second best.** Replace every code by the *second* nearest vector. How much worse is the error?
-# 3. **Chimera.** Give an image the upper half of its own codes and the lower half of another's, and decode. Where is
-#    the seam, and why is it not sharp?
+# 3. **Chimera.** Give an image the upper half of its own codes and the lower half of another image's codes, and
+#    decode. Where is the seam, and why is it not sharp?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # 1. The mean number of bits a code is the entropy in bits: log2 of the perplexity.

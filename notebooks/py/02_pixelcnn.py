@@ -9,12 +9,14 @@
 # %% [markdown]
 # # 2. PixelCNN: a prior over code maps, and sampling it fast
 #
-# The VQ-VAE turned images into small maps of codes. A **prior** is a probability distribution over those maps: draw a
-# map, decode it, and there is a new image. After this notebook you can
+# The VQ-VAE turned images into small maps of codes. A **prior** is a probability distribution over those maps. If we
+# draw a map from it and decode the map, we get a new image. After this notebook you can
 #
-# * write the probability of a map as a product of conditionals, and compute all of them in one pass;
-# * write a masked convolution, see its blind spot, and remove it with two shifted streams;
-# * test by gradients that a network is causal, at every position;
+# * write the probability of a map as a product of conditionals (the probability of each code given the codes before
+#   it), and compute all of them in one pass;
+# * write a masked convolution, see its blind spot (earlier codes that it never reaches), and remove it with two
+#   shifted streams;
+# * test by gradients that a network is causal, so that no output depends on its own code or on later ones;
 # * report a likelihood in nats per image, nats per code and bits, beside baselines that cost nothing;
 # * sample with a cache, show that it changes nothing but the time, and say what it cannot help.
 #
@@ -59,13 +61,17 @@ print(record.about("02_pixelcnn"))
 # %% [markdown]
 # ## A distribution over maps
 #
-# A map $c$ has $T = H\,W$ codes, each one of $K$. The chain rule holds in any order; we take raster order, row by row
-# from the top left, $t = i\,W + j$:
+# A map $c$ has $T = H\,W$ codes, and each is one of $K$. The chain rule of probability writes $p(c)$ as a product over
+# the codes, and it holds in any order. We take **raster order**, which goes row by row from the top left, so the code
+# in row $i$ and column $j$ has the number $t = i\,W + j$:
 #
 # $$p(c) = \prod_{t=0}^{T-1} G(c_t \mid c_0, \dots, c_{t-1}) .$$
 #
-# Nothing is lost by this: it is an identity. What is gained is that $G$ is a plain classifier over $K$ classes. There
-# are far too many maps for a table, so $G$ has to be a network:
+# Nothing is lost by this, because it is an identity. The gain is that $G$ is a plain classifier over $K$ classes. As
+# the next cell shows, there are far too many maps for a table, so $G$ has to be a network.
+#
+# The figure then shows the order. The left panel gives the number $t$ of every position. In the right panel it is the
+# turn of the yellow code. The grey codes are already known, and the dark ones are still unknown.
 
 # %%
 print(
@@ -85,10 +91,11 @@ record.save_figure("02-01-raster", fig, title="Raster order, and what is known w
 fig
 
 # %% [markdown]
-# Why raster order? The codes already known then fill whole rows above and a part of this row, which a convolution
-# can cover with a fixed window; and images can be completed downwards from any row.
+# Why do we take raster order? The known codes then fill whole rows above and a part of the current row, and a
+# convolution can cover these with a fixed window. It also means that images can be completed downwards from any row.
 #
-# These are the maps to be learned, under their reconstructions:
+# The next figure shows the maps that the prior has to learn. Each code map stands under the image that the decoder
+# draws from it.
 
 # %%
 train, test = (world.codes[split][0].long() for split in ("train", "test"))
@@ -100,10 +107,14 @@ fig
 # %% [markdown]
 # ## A masked convolution
 #
-# All $T$ conditionals in one pass: a convolutional network whose output at $t$ depends on inputs before $t$ only. So
-# the kernel's taps on later positions are set to zero. **Mask A** also hides the position itself and belongs into the
-# first layer; **mask B** shows it, for the layers after, where a position no longer holds the code, only what came
-# before it.
+# We want all $T$ conditionals in one pass. So we need a **causal** network, which is a convolutional network whose
+# output at $t$ depends only on inputs before $t$. A **masked convolution** achieves this by setting the kernel's taps
+# (its single weights) on later positions to zero.
+#
+# There are two masks. **Mask A** also hides the position itself, and it belongs in the first layer. **Mask B** shows
+# the position itself, and the later layers use it. There a position no longer holds the code, but only what came
+# before the code. The figure shows both masks for a 5x5 kernel, where 1 marks a tap that is kept and 0 a tap that is
+# hidden.
 
 
 # %%
@@ -130,8 +141,12 @@ record.save_figure("02-03-masks", fig, title="The two masks of a 5x5 kernel")
 fig
 
 # %% [markdown]
-# Does it work? Take the gradient of one output with respect to every input. Where it is *exactly* zero (grey in the
-# picture), there is no path.
+# Does it work? To see this, we take the gradient of one output with respect to every input, as in notebook 01. Where
+# this gradient is *exactly* zero, there is no path from the input to the output. All inputs with a path form the
+# **receptive field** of the output.
+#
+# The figure shows a stack of one to four masked layers on a 9x9 map. The red square is the position of the output, and
+# grey inputs have a gradient of exactly zero. Look at the grey positions above the red square.
 
 
 # %%
@@ -163,9 +178,10 @@ record.save_figure("02-04-blind-spot", fig, title="Receptive field of masked 3x3
 fig
 
 # %% [markdown]
-# Nothing after the centre is seen: the masks do their work. But to the right above the centre there is a wedge that is
-# never seen however many layers there are: the **blind spot**. Within a row the mask lets a path go left only; to get
-# one column to the right it has to climb one row. What lies further right than up is out of reach for ever.
+# Nothing from the red square on is seen, so the masks do their work. But above it, on the right, there is a wedge of
+# earlier positions that is never seen, however many layers there are. This wedge is the **blind spot**. Within a row
+# the mask lets a path go only to the left, so a path has to climb one row to get one column to the right. Therefore a
+# position that is further to the right than up stays out of reach for ever.
 
 # %%
 before = torch.arange(side * side).view(side, side) < at[0] * side + at[1]
@@ -176,15 +192,18 @@ print(f"after {depth} layers {blind.sum()} of the {before.sum()} earlier positio
 # %% [markdown]
 # ## Two streams, shifted instead of masked
 #
-# The cure (van den Oord et al. 2016, the paper's reference 34): split the past into two rectangles, each of which plain
-# convolutions can cover.
+# The cure comes from van den Oord et al. 2016, the paper's reference 34. It splits the past into two rectangles,
+# because plain convolutions can cover a rectangle. Each rectangle has a stack of layers of its own, called a *stream*.
 #
-# * The **vertical stream** $v$ sees the rows above, to any side.
-# * The **horizontal stream** $h$ sees the same row to the left, and at every layer takes in what $v$ found.
+# * The **vertical stream** $v$ sees the rows above, to both sides.
+# * The **horizontal stream** $h$ sees the same row to the left, and at every layer it takes in what $v$ found.
 #
-# Shift the input once, by a row for $v$ and by a column for $h$; from then on a layer may look at its own position,
-# and kernels hold kept taps only: nothing is masked. First the check that this is the same thing. A mask-A kernel
-# is the sum of its upper rows on the shifted $v$ and its left part on the shifted $h$:
+# The input is shifted only once, by a row for $v$ and by a column for $h$. From then on a layer may look at its own
+# position. So nothing has to be masked, and the kernels hold only taps that are kept.
+#
+# First we check that this is the same thing as a mask. The next cell splits a mask-A kernel into its upper rows, which
+# act on the shifted $v$, and its left part, which acts on the shifted $h$. The sum of the two must equal the masked
+# convolution.
 
 # %%
 torch.manual_seed(seed)
@@ -201,7 +220,9 @@ print(
 )
 
 # %% [markdown]
-# Now the layers of `ralkit`, two streams of them, on the same 9x9 map:
+# Now we use the layers of `ralkit`, which run both streams, on the same 9x9 map. In the figure, the upper row shows
+# the receptive field of $v$ and the lower row that of $h$, after one to four layers. The colours mean the same as
+# before. Look at whether $h$, in the last panel, sees everything before the red square and nothing else.
 
 
 # %%
@@ -233,9 +254,13 @@ print(f"after {depth} layers all {before.sum()} earlier positions are seen, and 
 # %% [markdown]
 # ### The gate
 #
-# In each layer either stream goes through a gated activation: one half of the channels says *what*, the other *how much of it*,
+# In each layer both streams go through a **gated activation**. It splits the channels into two halves $a$ and $b$. The
+# half $a$ says *what* passes, and the half $b$ says *how much of it*:
 #
 # $$y = \tanh(a) \odot \sigma(b) .$$
+#
+# The figure shows $y$ in colour, with $a$ along the horizontal axis and $b$ along the vertical one. Where $b$ is very
+# negative, the gate is closed and $y$ is near 0 for every $a$.
 
 # %%
 torch.manual_seed(seed)
@@ -252,11 +277,15 @@ record.save_figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoi
 fig
 
 # %% [markdown]
-# One layer, and the whole network, are short enough to read here. `down` is the vertical stream (`conv` is its
-# convolution, padded), `right` the horizontal one: what `down` has `seen` enters it by `link`, a 1x1 convolution; `out`,
-# another, mixes the channels behind the gate, and the sum with `h` is a skip connection. `reach` is how far a window looks,
-# 2 for 5x5. `condition` (codes of a level above) and its `features`, `Attention` and `recompute` are for the larger
-# priors of notebook 05 and do nothing here.
+# One layer and the whole network are short enough to read here. These names occur in the code:
+#
+# * `down` is the vertical stream of a layer, and `conv` is its convolution, padded.
+# * `right` is the horizontal stream. What `down` has `seen` enters it by `link`, a 1x1 convolution.
+# * `out` is another 1x1 convolution, which mixes the channels behind the gate. The result is added to `h`, and this
+#   sum is a skip connection.
+# * `reach` is how far a window looks, which is 2 for a 5x5 window.
+# * `condition` (codes of a level above) and its `features`, `Attention` and `recompute` are for the larger priors of
+#   notebook 05 and do nothing here.
 
 # %%
 for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
@@ -266,9 +295,12 @@ for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
 # ## The oracle prior
 #
 # We train such a network on the codes of the real images. The next notebooks will *declare* it to be the true
-# distribution, hence its name, `world.oracle`. Its loss is the negative log-likelihood (NLL):
+# distribution, and for this reason it is called `world.oracle`. Its loss is the **negative log-likelihood** (NLL),
+# which says how surprised the prior is by a map:
 #
 # $$-\log p(c) = -\sum_{t=0}^{T-1} \log G(c_t \mid c_0, \dots, c_{t-1}) .$$
+#
+# With the natural logarithm, the unit of the NLL is the **nat**. Three units are in use:
 #
 # | unit | definition |
 # |---|---|
@@ -280,12 +312,16 @@ for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
 #
 # | number | meaning | watch for |
 # |---|---|---|
-# | `NLL_train` | nats per image of the last training batch, with dropout: noisy | must fall in the long run |
-# | `NLL_test` | nats per image of test maps, never trained on, without dropout | rising while `NLL_train` falls: overfitting |
+# | `NLL_train` | nats per image of the last training batch, with dropout, so it is noisy | must fall in the long run |
+# | `NLL_test` | nats per image of test maps, not trained on, no dropout | rising while `NLL_train` falls: overfitting |
 #
-# Two **baselines** cost no training. *Uniform*: every code costs $\ln K$. *Independent positions*: count how often
-# each code stands at each position of the training maps (add one to every count), and ignore the neighbours. What a
-# PixelCNN saves below that is what it knows about *relations* between codes.
+# A likelihood alone says little, so we compare it with two **baselines** that cost no training. In the *uniform*
+# baseline, every code costs $\ln K$ nats. The baseline of *independent positions* ignores the neighbours. It only
+# counts how often each code stands at each position of the training maps, and adds one to every count. What a PixelCNN
+# saves below that is what it knows about *relations* between codes.
+#
+# The figure shows both logged numbers against the updates. The dotted line is the uniform baseline, and the dashed
+# line is that of independent positions. Look at how far the curves fall below the dashed line.
 
 # %%
 with widgets.live(world.trainer):
@@ -306,7 +342,8 @@ record.save_figure("02-07-training", fig, title="Training the oracle prior", dat
 fig
 
 # %% [markdown]
-# The likelihood by hand, from the logits, and `ralkit`'s:
+# The next cell computes the likelihood by hand from the logits, and compares it with `ralkit`'s. The table after it
+# lists the two baselines and the PixelCNN, on training maps and on test maps.
 
 # %%
 with torch.no_grad():
@@ -336,8 +373,9 @@ print(f"test maps, independent positions minus PixelCNN: {knows:+.1f} nats an im
 print(f"gap between test and training maps: {nats['PixelCNN, test maps'] - nats['PixelCNN, training maps']:.1f} nats")
 
 # %% [markdown]
-# Where in the map are the nats? The first code has no past to lean on; flat background is cheap once its colour is
-# known; what is dear is the face.
+# Where in the map are the nats? The figure shows the mean nats of every position on test maps, for independent
+# positions on the left and the PixelCNN on the right. Brighter positions cost more nats. The first code has no past to
+# lean on, so it is expensive. Flat background is cheap once its colour is known, and the expensive part is the face.
 
 # %%
 with torch.no_grad():
@@ -361,11 +399,18 @@ fig
 # %% [markdown]
 # ## Causality, tested at every position
 #
-# One wrong shift and the network sees what it is to predict: the loss is then wonderful and the samples are rubbish.
-# So test it, on the trained network, for all pairs: is $\partial\,\text{logits}_t / \partial\,\text{input}_s$ exactly
-# zero for every $s \ge t$? Codes have no gradient, but their embeddings do; a hook makes those the input. (The gradient is
-# that of a random mixture of the logits: of their plain sum it would be one that the softmax does not see. And a zero is one
-# at this map; `tests/test_prior.py` has others, and every kind of prior.)
+# If one shift is wrong, the network sees the code that it should predict. The loss is then wonderful, but the samples
+# are rubbish. So we test the trained network for all pairs of positions. Is $\partial\,\text{logits}_t /
+# \partial\,\text{input}_s$ exactly zero for every $s \ge t$? Codes have no gradient, but their embeddings do, so a
+# hook makes the embeddings the input.
+#
+# Two details matter. We take the gradient of a random mixture of the logits, and not of their plain sum, because the
+# softmax does not see a number that is added to all logits. And a zero holds only at this map, so
+# `tests/test_prior.py` tests other maps, and every kind of prior.
+#
+# In the left panel of the figure, each row is an output $t$, each column is an input $s$, and grey means exactly zero.
+# So the diagonal and everything to the right of it must be grey. The right panel shows one row of the left panel as a
+# map, with the output's position in red.
 
 
 # %%
@@ -408,9 +453,13 @@ fig
 # %% [markdown]
 # ## Sampling, the plain way
 #
-# Codes are drawn one after another: $T$ forward passes, each of which computes $T$ conditionals and uses one. A draw
-# inverts the distribution function: with $u$ uniform in $[0, 1)$, take the first code whose cumulated probability
-# exceeds $u$ (times the last one, which is 1 but for rounding).
+# Codes are drawn one after another. This takes $T$ forward passes, and each pass computes $T$ conditionals but uses
+# only one. To draw a code, we invert the distribution function. We take a number $u$, uniform in $[0, 1)$, and choose
+# the first code whose cumulated probability exceeds $u$. (In the code, $u$ is multiplied by the last cumulated
+# probability, which is 1 except for rounding.)
+#
+# The figure shows decoded maps. The first row holds real maps, the next two rows hold maps drawn from the prior, and
+# in the last row every code is drawn uniformly. Compare the drawn faces with the rows above and below them.
 
 
 # %%
@@ -443,12 +492,18 @@ fig
 # %% [markdown]
 # ## Sampling with a cache
 #
-# Drawing one code changes one position. Whatever does not look at it need not be computed again:
+# When one code is drawn, only one position of the map changes. So whatever does not look at this position need not be
+# computed again, and a **cache** keeps those results:
 #
-# * the **vertical stream** of row $i$ looks at rows above $i$ only, which are finished: compute it **once a row**;
-# * the **horizontal stream** at $(i, j)$ looks at the codes to the left: compute it for **one column**;
-# * each layer must remember only what its window reaches: the last rows of $v$, this row of $h$, and what `link` brings to
-#   this row.
+# * The **vertical stream** of row $i$ looks only at rows above $i$, which are finished. So it is computed **once a
+#   row**.
+# * The **horizontal stream** at $(i, j)$ looks at the codes to the left. So it is computed for **one column** at a
+#   time.
+# * Each layer has to remember only what its window reaches. This is the last rows of $v$, the current row of $h$, and
+#   what `link` brings to this row.
+#
+# The figure shows the work for one code, which is marked in red. Bright positions are computed, grey ones are
+# remembered, and dark ones are not touched. Compare the left panel, which has no cache, with the other two.
 
 # %%
 i, j, reach = H // 2, W // 2, oracle.layers[0].reach
@@ -471,22 +526,28 @@ print(f"positions computed for one map: plain {T * T}, cached {T} vertical + {T}
 fig
 
 # %% [markdown]
-# This is what runs for each row and each code; compare with `down` and `right` above. (What it names by row or column, such as
-# `rows`, `columns` and `targets`, are views of the same few buffers, cut once before the first row.) `VerticalCache` takes the place of the convolution in
-# `down`: it keeps the last rows of its input, place by place, and multiplies them with one column of the kernel after the
-# other, once a row. `HorizontalCache` keeps this row's last columns, so that the horizontal convolution at one place is the
-# product of a `window` of them and a `matrix`; it is added to what `link` makes of the vertical stream, computed for the
-# whole row at its start. `step` is `right` at one place, with the gate's halves `a` and `b`; its result is written to
-# where the next layer's `HorizontalCache` looks for it. A row or a code that is not there is a code `K`, whose embedding is zero:
+# The next cell prints the code that runs for each row and each code of the map. Compare it with `down` and `right`
+# above.
+#
+# * `VerticalCache` takes the place of the convolution in `down`. It keeps the last rows of its input, place by place.
+#   Once a row, it multiplies them with one column of the kernel after the other.
+# * `HorizontalCache` keeps the last columns of the current row. So the horizontal convolution at one place is the
+#   product of a `window` of them and a `matrix`. This product is added to what `link` makes of the vertical stream,
+#   which is computed for the whole row at its start.
+# * `step` does what `right` does, but at one place, and `a` and `b` are the gate's halves. It writes its result to
+#   where the next layer's `HorizontalCache` looks for it.
+#
+# The names by row or column, such as `rows`, `columns` and `targets`, are views of the same few buffers, which are cut
+# once before the first row. Positions outside the map are given the code `K`, whose embedding is zero.
 
 # %%
 for part in (VerticalCache.__call__, HorizontalCache.start_row, GatedCache.step, Cache.logits):
     print(inspect.getsource(part))
 
 # %% [markdown]
-# A cache must change *nothing*. Two checks: the logits are those of the full pass, and with the same random numbers the
-# codes are the same. (The codes are compared with the network in double precision: in single precision a rounding difference
-# may, once in a great many draws, fall on the other side of $u$.)
+# A cache must change *nothing*, so we make two checks. The logits must be those of the full pass, and with the same
+# random numbers the codes must be the same. We compare the codes with the network in double precision. In single
+# precision, a rounding difference may fall on the other side of $u$ once in a great many draws.
 
 # %%
 with torch.no_grad():
@@ -499,9 +560,10 @@ assert torch.equal(fast, slow)
 print(f"largest difference of the logits in single precision: {error:.1e}; all {fast.numel()} sampled codes are equal")
 
 # %% [markdown]
-# **Coarser numbers are not the same thing.** bfloat16 weights are half as many bytes to read, and `prior.bfloat16()`
-# samples with them. But of each number only 8 significant bits are kept, so it draws from another distribution. How far are its
-# conditionals, in nats, after the codes of test maps?
+# **Coarser numbers are not the same thing.** In the number format bfloat16, weights are half as many bytes to read,
+# and `prior.bfloat16()` samples with them. But it keeps only 8 significant bits of each number, so it draws from
+# another distribution. The next cell measures how far its conditionals are from the original ones, in nats, after the
+# codes of test maps.
 
 # %%
 halved = copy.deepcopy(oracle).bfloat16()
@@ -513,9 +575,10 @@ cost = nats["PixelCNN, test maps"]
 print(f"KL(float32 || bfloat16) of the conditionals: {rounding:.3f} nats an image, beside an NLL of {cost:.0f}")
 
 # %% [markdown]
-# What does it save? Measured here, now, on this machine (the larger maps are only for timing: the network is
-# convolutional and takes any size). The last column is one forward pass over the same maps, which gives all
-# conditionals when all codes are known, as in training (without its backward pass).
+# How much time does the cache save? The table is measured here and now, on this machine. Each row is a number of maps
+# and their size. The larger maps are only there for timing, which works because the network is convolutional and takes
+# any size. The last column is one forward pass over the same maps. Such a pass gives all conditionals when all codes
+# are known, as in training, but without the backward pass that training needs.
 
 
 # %%
@@ -555,20 +618,25 @@ print(f"{small['maps']} maps take {small['cache, s'] / one['cache, s']:.1f} time
 print(f"{large['size']}: cached sampling takes {large['cache, s'] / large['one full pass, s']:.0f} times one full pass")
 
 # %% [markdown]
-# **What the cache does not help.** The $T$ steps remain *sequential*: it makes steps cheaper, not fewer. Many small
-# steps leave a machine waiting, so draw many maps at once: a batch costs far less than its maps one by one. A GPU waits
-# for Python, too, which tells it one small product after the other; so `sample` has it record what one row takes, and
-# replay that for each row that follows (a *CUDA graph*). And the cache is no use in training by maximum likelihood,
-# which knows all codes and needs a single pass. RAL has to sample in every update; that is why it needs the cache at all,
-# and why the paper resorts to partial generation (section 4.3): rows that are given cost only their vertical stream.
+# **What the cache does not help.** The $T$ steps remain *sequential*, because the cache makes steps cheaper, but not
+# fewer. Many small steps leave a machine waiting. So it is best to draw many maps at once, because a batch costs far
+# less than its maps one by one. A GPU also waits for Python, which tells it one small product after the other. So
+# `sample` lets the GPU record what one row takes, and replays that for each row that follows (a *CUDA graph*).
+#
+# The cache is also no use in training by maximum likelihood, where all codes are known and a single pass is enough.
+# RAL, however, has to sample in every update, and that is why it needs the cache at all. It is also why the paper
+# resorts to partial generation (section 4.3), in which some rows are given. Rows that are given cost only their
+# vertical stream.
 #
 # ## Temperature
 #
-# Divide the logits by $\tau$ before drawing:
+# The **temperature** $\tau$ is a number by which we divide the logits before drawing:
 #
 # $$p_\tau(c_t) \propto \exp(\text{logits}_t / \tau) .$$
 #
-# Below 1 the likely codes become likelier still. Here is one position's distribution, the likeliest codes first:
+# At a temperature below 1, the likely codes become likelier still. The figure shows the distribution of one code at
+# four temperatures. The horizontal axis is the rank of the codes, with the likeliest first, and the vertical axis is
+# their probability. Look at how the first codes gain as the temperature falls.
 
 # %%
 taus = (0.6, 0.8, 1.0, 1.2)
@@ -585,8 +653,9 @@ record.save_figure("02-14-temperature", fig, title="One conditional distribution
 fig
 
 # %% [markdown]
-# Samples, each column from the same random numbers. Cooler means cleaner and plainer, hotter more broken. Cooler also means
-# more alike, which ten samples can't show; the cell after them measures it.
+# The next figure shows decoded samples, with one row for each temperature. All samples in a column use the same random
+# numbers. Cooler samples are cleaner and plainer, and hotter ones are more broken. Cooler samples are also more alike.
+# Ten samples cannot show this, so the cells after the figure measure it.
 
 # %%
 by_tau = {tau: oracle.sample(10, (H, W), temperature=tau, generator=dice()) for tau in taus}
@@ -595,9 +664,12 @@ record.save_figure("02-15-temperature-samples", fig, title="Samples at four temp
 fig
 
 # %% [markdown]
-# Numbers for it. Left, in nats a code: the mean entropy of the conditionals on real maps, at each temperature, and the entropy
-# of the sampler itself, $-\mathbb{E}_{p_\tau} \log p_\tau$: the lower, the more alike are its maps. Right: how likely the
-# samples are under the prior itself ($\tau = 1$), beside real test maps.
+# The next figure has numbers for this, with the temperature along both horizontal axes. The left panel shows
+# **entropy** in nats per code, which says how uncertain a draw is. One curve is the mean entropy of the conditionals
+# on real maps. The other is the entropy of the sampler itself, $-\mathbb{E}_{p_\tau} \log p_\tau$. The lower it is,
+# the more alike are the sampler's maps. The dotted line is the entropy of uniform codes. The right panel shows the NLL
+# of the samples under the prior itself ($\tau = 1$). A lower NLL means that samples are more likely, and the dashed
+# line is the NLL of real test maps.
 
 # %%
 grid, n = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4), min(world.config.n_curve, 256)
@@ -637,15 +709,20 @@ for tau, value, e in zip(grid, nll, error, strict=True):
     print(f"temperature {tau}: {value:6.1f} nats an image, {value - real:+.1f} ± {2 * e:.1f} against real test maps")
 
 # %% [markdown]
-# (± are two standard errors. At temperature 1 the two would be equal for a perfect prior.)
+# (The numbers after ± are two standard errors. At temperature 1, samples and real test maps would have equal NLL if
+# the prior were perfect.)
 #
-# Keep this in mind for RAL: lowering the temperature alone makes samples more likely under the oracle, for free, at
-# the price of diversity. A method that claims better samples has to beat *this* curve, not the one point at 1.
+# Keep this in mind for RAL. A lower temperature alone makes samples more likely under the oracle, and this is free
+# except for its price in diversity. So a method that claims better samples has to beat *this* curve, and not only its
+# one point at temperature 1.
 #
 # ## Completion: some rows given
 #
-# Raster order makes completion trivial: keep the first rows of a real map, draw the rest. Sampling and completion are
-# one function.
+# Raster order makes **completion** trivial, which means finishing an image whose upper part is given. We keep the
+# first rows of a real map and draw the rest, so sampling and completion are one function, `sample`.
+#
+# In the figure, the first row shows real images as decoded from their codes. In the second row the part that will be
+# drawn is hidden in grey. The last three rows are different completions of the same images.
 
 # %%
 kept, some = H // 2, test[:10]
@@ -662,23 +739,29 @@ record.save_figure("02-17-completion", fig, title="Real images completed from th
 fig
 
 # %% [markdown]
-# The upper half of a completion is not pixel for pixel that of the real image: the codes are the same, but the decoder
-# looks across the seam.
+# The upper half of a completion is not the same as that of the real image, pixel for pixel. The codes are the same,
+# but the decoder looks across the seam between given and drawn codes.
 #
 # ## Exposure bias: where RAL comes in
 #
-# In training, every conditional $G(c_t \mid c_0 \dots c_{t-1})$ is asked about *real* codes. In sampling it is asked
-# about codes that it drew itself. One unlikely code, and the next step stands on a past that training never showed;
-# its answer is then anybody's guess, and errors may pile up towards the bottom right. The paper (section 4): *"during
-# the training, all latent codes are estimated from the real images while during inference each code is sampled, which
-# could never be observed during the MLE training."* Nor does the likelihood ever look at the *image*: a code that is
-# wrong costs the same whether the decoder hides the error or makes it glare. RAL answers both at once: it trains on the
-# model's own samples, and lets a critic judge the decoded images. With a known truth this can be tested:
-# the next notebook measures what RAL does to quality and diversity, notebook 08 exposure bias itself.
+# In training, every conditional $G(c_t \mid c_0 \dots c_{t-1})$ is asked about *real* codes. In sampling, it is asked
+# about codes that the prior drew itself. After one unlikely code, the next step stands on a past that training never
+# showed. Its answer is then anybody's guess, and errors may pile up towards the bottom right. This mismatch is called
+# **exposure bias**. The paper describes it in section 4: *"during the training, all latent codes are estimated from
+# the real images while during inference each code is sampled, which could never be observed during the MLE training."*
+#
+# There is a second problem, because the likelihood never looks at the *image*. A wrong code costs the same whether the
+# decoder hides the error or makes it glare. RAL answers both problems at once. It trains on the model's own samples,
+# and lets a critic judge the decoded images.
+#
+# With a known truth this can be tested. The next notebook measures what RAL does to quality and diversity, and
+# notebook 08 measures exposure bias itself.
 #
 # ## Explorer: temperature and given rows
 #
-# The first call draws a static figure; with a running kernel the sliders draw it again.
+# You can choose a temperature, a number of given rows and an image. The upper row shows the real image, and the lower
+# row shows eight drawn ones. The first call draws a static figure, and if a kernel is running, the sliders draw it
+# again.
 
 
 # %%
@@ -698,41 +781,43 @@ widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=
 # %% [markdown]
 # ## Readings and deviations
 #
-# 1. *"PixelCNN is used to learn priors in the latent space"* (section 3, reference 34): read as the gated PixelCNN with
-#    two streams. `prior.PixelCNN`, `prior.GatedLayer`
-# 2. *"Similar to VQ-VAE-2, we use PixelCNN with self-attention layers to model top-priors"* (section 5.1): the oracle
-#    experiment's priors have *"Attention layers 0"* (S-Table 4), and so have ours. `PixelCNN`
-# 3. *"Layers 5, Conv Filter size 5, Hidden units 256, Residual units 256"* (S-Table 4a): gated layers, window width,
-#    and channels (the two are always equal, so there is one number). `PriorConfig.layers`, `.k`, `.channels`
-# 4. *"Output stack layers 5"* (S-Table 4): gated 1x1 residual blocks before the logits; the presets for small machines
-#    leave them out. `prior.OutputLayer`, `PriorConfig.output_layers`
+# 1. *"PixelCNN is used to learn priors in the latent space"* (section 3, reference 34). We read this as the gated
+#    PixelCNN with two streams. `prior.PixelCNN`, `prior.GatedLayer`
+# 2. *"Similar to VQ-VAE-2, we use PixelCNN with self-attention layers to model top-priors"* (section 5.1). But the
+#    oracle experiment's priors have *"Attention layers 0"* (S-Table 4), and so have ours. `PixelCNN`
+# 3. *"Layers 5, Conv Filter size 5, Hidden units 256, Residual units 256"* (S-Table 4a). We read these as the gated
+#    layers, the width of the window, and the channels. The last two are always equal, so we have one number for both.
+#    `PriorConfig.layers`, `.k`, `.channels`
+# 4. *"Output stack layers 5"* (S-Table 4). We read these as gated 1x1 residual blocks before the logits. The presets
+#    for small machines leave them out. `prior.OutputLayer`, `PriorConfig.output_layers`
 # 5. *"To improve the sampling speed from prior networks, we use caching similar to [36] and avoid redundant
-#    computation"* (section 5.1): vertical stream once a row, horizontal a code at a time. `cache.Cache`
-# 6. *"Dropout 0.1"* (S-Table 4): on in training where the preset has it, always off in sampling and measuring.
-#    `PriorConfig.dropout`, `PixelCNN.sample`
-# 7. The sampling temperature is never given; 1 wherever methods are compared; other temperatures only
-#    where the temperature itself is the question.
-#    `sample(temperature=1.0)`
-# 8. *"NLL 7.55"* for the MLE generator (Table 1) fits neither a sum over 64 codes (Eq. 7) nor a mean per code, which
-#    exceeds ln 128 nats (7 bits) for no sensible model. We report nats per image and per code. `metrics.map_log_prob`
-# 9. *"we first train a PixelCNN on the 8×8 latent codes"* of CelebA (section 5.2): ours is trained on the codes of the
-#    data set that you name, the cartoon faces unless you do. `OracleWorld.oracle`
-# 10. *"mode-1 provides real latent codes as context and is useful for the image completion task"* (section 4.3):
-#     completion is sampling with rows given. `sample(given=..., given_rows=...)`
+#    computation"* (section 5.1). We compute the vertical stream once a row, and the horizontal stream a code at a
+#    time. `cache.Cache`
+# 6. *"Dropout 0.1"* (S-Table 4). Dropout is on in training where the preset has it, and always off in sampling and
+#    measuring. `PriorConfig.dropout`, `PixelCNN.sample`
+# 7. The paper never gives the sampling temperature. We use 1 wherever methods are compared, and other temperatures
+#    only where the temperature itself is the question. `sample(temperature=1.0)`
+# 8. *"NLL 7.55"* for the MLE generator (Table 1). This does not fit a sum over 64 codes (Eq. 7). It does not fit a
+#    mean per code either, because no sensible model has a mean above ln 128 nats (7 bits). We report nats per image
+#    and per code. `metrics.map_log_prob`
+# 9. *"we first train a PixelCNN on the 8×8 latent codes"* of CelebA (section 5.2). Ours is trained on the codes of the
+#    data set that you name, and on the cartoon faces if you name none. `OracleWorld.oracle`
+# 10. *"mode-1 provides real latent codes as context and is useful for the image completion task"* (section 4.3). For
+#     us completion is sampling with rows given. `sample(given=..., given_rows=...)`
 
 # %% [markdown]
 # ## To take away
 #
-# * A prior is a classifier over $K$ codes, applied $T$ times; its likelihood is exact, in nats.
-# * Masks give causality but leave a blind spot; two shifted streams see the whole past. The gradient shows both.
-# * Always quote a likelihood beside the uniform and the independent baseline.
-# * The cache changes the time and nothing else. Steps stay sequential.
-# * Temperature is the cheapest way to trade diversity for quality, and so the first opponent of every other way.
+# * A prior is a classifier over $K$ codes, applied $T$ times. Its likelihood is exact, and we measure it in nats.
+# * Masks give causality but leave a blind spot, while two shifted streams see the whole past. The gradient shows both.
+# * Always quote a likelihood beside the uniform baseline and the baseline of independent positions.
+# * The cache changes the time and nothing else. The steps stay sequential.
+# * Temperature is the cheapest way to trade diversity for quality, so it is the first opponent of every other way.
 #
 # ## Exercises
 #
-# 1. **A leak.** Leave out the shift of the horizontal stream. What does the receptive field show, and which
-#    number of the training log would betray it?
+# 1. **A leak.** Leave out the shift of the horizontal stream. What does the receptive field show, and which number of
+#    the training log would betray it?
 # 2. **Nearly greedy.** Draw 64 maps at temperature 0.01. How many different maps are there, and what do they cost?
 # 3. **Given rows are cheap.** Time `sample` with no rows given and with half of them. What share of the time is left,
 #    and which work of the given rows remains?
