@@ -150,6 +150,16 @@ def test_a_readme_without_minutes(tmp_path):
     assert report.readme_parts(tmp_path, "figures/")["time"] == "No run has been timed yet."
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("00_a", "01_b", "02_c"), "notebooks 00 to 02 take"), (("00_a", "02_c"), "notebooks 00, 02 take")],
+)
+def test_readme_names_the_notebooks_that_were_timed(tmp_path, names, said):
+    took = {"device": "a CPU", "minutes": {}, "pretrained minutes": {name: 1.0 + i for i, name in enumerate(names)}}
+    (tmp_path / "minutes.json").write_text(json.dumps(took))
+    assert said in report.readme_parts(tmp_path, "figures/")["time"]
+
+
 def test_a_whole_run_leaves_only_its_own(tmp_path):
     for name in ("old.json", "old.png", "new.json", "new.md", "minutes.json"):
         (tmp_path / name).write_text("{}")

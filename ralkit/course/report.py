@@ -192,7 +192,9 @@ def _times(took: dict[str, Any]) -> str:
     lines = []
     for kind, says in kinds.items():
         if minutes := took[kind]:
-            names = "notebooks " + ", ".join(name.partition("_")[0] for name in sorted(minutes))
+            numbers = [name.partition("_")[0] for name in sorted(minutes)]
+            in_a_row = [int(n) for n in numbers] == [*range(int(numbers[0]), int(numbers[-1]) + 1)]
+            names = f"notebooks {f'{numbers[0]} to {numbers[-1]}' if in_a_row else ', '.join(numbers)}"
             longest = max(minutes, key=minutes.get)
             says = says.format(names=names, total=sum(minutes.values()))
             lines.append(f"{says}, {minutes[longest]:.1f} of them for notebook {longest.partition('_')[0]}.")
