@@ -53,7 +53,7 @@ from ralkit.training import device_name, seeded
 from ralkit.vqvae import to_float
 
 one, two = (Study(World(preset, dataset, seed, levels=n, pretrained=pretrained)) for n in (1, 2))
-record = Record(two.world)
+record = Record(two.world, max(one.seeds, two.seeds, key=len))
 print(record.about("05_images"))
 
 # %% [markdown]
@@ -558,7 +558,7 @@ for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
             style = {"color": plots.COLOURS.get(m, "#8C564B"), "label": m if first else None}
             ax.plot(row["recall"], row[key], marker, markersize=8, markeredgecolor="white", linestyle="none", **style)
     ax.set(xlabel="recall", ylabel=key, title=f"{n} map{'s' * (n > 1)} of codes")
-axes[0].legend(fontsize=8, title="one shape of marker for each seed", title_fontsize=8)
+figure.legend(loc="outside lower center", ncols=5, fontsize=8, title="one shape of marker for each seed")
 title = "Distance against recall, beside MLE by temperature and by rejection"
 data = {
     name: {"MLE": tempered[n], REJECTED: rejected[n]} | {m: measured[n, m] for m in METHODS[1:]}
