@@ -124,8 +124,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write(path: Path, content: Any, *, compressed: bool = False) -> None:
     """Save tensors, numbers, strings, lists and dicts, followed by the SHA-256 digest of the file.
 
-    The file is hashed as it is written, so no copy of the content is made. What is `compressed` takes a quarter less room
-    and a hundred times as long. Raises RalkitError as `write_bytes`.
+    The file is hashed as it is written, so no copy of the content is made. What is `compressed` takes a quarter less
+    room and a hundred times as long. Raises RalkitError as `write_bytes`.
     """
     with _NewFile(path) as file:
         with lzma.open(file, "wb", filters=FILTERS) if compressed else nullcontext(file) as body:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ralkit.course.study import Study
-from ralkit.course.world import World
+from ralkit.course.world import Splits, World
 from ralkit.errors import RalkitError
 from ralkit.vqvae import VQVAE2
 
@@ -33,6 +33,15 @@ def test_codes_and_images(study):
     assert all(c.dtype == torch.int16 for c in train)
     for c, encoded in zip(train, world.encode(world.images.train), strict=True):
         assert torch.equal(c.long(), encoded)
+
+
+def test_a_split_is_made_when_it_is_asked_for():
+    made = []
+    splits = Splits(lambda split: made.append(split) or split.upper())
+    assert splits["test"] == splits["test"] == "TEST" and made == ["test"]
+    assert dict(splits) == {"train": "TRAIN", "test": "TEST"} and made == ["test", "train"]
+    with pytest.raises(KeyError):
+        splits["valid"]
 
 
 @pytest.mark.parametrize("method", ["MLE", "MLE continued", "RAL intermediate", "RAL partial"])

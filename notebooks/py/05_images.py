@@ -558,7 +558,13 @@ for ax, (n, curves) in zip(axes, tempered.items(), strict=True):
             style = {"color": plots.COLOURS.get(m, "#8C564B"), "label": m if first else None}
             ax.plot(row["recall"], row[key], marker, markersize=8, markeredgecolor="white", linestyle="none", **style)
     ax.set(xlabel="recall", ylabel=key, title=f"{n} map{'s' * (n > 1)} of codes")
-figure.legend(loc="outside lower center", ncols=5, fontsize=8, title="one shape of marker for each seed")
+figure.legend(
+    *axes[0].get_legend_handles_labels(),
+    loc="outside lower center",
+    ncols=5,
+    fontsize=8,
+    title="one shape of marker for each seed",
+)
 title = "Distance against recall, beside MLE by temperature and by rejection"
 data = {
     name: {"MLE": tempered[n], REJECTED: rejected[n]} | {m: measured[n, m] for m in METHODS[1:]}

@@ -1,6 +1,6 @@
 """The oracle experiment's world (section 5.2): a prior of the real codes is declared to be the truth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -14,7 +14,7 @@ from ..sampling import sample_levels
 from ..training import MLE_RECIPE, History, train_mle
 from .presets import Preset
 from .trainer import in_batches
-from .world import Numbers, World
+from .world import Numbers, Splits, World
 
 SAMPLING_RECIPE = 1  # raise it when the same oracle and seed are to give other codes
 
@@ -69,19 +69,23 @@ class OracleWorld(World):
         return prior
 
     @cached_property
-    def oracle_codes(self) -> dict[str, Codes]:
+    def oracle_codes(self) -> Mapping[str, Codes]:
         """Codes drawn from the oracle: "train" (int16) for generators and critics, "test" (int64) for measuring."""
         sizes = self._sizes()
-        oracle = self.oracle  # trained before the file of its codes is begun
 
-        def draw(split: str) -> Iterator[Codes]:
-            yield self.sample((oracle,), sizes[split], self.seed + 1000 * (1 + list(sizes).index(split)))
+        def make(split: str) -> Codes:
+            oracle = self.oracle  # trained before the file of its codes is begun
 
-        train, test = (self.kept_codes(*self._drawn(s), lambda s=s: draw(s)) for s in sizes)
-        return {"train": train, "test": tuple(c.long() for c in test)}
+            def draw() -> Iterator[Codes]:
+                yield self.sample((oracle,), sizes[split], self.seed + 1000 * (1 + list(sizes).index(split)))
+
+            codes = self.kept_codes(*self._drawn(split), draw)
+            return codes if split == "train" else tuple(c.long() for c in codes)
+
+        return Splits(make)
 
     @property
-    def data(self) -> dict[str, Codes]:
+    def data(self) -> Mapping[str, Codes]:
         return self.oracle_codes
 
     @property

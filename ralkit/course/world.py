@@ -1,8 +1,9 @@
 """A world: images, their VQ-VAE and its codes, where priors are trained and judged; levels are always tuples."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,29 @@ from .trainer import Fitting, Trainer, find_device, in_batches
 
 LEAST = 12  # images in each part: fidelity needs 6, and a covariance of fewer says nothing
 Numbers = dict[str, float]
+
+
+class Splits(Mapping):
+    """The "train" and the "test" part of something, each made by `make(split)` when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], Any]):
+        self.make, self.made = make, {}
+
+    def __getitem__(self, split: str) -> Any:
+        if split not in self:
+            raise KeyError(split)
+        if split not in self.made:
+            self.made[split] = self.make(split)
+        return self.made[split]
+
+    def __contains__(self, split: object) -> bool:
+        return split in ("train", "test")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("train", "test"))
+
+    def __len__(self) -> int:
+        return 2
 
 
 class World:
@@ -164,22 +188,20 @@ class World:
         return f"codes {split} {self.name}", self.vqvae_inputs
 
     @cached_property
-    def codes(self) -> dict[str, Codes]:
+    def codes(self) -> Mapping[str, Codes]:
         """Codes of the real images, of every level, (N, H, W) each: "train" (int16) and "test" (int64)."""
-        vqvae = self.vqvae  # trained before the file of its codes is begun
 
-        def encode(split: str) -> Iterator[Codes]:
-            return self._encoded(vqvae, getattr(self.images, split))
+        def make(split: str) -> Codes:
+            vqvae = self.vqvae  # trained before the file of its codes is begun
+            codes = self.kept_codes(*self._codes(split), lambda: self._encoded(vqvae, getattr(self.images, split)))
+            return codes if split == "train" else tuple(c.long() for c in codes)
 
-        train, test = (
-            self.kept_codes(*self._codes(split), lambda split=split: encode(split)) for split in ("train", "test")
-        )
-        return {"train": train, "test": tuple(c.long() for c in test)}
+        return Splits(make)
 
     # ---- What priors learn from and are judged by: an OracleWorld has its own ----
 
     @property
-    def data(self) -> dict[str, Codes]:
+    def data(self) -> Mapping[str, Codes]:
         """The codes that priors learn from ("train") and are judged by ("test")."""
         return self.codes
 
