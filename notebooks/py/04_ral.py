@@ -9,20 +9,22 @@
 # %% [markdown]
 # # RAL step by step
 #
-# A prior trained by maximum likelihood (MLE) never sees its own samples. Reinforced adversarial learning (RAL) lets it
-# sample, shows the pictures to a critic, and makes the codes that led to good pictures more likely.
+# A prior trained by maximum likelihood (MLE) never sees its own samples. Reinforced adversarial learning (RAL) lets
+# the prior sample, and shows the decoded pictures to a **critic**, a network that scores how real they look. Then RAL
+# makes the codes that led to good pictures more likely.
 #
 # After this notebook you can
 # * say what the states, actions, rewards and returns are when a PixelCNN draws a code map;
 # * write the critic's loss and the policy gradient by hand, and check both;
-# * ask of a critic, before a run, whether it sees anything (AUC), whether its gradient is above the noise (SNR), and say what
+# * judge a critic before a run by two numbers. The AUC says whether it tells real images from generated ones, and the
+#   signal-to-noise ratio (SNR) says whether the gradient that it gives is above the noise. You can also say what
 #   neither of the two can tell;
 # * read one RAL iteration from top to bottom.
 #
 # **Paper:** section 4 (4.1 policy gradients, 4.2 discriminator, 4.4 training; 4.3, partial generation, is for larger
-# maps). **Before:** [00_tour](00_tour.ipynb), [01_vqvae](01_vqvae.ipynb), [02_pixelcnn](02_pixelcnn.ipynb),
-# [03_oracle](03_oracle.ipynb), where the numbers come from that this notebook explains. **After:**
-# [05_images](05_images.ipynb), RAL on images and on two levels of codes.
+# maps). **Before:** [00_tour](00_tour.ipynb), [01_vqvae](01_vqvae.ipynb), [02_pixelcnn](02_pixelcnn.ipynb) and
+# [03_oracle](03_oracle.ipynb). Notebook 03 has the numbers, and this notebook explains where they come from.
+# **After:** [05_images](05_images.ipynb), RAL on images and on two levels of codes.
 
 # %% tags=["parameters"]
 preset = "quick"  # smoke, quick, deep or gpu
@@ -58,9 +60,13 @@ study, record = Study(world), Record(world)
 print(record.about("04_ral"))
 
 # %% [markdown]
-# Everything below starts from three things that the earlier notebooks made: the VQ-VAE's decoder $U$, the generator $G$
-# as MLE left it, and codes of real images. As in the oracle experiment (section 5.2), "real" means drawn from the
-# oracle: then every distribution is known, and the critic can still see nothing but images.
+# Everything below starts from three things that the earlier notebooks made. They are the VQ-VAE's decoder $U$, the
+# generator $G$ as MLE left it, and codes of real images. As in the oracle experiment (section 5.2 of the paper),
+# "real" means drawn from the oracle, the prior that we take for the truth. So every distribution is known, and yet the
+# critic can see nothing but images.
+#
+# The next figure shows real images in its upper row and samples of the MLE generator in its lower row. RAL starts from
+# the samples in the lower row.
 
 # %%
 first = study.seeds[0]
@@ -81,13 +87,20 @@ fig
 # %% [markdown]
 # ## 1. Sampling is a sequence of decisions
 #
-# A code map has $T$ codes, drawn in raster order. At time $t \in [0, T-1]$
+# A code map has $T$ codes, which are drawn in raster order, row by row. Reinforcement learning (RL) has a name for
+# each part of this. At time $t \in [0, T-1]$
 #
-# * the **state** is what there is already, $s_t = (c_0, \dots, c_{t-1})$,
+# * the **state** is the codes that are there already, $s_t = (c_0, \dots, c_{t-1})$,
 # * the **action** is the next code, $a_t = c_t$, one of $K$,
-# * the **policy** is the PixelCNN, $G(a_t | s_t)$,
+# * the **policy** is the distribution from which the action is drawn; here it is the PixelCNN, $G(a_t | s_t)$.
 #
-# and the next state is certain: $s_{t+1} = (s_t, a_t)$. When the map is full, the decoder shows it and a reward comes.
+# The next state is certain, because the action is simply appended: $s_{t+1} = (s_t, a_t)$. When the map is full, the
+# decoder turns it into an image, and a reward comes. One such pass from the first code to the last is called a
+# **roll-out**.
+#
+# The next cell draws one map. The figure below it has a column for each of four times $t$. The upper row shows the
+# state, grey where nothing is drawn yet, with a red square where the next code goes. The lower row shows the policy,
+# that is the probability of each of the $K$ codes, with the code that was drawn in red.
 
 # %%
 torch.manual_seed(seed)
@@ -112,24 +125,33 @@ record.save_figure("04-02-decisions", fig, title="States, policy and actions whi
 fig
 
 # %% [markdown]
-# The objective is the expected reward of what $G$ draws,
+# The objective is the expected reward of what $G$ draws. Its gradient is called the **policy gradient**:
 #
 # $$J_G = \mathbf{E}_{a \sim G}[R_T] \quad (1) \qquad
 # \nabla_\theta J_G \propto \mathbf{E}_{a_t \sim G} [\nabla_\theta \log G(a_t | s_t)\, Q(s_t, a_t)] \quad (2)$$
 #
-# ($\theta$ are the parameters of $G$, $R_T$ all that a finished map is rewarded with.) Where Eq. 2 comes from, with the maps
-# $c$ written out, $J = \sum_c G(c)\, R(c)$:
+# Here $\theta$ are the parameters of $G$, and $R_T$ is the sum of all rewards of a finished map. $Q(s_t, a_t)$ is the
+# **return** of the action $a_t$: it adds up the rewards that come after the action (section 4). To see where Eq. 2
+# comes from, write $c$ for a whole map, so that $J = \sum_c G(c)\, R(c)$:
 #
-# 1. $\nabla G = G\, \nabla \log G$, so $\nabla J = \sum_c G(c)\, \nabla \log G(c)\, R(c) = \mathbf{E}\big[\sum_t \nabla \log G(a_t | s_t)\, R\big]$.
-# 2. $\sum_a G(a | s)\, \nabla \log G(a | s) = \nabla \sum_a G(a | s) = \nabla 1 = 0$: whatever does not depend on $a_t$ may be
-#    taken from its weight, and nothing changes on average: rewards that stood before $a_t$ was drawn, or a baseline (section 5).
-# 3. What is left of $R$ at $t$ are the rewards from $t + 1$ on: $Q(s_t, a_t)$ of Eq. 3, if $\gamma = 1$. (A reward that depends on
-#    $\theta$ itself, as $-\log G$ in section 7.1, adds $\mathbf{E}[\nabla R]$, which is 0 there, by 2.)
+# 1. The gradient of a probability is $\nabla G = G\, \nabla \log G$. So
+#    $\nabla J = \sum_c G(c)\, \nabla \log G(c)\, R(c) = \mathbf{E}\big[\sum_t \nabla \log G(a_t | s_t)\, R\big]$, and
+#    every action is weighted with the whole reward $R$.
+# 2. The probabilities of all actions sum to 1, so
+#    $\sum_a G(a | s)\, \nabla \log G(a | s) = \nabla \sum_a G(a | s) = \nabla 1 = 0$. So we may subtract anything that
+#    does not depend on $a_t$ from its weight, and on average nothing changes. Examples are rewards that were certain
+#    before $a_t$ was drawn, and a **baseline**, which is what other roll-outs get on average (section 5).
+# 3. If we subtract the earlier rewards from $R$, what is left at time $t$ are the rewards from $t + 1$ on. This is
+#    $Q(s_t, a_t)$ of Eq. 3, if $\gamma = 1$. A reward may also depend on $\theta$ itself, as $-\log G$ does in section
+#    7.1. Then the gradient has one more term, $\mathbf{E}[\nabla R]$, but there it is 0 because of step 2.
 #
-# Drawing a code cannot be differentiated, but Eq. 2 does not ask for that: it needs the log-probabilities of the codes
-# that *were* drawn, each weighted with what came of it, $Q$. One step is $\theta \leftarrow \theta + \alpha\, \nabla_\theta J_G$ (Eq. 4),
-# here Adam's. So we can sample fast without a graph, then compute all
-# $T$ log-probabilities in **one** forward pass. That is right only if both computations describe the same policy:
+# The draw of a code cannot be differentiated, but Eq. 2 does not ask for that. It needs the log-probabilities of the
+# codes that *were* drawn, and it weights each of them with its return $Q$. One step is
+# $\theta \leftarrow \theta + \alpha\, \nabla_\theta J_G$ (Eq. 4), where $\alpha$ is the learning rate; here Adam makes
+# the step.
+#
+# So we can first sample fast, without a graph. Afterwards we compute all $T$ log-probabilities in **one** forward
+# pass. This is right only if both computations describe the same policy, and the next cell checks that they do.
 
 # %%
 torch.manual_seed(seed)
@@ -145,9 +167,10 @@ print(f"largest difference of a log-probability: {difference:.1e} nats")
 # ## 2. The critic
 #
 # ### 2.1 A map of scores
-# The discriminator is a PatchGAN: strided convolutions end in a map $S$ of scores, each centred on a region of the image,
-# and $D(x)$ is the average of $S$. In WGAN's terms it is a critic: it gives no probability, only "more" or "less"
-# real.
+# The paper's discriminator is a PatchGAN. It is a stack of strided convolutions that ends in a map $S$ of scores, each
+# of them centred on a region of the image. The score of the whole image, $D(x)$, is the average of $S$. GANs with the
+# Wasserstein loss (WGAN) call such a network a *critic*, because it gives no probability. It only says "more real" or
+# "less real".
 
 # %%
 configs = {
@@ -163,7 +186,10 @@ print(f"images {tuple(real.shape)} -> score maps {tuple(score_map.shape)}")
 
 
 # %% [markdown]
-# Which patch does a score see? Ask the gradient: $|\partial S_{ij} / \partial x|$, grey where it is exactly zero.
+# Which patch does a score see? We ask the gradient $|\partial S_{ij} / \partial x|$, which says how much each pixel
+# changes the score. In the next figure each panel belongs to one score of an untrained critic, and the red square
+# marks the score's place. A brighter pixel has more influence on the score, on a logarithmic scale, and a grey pixel
+# has exactly none. Look for how far the colours reach from the red square.
 
 
 # %%
@@ -201,11 +227,18 @@ Markdown(
 # %% [markdown]
 # ### 2.2 Its loss
 #
+# The paper trains the critic by WGAN-GP, a Wasserstein GAN with a *gradient penalty* (GP):
+#
 # $$L_D = -\mathbf{E}_{x \sim p_d}[D(x)] + \mathbf{E}_{\tilde x \sim G}[D(\tilde x)]
 #   + \lambda_{gp}\, \mathbf{E}_{\tilde x}\left[(\|\nabla_{\tilde x} D(\tilde x)\|_2 - 1)^2\right] \quad (5)$$
 #
-# In the last term $\tilde x$ lies on the line from a fake to a real image, at a random place $\epsilon$. The norm is
-# taken over all pixels of **one image**, and $D$ is the image's score: one penalty an image.
+# Here $p_d$ is the distribution of the real images. The first two terms ask for high scores of real images $x$ and low
+# scores of generated images $\tilde x$. The last term is the gradient penalty with its weight $\lambda_{gp}$. It asks
+# that the slope of $D$ be close to 1.
+#
+# In this last term $\tilde x$ is not a sample. It lies on the line from a fake to a real image, at a random place
+# $\epsilon$. The norm is taken over all pixels of **one image**, and $D$ is the score of the whole image. So there is
+# one penalty for each image.
 
 
 # %%
@@ -227,28 +260,34 @@ assert abs(losses["by hand"] - losses["ralkit"]) < 1e-3 * abs(losses["ralkit"])
 losses
 
 # %% [markdown]
-# The other loss that `ralkit` offers, `logistic-r1`, is a classifier's: patch by patch
-# $-\log\sigma(S(x)) - \log\sigma(-S(\tilde x))$, with $\frac{\lambda}{2}\|\nabla_x D(x)\|^2$ on real images (R1;
-# on every fourth of them, because its second derivatives would otherwise be most of the cost of an update). At its
-# optimum, without a penalty, its score has a meaning: the log odds $\log p_d / p_G$ of the patch ($p_d$: the real images;
-# $\sigma$: the logistic function). The gradient of the expected $\log p_d(x) / p_G(x)$ at the present $G$ is that of
-# $-KL(G \| p_d)$, which is what the oracle experiment measures. With the penalty, and after few updates, the score is a much
-# flatter function of the image: compare the `gap` below with the nats of notebook 03. It keeps an order, not the unit.
+# The other loss that `ralkit` offers is `logistic-r1`, the loss of a classifier. For each patch it is
+# $-\log\sigma(S(x)) - \log\sigma(-S(\tilde x))$, where $\sigma$ is the logistic function. It also has a gradient
+# penalty, called R1, which is $\frac{\lambda}{2}\|\nabla_x D(x)\|^2$ on real images. We compute R1 only on every
+# fourth real image, because its second derivatives would otherwise be most of the cost of an update.
+#
+# At the optimum of this loss, without a penalty, the score has a meaning. It is the log odds $\log p_d / p_G$ of the
+# patch, where $p_d$ is the distribution of real images and $p_G$ that of generated ones. This fits what we want,
+# because the gradient of the expected $\log p_d(x) / p_G(x)$ at the present $G$ is that of $-KL(G \| p_d)$. This KL
+# divergence says how far $G$ is from the real images, and the oracle experiment measures it. But with the penalty, and
+# after few updates, the score is a much flatter function of the image. You see it when you compare the `gap` below
+# with the log-probabilities of notebook 03, which are in nats. So the score keeps an order, but not the unit.
 #
 # ### 2.3 Can the critic see anything?
 #
 # The generator learns from the critic alone. If the critic cannot tell real from fake, its scores are numbers about
-# *something else*: their policy gradient may well be clear (section 7), but it says nothing of realism. Nothing stops then: Adam
-# scales any gradient to steps of about the learning rate, so $G$ drifts away from where MLE had brought it. Before any RAL run,
-# look at
+# *something else*. Their policy gradient may well be clear (section 7), but it says nothing about realism. And $G$
+# does not stand still then. Adam scales any gradient to steps of about the learning rate, so $G$ drifts away from
+# where MLE had brought it. For this reason look at these numbers before any RAL run:
 #
 # | number | what it means |
 # |---|---|
-# | `AUC` | held out: the chance that a real image scores higher than a fake one; 0.5 is chance, 1 perfect |
+# | `AUC` | the chance that a real image held out from training scores above a fake one; 0.5 is chance, 1 perfect |
 # | `gap` | mean score of real minus mean score of fake images, in the critic's own units (compare signs, not sizes) |
-# | `critic_loss` | the loss of the critic's last batch; its two kinds are not comparable |
+# | `critic_loss` | the loss of the critic's last batch; the values of the two losses are not comparable |
 #
-# We train three critics alone, each for the same number of updates, while $G$ stands still.
+# We now train three critics alone, each for the same number of updates, while $G$ stands still. The next figure has a
+# panel for each of the three numbers and a curve for each critic, over the updates. Look first at how far the AUC
+# rises above 0.5, the dotted line.
 
 # %%
 updates = cfg.warmup
@@ -281,8 +320,9 @@ Markdown(
 )
 
 # %% [markdown]
-# A well-known slip is to take the penalty's norm per pixel (over the three colours). Then it asks *every pixel* for a slope of 1,
-# which no useful critic has. The trained critic of the paper's kind, by both:
+# A well-known slip is to take the norm of the penalty per pixel, over the three colours, and not per image. Then the
+# penalty asks *every pixel* for a slope of 1, and no useful critic has such slopes. The next cell takes the trained
+# critic of the paper's kind, and computes its penalty in both ways.
 
 # %%
 x = real.clone().requires_grad_()
@@ -291,11 +331,14 @@ for what, norm in {"image": slope.flatten(1).norm(dim=1), "pixel": slope.norm(di
     print(f"norm per {what} {norm.mean():.3f}: penalty {((norm - 1) ** 2).mean():.3f}")
 
 # %% [markdown]
-# Slow growth of the scores does not explain the differences: compare `gap` with `AUC` in the curves; scores may go on
-# growing while the ranking stands still. What the paper's loss and normalisation would do on its larger images, networks
-# and runs, these small settings cannot say. Where your table shows another order, believe the table.
+# Slow growth of the scores does not explain the differences between the critics. Compare `gap` with `AUC` in the
+# curves: the scores may go on growing while the ranking stands still. These small settings cannot say what the paper's
+# loss and normalisation would do on its larger images, networks and runs. Where your table shows another order of the
+# critics, believe the table.
 #
-# The picture of what it learnt: a fresh critic's scores, and the trained one's, over a real and a generated image.
+# The next figure shows what the critic learnt. It lays the score maps of a fresh critic, and then those of the trained
+# one, over a real image and over a generated one. Blue regions look real to the critic, and red regions look fake. $D$
+# is the mean of the map.
 
 # %%
 fig, axes = plots.new_figure(1, 4, (2.1, 2.2))
@@ -311,12 +354,14 @@ fig
 # %% [markdown]
 # ## 3. Rewards
 #
-# The **single reward** comes once, at the end:
+# RAL turns the critic's scores into rewards in one of two ways. The **single reward** comes once, at the end:
 #
 # $$r_t = \begin{cases} 0, & t < T \\ D(\tilde x), & t = T \end{cases} \quad (6)$$
 #
-# The **intermediate rewards** are the score map itself, up-sampled to the size of the code map: $r_{t+1}$ is what it
-# says at the place of $c_t$.
+# The **intermediate rewards** are the score map itself, up-sampled to the size of the code map. So the reward
+# $r_{t+1}$ is what the score map says at the place of the code $c_t$. The next two cells compute both by hand and
+# compare them with `ralkit`. The figure shows one score map, and the rewards that two kinds of up-sampling make of it.
+# Nearest copies the closest score, and bilinear blends between neighbouring scores.
 
 # %%
 torch.manual_seed(seed)
@@ -339,11 +384,13 @@ plots.value_maps(maps, limit=fake_map[0].abs().max().item())
 # %% [markdown]
 # ## 4. Returns
 #
-# A code is to be praised for what comes *after* it:
+# A code is praised only for what comes *after* it. Its **return** adds up all later rewards, and each step of delay
+# multiplies a reward by $\gamma$ (gamma), which is at most 1:
 #
 # $$Q(s_t, a_t) = \sum_{k=t+1}^T \gamma^{k-t-1} r_k \quad (3)$$
 #
-# (Rewards are numbered from 1: $r_{t+1}$ answers $a_t$. In a tensor $r_1 \dots r_T$ the reward $r_k$ has index $k-1$.)
+# Rewards are numbered from 1, so $r_{t+1}$ is the answer to $a_t$. In a tensor of $r_1 \dots r_T$ the reward $r_k$ has
+# the index $k-1$.
 
 
 # %%
@@ -362,8 +409,12 @@ for r in (single, intermediate):
 print(f"{T * (T + 1) // 2} terms by Eq. 3; {T} by ralkit.ral.returns, backwards: Q_t = r_(t+1) + gamma Q_(t+1)")
 
 # %% [markdown]
-# Now the paper's Fig. 2, drawn from data: codes are decoded, the critic scores regions, the scores go back to the
-# codes.
+# Now we can draw the paper's Fig. 2 from data. Codes are decoded, the critic scores regions of the image, and the
+# scores go back to the codes. The first row follows a real image from its codes to its score map, and ends with the
+# histogram of all real and fake scores of a batch. The second row does the same for a fake image, and ends with its
+# score map alone, with a colour bar. The third row shows the rewards $r$ and the returns $Q$ of this fake image, first
+# for intermediate rewards, then for the single reward. In the score maps, the rewards and the returns, blue stands for
+# numbers above 0 and red for numbers below 0.
 
 
 # %%
@@ -396,9 +447,12 @@ fig
 
 # %% [markdown]
 # ### What gamma does to a map
-# With a reward at the end only, $Q(s_t, a_t) = \gamma^{T-1-t} D(\tilde x)$: gamma weights the codes, and how much
-# depends on how long the sequence is. The same gamma that is harmless for a small map silences the first codes of a
-# large one, and in raster order the first codes are always the top of the image.
+# With a reward only at the end, the return is $Q(s_t, a_t) = \gamma^{T-1-t} D(\tilde x)$. So gamma gives each code a
+# weight, and this weight depends on how long the sequence is. The same gamma that is harmless for a small map silences
+# the first codes of a large one. In raster order the first codes are always the top of the image.
+#
+# The next figure shows the weight of each code, with white for 0 and dark blue for 1. Each row is a size of the code
+# map, from small to large, and each column is a gamma. Look at the top of the maps.
 
 # %%
 gammas, sides = (0.9, 0.99, 1.0), (8, 16, 32)
@@ -414,15 +468,17 @@ rows = [{"T": n * n} | {f"gamma = {g:g}": g ** (n * n - 1) for g in gammas} for 
 Markdown(record.save_table("04-08-gamma", rows, title="Weight of the first code, gamma^(T-1), under the single reward"))
 
 # %% [markdown]
-# Intermediate rewards are different: a small gamma does not silence early codes, it makes every code answer for the
-# scores just after it, a *horizon* of about $1 / (1 - \gamma)$ codes. But next in raster order is not next in the
-# image: one row further down is $W$ codes away.
+# Intermediate rewards are different. There a small gamma does not silence early codes. It makes every code answer only
+# for the scores just after it, within a *horizon* of about $1 / (1 - \gamma)$ codes. But the next code in raster order
+# is not always a neighbour in the image, because the place one row further down is $W$ codes away.
 #
 # ## 5. Normalisation and baseline
 #
-# "Outputs from the discriminator are first normalized to the range of (−1, 1) [...] with respect to the highest value
-# from a set of fake and real images": the critic changes all the time, and with it the size of its scores. Three ways
-# to read it:
+# The critic changes all the time, and the size of its scores changes with it. So the paper normalises them: "Outputs
+# from the discriminator are first normalized to the range of (−1, 1) [...] with respect to the highest value from a
+# set of fake and real images". The next figure shows three ways to read this sentence. In `none` the scores stay as
+# they are. In `max` they are divided by the largest absolute score. In `min-max` the lowest score becomes −1 and the
+# highest becomes 1. Each panel has the histograms of real and fake scores.
 
 # %%
 scale = torch.cat([fake_map, real_map]).abs().max()
@@ -438,9 +494,15 @@ record.save_figure("04-09-normalise", fig, title="Scores of real and fake images
 fig
 
 # %% [markdown]
-# To divide by the largest settles the scale, but not the **zero** (`min-max` settles both, `none` neither). Eq. 5 does not change
-# when a constant is added to all scores, so a WGAN critic may stand anywhere; the logistic loss does have a zero. Add a constant and divide by the largest absolute value: the rewards all move to 1,
-# and what tells a good image from a bad one shrinks to a crumb on top.
+# Dividing by the largest score settles the scale, but not the **zero**. (`min-max` settles both, `none` neither.) Eq.
+# 5 does not change when a constant is added to all scores, so the scores of a WGAN critic may lie anywhere. The
+# logistic loss, by contrast, does have a zero. Suppose that we add a large constant to all scores and then divide by
+# the largest absolute value. All rewards move to 1, and the difference between a good and a bad image shrinks to a
+# crumb on top.
+#
+# The next figure shows this. To the right the added constant grows. One curve is the mean of the normalised rewards,
+# which tells $G$ nothing. The other is their spread between images, and only this spread can tell $G$ anything. Look
+# at what is left of it at the right end.
 
 # %%
 offsets = torch.linspace(0, 10, 41)
@@ -454,8 +516,9 @@ record.save_figure("04-10-constant", fig, title="Dividing by a maximum does not 
 fig
 
 # %% [markdown]
-# The remedy is a **baseline**: subtract from $Q$ what an average roll-out gets. It must not depend on the action that
-# it judges, or the gradient is biased; so for each roll-out take the mean of the *others* (leave-one-out):
+# The remedy is a **baseline**: we subtract from $Q$ what an average roll-out gets. What is left is called the
+# **advantage** $A$. The baseline must not depend on the action that it judges, or the gradient is biased. So for each
+# roll-out we take the mean of the *others*, which is called leave-one-out. For roll-out $b$ of $B$ it is
 #
 # $$A_t^{(b)} = Q_t^{(b)} - \frac{1}{B-1} \sum_{b' \ne b} Q_t^{(b')}$$
 
@@ -470,8 +533,11 @@ Q = ral.returns(intermediate.double(), cfg.gamma)
 assert torch.allclose(leave_one_out(Q), ral.advantages(Q, "leave-one-out"))
 
 # %% [markdown]
-# It is one baseline for each $t$, and that does more than remove a constant: whatever a score map says of *where* a
-# patch is, and $Q$ of how many rewards are still to come, goes too. How much that is:
+# There is one baseline for each $t$, and that does more than remove a constant. The baseline also removes what depends
+# only on the position. Such effects are the typical scores at a place, and the number of rewards that are still to
+# come. The next figure shows how much that is. The left map is $Q$ of one roll-out, the middle one is the mean of all
+# roll-outs, and the right one is the advantage of the one roll-out. Each map has its own colour scale. Compare the
+# left map with the middle one.
 
 # %%
 A = ral.advantages(Q, "leave-one-out")
@@ -483,7 +549,8 @@ fig
 
 
 # %% [markdown]
-# The loss whose gradient is minus Eq. 2, by hand and checked; then the test that matters: add a constant to the critic.
+# Next comes the loss whose gradient is minus Eq. 2. We write it by hand and check it against `ralkit`. Then comes the
+# test that matters, in which we add a constant to the critic's scores and see how much the gradient changes.
 
 
 # %%
@@ -521,9 +588,9 @@ assert change["leave-one-out"] < 1e-2 < change["none"]
 # %% [markdown]
 # ## 6. Is the policy gradient right?
 #
-# On the smallest world we can *enumerate*: maps of 2x2 codes, 3 symbols, 81 maps in all. There
-# $J_G = \sum_c G(c) R(c)$ is a sum that autograd differentiates directly, and the expectation of the estimator is a
-# sum as well. No sampling, no noise: they agree or they do not.
+# In the smallest world we can *enumerate* everything. We take maps of 2x2 codes with 3 symbols, which makes 81 maps in
+# all. There $J_G = \sum_c G(c) R(c)$ is a sum that autograd differentiates directly, and the expectation of the
+# estimator is a sum as well. There is no sampling and no noise, so the two gradients either agree or they do not.
 
 # %%
 maps = torch.cartesian_prod(*[torch.arange(3)] * 4).view(81, 2, 2)
@@ -547,9 +614,12 @@ def expected_estimate(r, gamma):
 
 
 # %% [markdown]
-# Three kinds of rewards: the single one; intermediate ones of which $r_{t+1}$ depends on the codes *so far*; and
-# intermediate ones as RAL has them, scores of a finished image, in which later codes can change the score of an
-# earlier place.
+# We compare three kinds of rewards. The first is the single reward. The second are intermediate rewards in which
+# $r_{t+1}$ depends only on the codes *so far*. The third are intermediate rewards as RAL has them, which are scores of
+# a finished image. In these, later codes can change the score of an earlier place.
+#
+# The table below has a row for each reward and gamma. It compares the expectation of Eq. 2 with the true gradient by
+# their relative difference, where 0 is exact, and by their cosine, where 1 is the same direction.
 
 # %%
 alone = torch.zeros(81, 4).double()
@@ -570,17 +640,19 @@ Markdown(
 )
 
 # %% [markdown]
-# Read the table with Eq. 2's "$\propto$" in mind:
+# Keep the "$\propto$" of Eq. 2 in mind when you read the table:
 #
-# * **gamma 1, single or "so far":** exact. REINFORCE is unbiased.
-# * **gamma below 1:** each decision's gradient has its own weight, so the sum is the gradient of no single objective.
-#   A deliberate trade: late rewards are noisy news about early codes.
-# * **"whole image":** $Q(s_t, a_t)$ counts $r_{t+1}, r_{t+2}, \dots$ only, but a code also changes the scores of
-#   patches *above* it, which the decoder and the critic share with it. Eq. 3 leaves that influence out. So the
-#   intermediate reward is biased even at gamma 1, by how much depends on the scores: these are random. (Where every score
-#   sees the whole image, section 2.1, an intermediate reward is not far from $D(\tilde x)$ for each code that is left.)
+# * **gamma 1, single or "so far":** the estimate is exact. REINFORCE, which is the name of this estimator, is
+#   unbiased, so its expectation is the true gradient.
+# * **gamma below 1:** each decision's gradient gets its own weight, so the sum is the gradient of no single objective.
+#   This is a deliberate trade, because late rewards are noisy news about early codes.
+# * **"whole image":** $Q(s_t, a_t)$ counts only $r_{t+1}, r_{t+2}, \dots$, but a code also changes the scores of
+#   patches *above* it. It does so because these patches share the decoder and the critic with it. Eq. 3 leaves this
+#   influence out, so the intermediate reward is biased even at gamma 1. How much depends on the scores, and the ones
+#   here are random. (If every score sees the whole image, as in section 2.1, each remaining code earns roughly
+#   $D(\tilde x)$.)
 #
-# And leave-one-out: does it keep the expectation? Enumerate all 81 x 81 pairs of roll-outs.
+# Does the leave-one-out baseline keep the expectation? To find out, we enumerate all 81 x 81 pairs of roll-outs.
 
 # %%
 pairs = torch.cartesian_prod(torch.arange(81), torch.arange(81)).T  # (2, 6561): two roll-outs, all that can happen
@@ -601,10 +673,15 @@ print(f"leave-one-out, expectation over {pairs.shape[1]} pairs: relative differe
 print(f"the same, rewards divided by the largest of their pair: cosine {F.cosine_similarity(divided, g, dim=0):.3f}")
 
 # %% [markdown]
-# So the baseline costs nothing in expectation. Not so the division by the largest score: a roll-out that has it shrinks its own
-# reward, and a bias comes in, the smaller the more roll-outs (and real images) share the divisor. What the baseline buys shows in
-# the **spread**. We draw many batches of 16 roll-outs, from a made-up critic whose scores stand 2 too high, and look at each
-# gradient estimate along two directions: that of the true gradient, and one across it.
+# So the baseline costs nothing in expectation, but dividing by the largest score does. A roll-out that has the largest
+# score shrinks its own reward, and this brings in a bias. The bias becomes smaller when more roll-outs (and real
+# images) share the divisor.
+#
+# What the baseline buys shows in the **spread** of the estimates. We draw many batches of 16 roll-outs, with a made-up
+# critic whose scores stand 2 too high. Each batch gives one estimate of the gradient, and each estimate is one point
+# in the next figure. The horizontal axis is the direction of the true gradient, which is the star. The vertical axis
+# is the direction across it in which the spread is largest. The left panel is without a baseline, the middle one is
+# with it, and the right one magnifies the middle one. Compare the sizes of the first two clouds.
 
 # %%
 log_prob = tiny.log_prob(maps).flatten(1)
@@ -652,11 +729,13 @@ print(f"with this critic the same precision without a baseline takes {times:.0f}
 # %% [markdown]
 # ## 7. Signal and noise of the real gradient
 #
-# The real prior cannot be enumerated, but its gradient's noise can be estimated: cut the roll-outs into parts and
-# compare the parts' gradients. `gradient_snr` is the length of the mean gradient over its standard error. **About 1
-# means noise only** (pure noise has the length of its own error); well above 1 there is a direction to follow. We
-# take it for each critic, with and without the baseline, for the preset's number of roll-outs and for four times as
-# many.
+# The real prior cannot be enumerated, but the noise of its gradient can be estimated. We cut the roll-outs into parts
+# and compare the gradients of the parts. The **signal-to-noise ratio** (SNR, `gradient_snr`) is the length of the mean
+# gradient divided by its standard error. **About 1 means noise only**, because pure noise is as long as its own error.
+# Well above 1 there is a direction to follow.
+#
+# The table gives the SNR for each critic, with and without the baseline. It does so for the preset's number of
+# roll-outs and for four times as many.
 
 # %%
 torch.manual_seed(seed)
@@ -704,21 +783,25 @@ Markdown(
 )
 
 # %% [markdown]
-# Two cautions. A high ratio says that the gradient has *a* direction, not that it is a good one: a critic that dislikes
-# something harmless gives a clear direction too. And the expected gradient is large only if the critic's scores
-# differ between the samples of $G$.
+# Two cautions are in order. First, a high ratio says that the gradient has *a* direction, but not that the direction
+# is good. For example, a critic that dislikes something harmless gives a clear direction too. Second, the expected
+# gradient is large only if the critic's scores differ between the samples of $G$.
 #
 # ### 7.1 A clear direction, but where to?
 #
-# Here, and only here, that can be checked, since the oracle gives the exact log-probabilities. The gradient that
-# makes the generator like the truth is that of $-KL(G \| G_\text{oracle})$, which is itself a policy gradient, of
-# the rewards
+# Here, and only here, we can check the direction, because the oracle gives the exact log-probabilities. The gradient
+# that makes the generator more like the truth is that of $-KL(G \| G_\text{oracle})$. It is itself a policy gradient,
+# of the rewards
 #
 # $$r_{t+1} = \log G_\text{oracle}(c_t | s_t) - \log G(c_t | s_t), \qquad \gamma = 1.$$
 #
-# The critic knows nothing of it. How well does the direction that its scores give agree with this one? We take the
-# cosine of the two *expected* gradients (`gradient_cosine` removes the noise's share): 1 is the same way, 0 at right
-# angles, below 0 away from the truth. Each of the draws gives one: their spread says what a sign is worth.
+# The critic knows nothing of these rewards. How well does the direction that its scores give agree with this one? We
+# take the cosine of the two *expected* gradients; `gradient_cosine` removes the share of the noise. A cosine of 1
+# means the same direction, 0 means right angles, and below 0 means away from the truth. Each draw of roll-outs gives
+# one cosine, and their spread shows how far a sign can be trusted.
+#
+# The table has a row for each critic and a column for each kind of reward and gamma. Compare the signs with the AUC of
+# the critic.
 
 # %%
 ideals = []
@@ -765,37 +848,46 @@ Markdown(
 )
 
 # %% [markdown]
-# Mind what this measures: one plain step from MLE, in the raw space of parameters, for a critic that has just been warmed up.
-# A run takes many steps, with Adam, which gives every parameter its own length, and with a critic that learns meanwhile. Section 9
-# has such a run: there the divergence is measured itself, and it is the judge. What the table does show: a critic pulls the
-# generator towards real images in the features that it *sees*, and others are free to drift, though the oracle counts them. So
-# three different questions can be asked of a critic: does it tell real from fake (AUC), is its gradient above the noise (SNR),
-# where does it point (this table)? Only the oracle world can ask the third.
+# Keep in mind what this measures. It is one plain step from MLE, in the raw space of parameters, with a critic that
+# has just been warmed up, that is trained alone before the prior learns. A run takes many steps with Adam, which gives
+# every parameter its own step length, and the critic learns meanwhile. Section 9 has such a run. There the divergence
+# itself is measured, and it is the judge.
+#
+# The table does show one thing. A critic pulls the generator towards real images in the features that it *sees*. Other
+# features are free to drift, although the oracle counts them. So there are three different questions to ask of a
+# critic. Does it tell real from fake (AUC)? Is its gradient above the noise (SNR)? And where does its gradient point
+# (this table)? Only the oracle world can answer the third.
 #
 # ## 8. One RAL iteration
 #
-# All pieces are there. This is the function that `ralkit` runs, whole:
+# Now all pieces are there. This is the whole function that `ralkit` runs:
 
 # %%
 Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
 
 # %% [markdown]
-# It is written for one level of codes or two; here there is one, so `priors` and `codes` hold one each and the loop
-# over levels runs once. `first` and `last` bound what is sampled: here whole maps. `at_once` takes the roll-outs in
-# parts to save memory, and `distributed` joins the scores of several processes: with one process it does nothing. `kl`,
-# `reference` and `extra_rewards` add a reward that is not in the paper (notebook 08); here `kl` is 0. From top to bottom:
+# The function is written for one level of codes or two. Here there is one level, so `priors` and `codes` hold one
+# element each, and the loop over levels runs once. A few names need a word:
 #
-# 1. **Sample once.** $G$ changes only at the end, so the fakes for all critic updates and the roll-outs for the
-#    policy gradient come from a single call of the cached sampler (notebook 02), without a graph.
-# 2. **Decode** real and fake codes by the same frozen decoder: the critic cannot use the decoder's flaws to tell them
-#    apart.
-# 3. **Critic updates** (section 2.2), each on its own slice.
-# 4. **Assess**: score maps → normalise → rewards → returns → advantages, sections 3 to 5; no gradient goes through
-#    any of it.
-# 5. **Policy gradient**: one forward pass for the log-probabilities, one step of Adam, Eq. 4.
-# 6. The roll-outs that the prior learns from were not among the critic's own training images of this iteration.
+# * `first` and `last` bound the rows that are sampled. Here they are whole maps.
+# * `at_once` takes the roll-outs in parts to save memory.
+# * `distributed` joins the scores of several processes. With one process it does nothing.
+# * `kl`, `reference` and `extra_rewards` add a reward that is not in the paper (notebook 08). Here `kl` is 0.
 #
-# A few iterations, on copies:
+# From top to bottom the function does this:
+#
+# 1. **Sample once.** $G$ changes only at the end. So one call of the cached sampler (notebook 02), without a graph,
+#    gives the fakes for all critic updates and the roll-outs for the policy gradient.
+# 2. **Decode.** Real and fake codes go through the same frozen decoder, so the critic cannot use the decoder's flaws
+#    to tell them apart.
+# 3. **Update the critic** (section 2.2). Each update has its own slice of the images.
+# 4. **Assess.** The score maps become normalised scores, then rewards, returns and advantages, as in sections 3 to 5.
+#    No gradient goes through any of this.
+# 5. **Follow the policy gradient.** One forward pass gives the log-probabilities, and Adam makes one step, Eq. 4.
+# 6. **Keep the two apart.** The roll-outs that the prior learns from were not among the critic's own training images
+#    of this iteration.
+#
+# The next cell runs a few iterations on copies of the prior and the critic.
 
 # %%
 torch.manual_seed(seed)
@@ -809,17 +901,24 @@ for i in range(4):
 # %% [markdown]
 # ## 9. A run
 #
-# The same run as in notebook 03 (loaded, if that one made it): the preset's settings, the intermediate reward, the
-# first seed; beside it the control, *MLE continued*, which trains on by maximum likelihood for about as long.
+# This is the same run as in notebook 03, and it is loaded if that notebook made it. It has the preset's settings, the
+# intermediate reward and the first seed. Beside it stands the **control**, a run without RAL for comparison. It is
+# called *MLE continued*, because it trains on by maximum likelihood, for about as long.
+#
+# The next figure has a panel for each of these numbers (except `gap`) over the updates, with the oracle's own values
+# as dotted lines:
 #
 # | number | what it means |
 # |---|---|
-# | `NLL_oracle` | Eq. 7: nats an image that the oracle gives to samples of $G$; lower: more plausible (**quality**) |
-# | `entropy` | nats of $G$'s own samples under $G$; what RAL takes away when it concentrates |
-# | `KL(G‖oracle)` | `NLL_oracle` − `entropy`: 0 is perfect. Narrowing is charged, but less than nonsense (notebook 03), so read it beside `NLL_test` |
-# | `NLL_test` | nats that $G$ gives to fresh oracle codes; grows when $G$ forgets some of them (**diversity**) |
-# | `AUC`, `gap` | of the critic, as in section 2.3. A falling AUC: $G$ caught up, or the critic fell behind; a rising one: the critic learns faster than $G$ |
+# | `NLL_oracle` | Eq. 7: how many nats an image the samples of $G$ cost under the oracle; lower is more plausible (**quality**) |
+# | `entropy` | how many nats the samples of $G$ cost under $G$ itself; falls when RAL concentrates $G$ on fewer images |
+# | `KL(G‖oracle)` | `NLL_oracle` − `entropy`: 0 is perfect. It charges narrowing, but less than nonsense (notebook 03), so read it beside `NLL_test` |
+# | `NLL_test` | how many nats fresh oracle codes cost under $G$; grows when $G$ forgets some of them (**diversity**) |
+# | `AUC`, `gap` | of the critic, as in section 2.3. If the AUC falls, $G$ caught up, or the critic fell behind; if it rises, the critic learns faster than $G$ |
 # | `SNR` | of the policy gradient, as in section 7 |
+#
+# In the panel of `NLL_oracle` look whether RAL falls further than the control. Then look at `NLL_test` to see what
+# that costs.
 
 # %%
 ours = world.config.ral
@@ -849,8 +948,8 @@ def story(name):
 Markdown("\n\n".join(story(name) for name in shown))
 
 # %% [markdown]
-# Samples before and after, from the same random numbers: each pair starts alike and goes apart where the policies
-# differ.
+# The next figure shows samples before RAL (upper row) and after it (lower row), drawn with the same random numbers. So
+# both images of a column start alike, and they go apart where the two policies differ.
 
 # %%
 pictures = {
@@ -863,7 +962,10 @@ fig
 # %% [markdown]
 # ## 10. The paper's literal setting
 #
-# `RalConfig()` holds what section 4.4 says. The presets change some of it; nothing here is typed by hand:
+# `RalConfig()` holds what section 4.4 of the paper says. The presets change some of it, and the table below lists the
+# differences. It is made from the settings themselves, so nothing in it is typed by hand. The figure after it sets a
+# run with the paper's literal setting beside the preset's run. Its panels show `NLL_oracle`, KL(G‖oracle) and the
+# critic's AUC over the updates.
 
 # %%
 literal = study.recipe("RAL literal")
@@ -906,52 +1008,58 @@ Markdown(
 )
 
 # %% [markdown]
-# Read it with care. The paper's learning rate is meant for runs of a length that it does not give, on networks many
-# times larger; over as many updates as ours it can hardly leave its place. So this does *not* show that the paper's
-# setting fails; it shows that at our size and length one has to change it. Which of the changes counts, one at a time, is
-# measured in notebook 08, section 6.
+# Read this result with care. The paper's learning rate is meant for networks many times larger, and for runs of a
+# length that the paper does not give. Over as many updates as ours the prior can hardly leave its place. So this does
+# *not* show that the paper's setting fails. It shows that at our size and length one has to change it. The appendix,
+# [10_ablations](10_ablations.ipynb), section 2, measures which of the changes counts, one at a time.
 #
 # ## 11. Readings and deviations
 #
-# What the paper says, how we read it, and where in `ralkit` it is.
+# Each point says what the paper says, how we read it, and where in `ralkit` it is.
 #
-# 1. "we only do one Monte-Carlo roll-out": one finished map serves all its $t$: its own rest is the roll-out of each
-#    $(s_t, a_t)$. → `ral.ral_iteration`
+# 1. "we only do one Monte-Carlo roll-out": one finished map serves all its times $t$, because its own rest is the
+#    roll-out of each $(s_t, a_t)$. → `ral.ral_iteration`
 # 2. "normalized to the range of (−1, 1) [...] with respect to the highest value from a set of fake and real images":
-#    divided by the largest absolute score of this step's maps; `min-max` and `none` offered. → `ral.normalise`
-# 3. (no baseline is mentioned): `none` is the default; **deviation** in our presets: leave-one-out. →
+#    we divide by the largest absolute score of this step's maps, and also offer `min-max` and `none`. →
+#    `ral.normalise`
+# 3. The paper mentions no baseline, so `none` is the default. **Deviation** in our presets: leave-one-out. →
 #    `ral.advantages`
-# 4. "upsampling the score map S to the original size of the latent codemap": bilinear; nearest offered. →
-#    `ral.rewards`
-# 5. "$D(\tilde x)$ is the average value of the score map": also in Eq. 5, so the penalty is on the gradient of the
-#    average. → `critic.image_score`
-# 6. "an image sampled uniformly along a straight line between real and generated images": one $\epsilon$ an image,
-#    norm over all its pixels. → `critic.wgan_gp`
-# 7. "a similar structure to the PatchGAN discriminator": strided 4x4 convolutions, LeakyReLU, 3x3 head, no norm;
-#    **deviation** in our presets: layer norm, and other numbers of convolutions (section 10). → `critic.PatchCritic`
-# 8. "We use the WGAN loss [6,20]": the default; **deviation** in our presets: logistic loss with R1, for the AUC's
-#    sake (section 2.3). → `critic.LOSSES`
-# 9. "the discriminator is trained for 100 iterations to catch up": `warmup` updates before the first of the prior;
-#    **deviation** in our presets: another number. Runs that it is the same for share one
-#    warm-up. → `ral.warm_up`, `Study.ral`
-# 10. "for each PixelCNN update, the discriminator is updated 5 times": $G$ stands still meanwhile, so one call
-#     samples for all; **deviation** in our presets: another number. → `RalConfig.critic_updates`
-# 11. "real images are also their reconstructed version": real codes, decoded; in the oracle experiment, codes of the
-#     oracle. → `ral.ral_iteration`
-# 12. "the discounted factor γ to 0.99": the default; its effect depends on $T$ (section 4), so presets may differ. →
-#     `ral.returns`
-# 13. "the mini-batch size of 16": for critic and prior alike; **deviation** in the larger presets: more, for the SNR's
-#     sake. → `RalConfig.rollouts`, `RalConfig.critic_batch`
-# 14. (silent on dropout): off: the policy that is differentiated is the one that was sampled from. →
-#     `training.train_ral`
-# 15. (silent on the number of iterations): `updates`, shared with the control. → `RalConfig.updates`
+# 4. "upsampling the score map S to the original size of the latent codemap": we up-sample bilinearly, and also offer
+#    nearest. → `ral.rewards`
+# 5. "$D(\tilde x)$ is the average value of the score map": we read it so in Eq. 5 too, so the penalty is on the
+#    gradient of the average. → `critic.image_score`
+# 6. "an image sampled uniformly along a straight line between real and generated images": we draw one $\epsilon$ for
+#    each image, and take the norm over all its pixels. → `critic.wgan_gp`
+# 7. "a similar structure to the PatchGAN discriminator": ours has strided 4x4 convolutions, LeakyReLU, a 3x3 head and
+#    no norm. **Deviation** in our presets: layer norm, and other numbers of convolutions (section 10). →
+#    `critic.PatchCritic`
+# 8. "We use the WGAN loss [6,20]": this is the default. **Deviation** in our presets: the logistic loss with R1,
+#    because of its AUC (section 2.3). → `critic.LOSSES`
+# 9. "the discriminator is trained for 100 iterations to catch up": the critic makes `warmup` updates before the first
+#    update of the prior. **Deviation** in our presets: another number. Runs with the same warm-up share it. →
+#    `ral.warm_up`, `Study.ral`
+# 10. "for each PixelCNN update, the discriminator is updated 5 times": $G$ stands still meanwhile, so one call samples
+#     for all of these updates. **Deviation** in our presets: another number. → `RalConfig.critic_updates`
+# 11. "real images are also their reconstructed version": we decode real codes. In the oracle experiment these are
+#     codes of the oracle. → `ral.ral_iteration`
+# 12. "the discounted factor γ to 0.99": this is the default. Its effect depends on $T$ (section 4), so presets may
+#     differ. → `ral.returns`
+# 13. "the mini-batch size of 16": we use it for the critic and for the prior. **Deviation** in the larger presets:
+#     more, for the sake of the SNR. → `RalConfig.rollouts`, `RalConfig.critic_batch`
+# 14. The paper is silent on dropout. We turn it off, so that the policy that is differentiated is the one that was
+#     sampled from. → `training.train_ral`
+# 15. The paper is silent on the number of iterations. Ours is `updates`, and it also sets the length of the control. →
+#     `RalConfig.updates`
 # 16. "Parameters of Encoder & Decoder are fixed": the decoder is called without a graph. → `vqvae.VQVAE.decode`
-# 17. "Since each code is contained in a local region": taken as it stands; that a code also changes the scores of
-#     places before it, Eq. 3 leaves out, and so do we (section 6). → `ral.returns`
-# 18. "1e-4, 4e-6": the defaults; **deviation** in our presets: larger, and in the larger ones the prior's falls to 0.
-#     → `RalConfig.lr_critic`, `RalConfig.lr_prior`, `RalConfig.anneal`
+# 17. "Since each code is contained in a local region": we take this as it stands. A code also changes the scores of
+#     places before it, but Eq. 3 leaves this out, and so do we (section 6). → `ral.returns`
+# 18. "1e-4, 4e-6": these learning rates are the defaults. **Deviation** in our presets: larger ones, and in the larger
+#     presets the prior's rate falls to 0. → `RalConfig.lr_critic`, `RalConfig.lr_prior`, `RalConfig.anneal`
 #
 # ## 12. Play: gamma and the kind of reward
+#
+# Choose a roll-out, a kind of reward, a gamma and a baseline. The left panel shows the normalised score map over the
+# image, the middle one the rewards, and the right one the weight that each code gets in the policy gradient.
 
 
 # %%
@@ -983,22 +1091,22 @@ widgets.explore(
 # %% [markdown]
 # ## What to take away
 #
-# * A code map is an episode: state, action, policy, one reward or many. Sampling needs no graph; one forward pass
-#   gives all log-probabilities.
-# * Look at the critic's held-out AUC first: where it is chance, there is no reward to learn from. Above chance it ranks
-#   nothing: a critic that sees more may still point elsewhere (section 7.1). And an SNR near 1 is that of one step; what
-#   is the same in every step adds up over a run.
-# * Normalising by a maximum fixes the scale of the rewards, not their zero. A baseline fixes the zero, for free.
-# * Eq. 2 is exact for the single reward at gamma 1. Gamma below 1, whole-image intermediate rewards, and a divisor that
-#   depends on the roll-out are biased.
-# * Gamma's effect depends on the length of the sequence: the paper's 0.99 is one thing for small maps and another for
-#   large.
-# * Judge a run by quality *and* diversity, beside the control that trained as long (notebook 03).
+# * A code map is an episode, with states, actions, a policy and one reward or many. Sampling needs no graph, because
+#   one forward pass gives all log-probabilities afterwards.
+# * Look at the critic's held-out AUC first. Where it is at chance, there is no reward to learn from. Above chance the
+#   AUC does not rank critics, because a critic that sees more may still point elsewhere (section 7.1). And an SNR near
+#   1 is that of one step only, so what is the same in every step still adds up over a run.
+# * Normalising by a maximum fixes the scale of the rewards, but not their zero. A baseline fixes the zero, for free.
+# * Eq. 2 is exact for the single reward at gamma 1. Three things make it biased: a gamma below 1, intermediate rewards
+#   of the whole image, and a divisor that depends on the roll-out.
+# * The effect of gamma depends on the length of the sequence. So the paper's 0.99 does one thing to small maps and
+#   another to large ones.
+# * Judge a run by quality *and* diversity, beside the control that trained for as long (notebook 03).
 #
 # ## Exercises
 #
-# 1. Set gamma to 0. What is each code rewarded for, under either reward? On the tiny prior, how does the expected
-#    estimate's direction depend on gamma for the "whole image" rewards?
+# 1. Set gamma to 0. What is each code rewarded for, under either reward? Then take the tiny prior of section 6 and the
+#    "whole image" rewards. How does the direction of the expected estimate depend on gamma?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # Single: Q is 0 everywhere but at the last code. Intermediate: each code answers for its own place only.
@@ -1008,8 +1116,8 @@ for gamma in (0.0, 0.25, 0.5, 0.75, 1.0):
     print(f"gamma {gamma:4.2f}: cosine to the true gradient {F.cosine_similarity(e, g, dim=0):.3f}")
 
 # %% [markdown]
-# 2. A *constant* baseline $b$ is unbiased as well. Which $b$ makes the estimate from one roll-out of the tiny prior
-#    least noisy, and is it the mean reward?
+# 2. A *constant* baseline $b$ is unbiased as well. Take the estimate from one roll-out of the tiny prior. Which $b$
+#    makes it least noisy, and is this $b$ the mean reward?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # One roll-out's estimate is (R - b) v, v = sum_t grad log G. Its variance is least at b = E[R |v|^2] / E[|v|^2]:
@@ -1023,8 +1131,9 @@ for b in (0.0, (p * R).sum().item(), optimum):
           f"variance {(p * (e - centre).square().sum(1)).sum():.3f}")  # fmt: skip
 
 # %% [markdown]
-# 3. Why is batch normalisation wrong in a critic with a gradient penalty *per image*? Show that with it an image's
-#    score depends on the other images of the batch, and with layer normalisation it does not.
+# 3. Why is batch normalisation wrong in a critic with a gradient penalty *per image*? Show that with batch
+#    normalisation the score of an image depends on the other images of the batch, and that with layer normalisation it
+#    does not.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # With batch statistics dD(x_1)/dx_2 is not zero: the penalty's "gradient of D at one image" is no longer defined.

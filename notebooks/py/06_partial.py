@@ -9,19 +9,21 @@
 # %% [markdown]
 # # 06 · Partial generation, and which of two priors learns
 #
-# RAL samples at every update, and sampling is slow: one step of the network for each code. The paper's answer is to
-# sample only a part of each map. This notebook takes that idea apart and times it. Then it asks which of two priors should
-# learn, and how many scores the critic should give (Table 3).
+# RAL samples code maps at every update, and sampling is slow, because each code takes one step of the network. So the
+# paper samples only a part of each map, and calls this **partial generation**. This notebook takes that idea apart and
+# times it. Then it turns to the paper's Table 3 and asks two more questions. Which of two priors should learn, and how
+# many scores should the critic give?
 #
 # After this notebook you can
-# * write partial generation in both modes, for one level of codes or two, and say what each part of RAL sees of it;
+# * write partial generation in both of its modes, for one level of codes or two, and say what each part of RAL sees of
+#   it;
 # * measure what it saves, and compare two runs at equal updates and at equal seconds;
 # * say what changes when only one of two priors learns, and when the critic gives more scores or fewer.
 #
-# **Paper:** section 4.3, Fig. 3; section 5.4, Table 3; supplement 3, S-Table 11. **Before:**
-# [04 · RAL step by step](04_ral.ipynb), whose terms are used here without explanation, and notebook 05, RAL on images,
-# which has the main comparison. **After:** [07 · image completion](07_completion.ipynb), for which
-# the paper says that mode 1 is useful.
+# **Paper:** section 4.3, Fig. 3; section 5.4, Table 3; supplement 3, S-Table 11. **Before:** [04 · RAL step by
+# step](04_ral.ipynb), whose terms come back here with a short reminder at most, and notebook 05, RAL on images, which
+# has the main comparison. **After:** [07 · image completion](07_completion.ipynb), for which the paper says that mode 1
+# is useful.
 
 # %% tags=["parameters"]
 preset = "quick"  # smoke, quick, deep or gpu
@@ -60,12 +62,15 @@ LEVELS = two.world.level_names
 print(record.about("06_partial"))
 
 # %% [markdown]
-# Two worlds, of the same images: `two` has a top and a bottom code map and so two priors, `one` has a single map. The
-# next cell trains all runs of this notebook, for every seed, side by side on a CPU with several cores, or loads those that
-# are there.
+# This notebook uses two worlds with the same images. In the world `two`, an image has a top and a bottom code map, so
+# there are two priors. In the world `one`, it has a single map and one prior. The next cell trains all runs of this
+# notebook, for every seed, or loads those that are there already. On a CPU with several cores it trains them side by
+# side.
 #
-# `full` names the run that the preset's own `RalConfig` makes; it generates whole maps. For the one-level runs, the
-# name of a run says what it changes: `ralkit.course.runs.RUNS`.
+# The name `full` stands for the run that the preset's own `RalConfig` makes, and this run generates whole maps. *MLE*
+# are the priors from which all RAL runs start, trained by maximum likelihood. *MLE continued* is the control, which
+# trains on in the same way without RAL. For the one-level runs, the name of a run says what it changes, and
+# `ralkit.course.runs.RUNS` lists these names.
 
 # %%
 first_seed, cfg = two.seeds[0], two.world.config.ral
@@ -81,7 +86,7 @@ train_together(
 # %% [markdown]
 # ## 1 · Partial generation
 #
-# The paper (section 4.3):
+# The paper describes it like this (section 4.3):
 #
 # > *"the partial generation works under two modes: (1) continue generation from real latent codes and (2) partial
 # > generation from scratch. During each roll-out in RL training, the algorithm first randomly decides one mode. If
@@ -89,8 +94,9 @@ train_together(
 # > following these real codes, G samples the rest of the sequence. If mode-2 is selected, a random number representing
 # > the number of rows of fake latent codes is chosen. Then G samples this number of codes from scratch."*
 #
-# Both modes are two row numbers. Of the $H$ rows of a map, those before `start` are real, those from `stop` on are not
-# made at all, and $G$ samples the rows between.
+# Both modes can be written with two row numbers, `start` and `stop`. A map has $H$ rows. Those before `start` are real,
+# and those from `stop` on are not made at all. The prior $G$ samples the rows between. The next cell chooses the two
+# numbers, and the cell after it checks that `ral.choose_rows` makes the same choice.
 
 
 # %%
@@ -113,8 +119,8 @@ assert ral.choose_rows(H, partial=False) == (0, H)  # full generation is a speci
 # %% [markdown]
 # ### 1.1 What share of the codes is sampled?
 #
-# There are $2 (H - 1)$ cases, all equally likely, so the expected share is a sum that can be done exactly. Beside it
-# the same by simulation.
+# There are $2 (H - 1)$ cases, and all are equally likely. So the expected share of the codes that are sampled is a sum
+# that we can compute exactly. The cell also estimates it by simulation, and the two numbers should agree.
 
 # %%
 cases = [(r, H) for r in range(1, H)] + [(0, r) for r in range(1, H)]
@@ -127,8 +133,12 @@ print(f"exactly {exact} of the codes; {shares.mean():.3f} ± {2 * error:.3f} in 
 assert abs(shares.mean() - float(exact)) < 5 * error
 
 # %% [markdown]
-# And how often is each *row* sampled? The paper: *"The two modes are essential and improve the generation of the
-# PixelCNN on different image regions."* Left, every case as a column; right, the chance of each row.
+# How often is each *row* sampled? The question matters because the paper says: *"The two modes are essential and
+# improve the generation of the PixelCNN on different image regions."*
+#
+# In both panels of the next figure, the vertical axis is the row of the map. In the left panel every case is one
+# column, where dark rows are given, grey rows are sampled and white rows are absent. The right panel shows the chance
+# that a row is sampled, for each mode and for both together. Look at the first row and at the last one.
 
 # %%
 row = torch.arange(H)
@@ -159,9 +169,10 @@ Markdown(
 # %% [markdown]
 # ### 1.2 Two levels: their rows agree
 #
-# A top code stands over 2 x 2 bottom codes. So that both maps show the same part of the image, $r$ rows of the top map
-# go with $2r$ of the bottom map. A roll-out then is: cut the real maps, keep their first rows, sample the rest, top
-# level first.
+# A top code stands over 2 x 2 bottom codes. Both maps have to show the same part of the image, so $r$ rows of the top
+# map go with $2r$ rows of the bottom map. A roll-out, which is a sample that RAL learns from, is then made in three
+# steps. We cut the real maps, keep their first rows, and sample the rest, with the top level first. The next two cells
+# write this down and check it against `ral.roll_out`.
 
 
 # %%
@@ -190,8 +201,11 @@ for start, stop in ((0, H), (H // 4, H), (0, H // 2)):
 # %% [markdown]
 # ### 1.3 Figure 3: examples of both modes
 #
-# Left, mode 1: what is given, then what $G$ makes of it. Right, mode 2: what $G$ makes from scratch, then real images
-# of that size. The light grey is not part of any image.
+# The next figure shows what both modes make with the MLE priors. On the left is mode 1, with the given rows above and
+# with what $G$ makes of them below. On the right is mode 2, with what $G$ makes from scratch above, and with real
+# images of that size below. From top to bottom, the number of rows grows. The light grey is not part of any image. Look
+# whether the sampled rows fit the given ones, and whether the samples from scratch look like the real images below
+# them.
 
 # %%
 real = tuple(c[:6] for c in test_codes)
@@ -228,10 +242,14 @@ fig
 # %% [markdown]
 # ### 1.4 The critic sees equal crops
 #
-# In one iteration real and fake images have the same height. How is a real image cut: its pixels, or its codes? The
-# paper does not say. It makes a difference, since the decoder's convolutions reach across the cut. We decode the cut
-# codes and compare with the same rows of the whole decoded image (left). The right panel asks the same of the priors:
-# what do they think of the same codes when the map ends there?
+# In one iteration, real and fake images have the same height. But is a real image cut in its pixels or in its codes?
+# The paper does not say. It makes a difference, because the decoder's convolutions reach across the cut. So we decode
+# the cut codes and compare the result with the same rows of the whole decoded image.
+#
+# The left panel of the next figure shows this difference for each row of pixels above the cut. The right panel asks the
+# same of the priors. What do they think of the same codes when the map ends at the cut? It shows by how much $\log G$
+# of real codes changes, in *nats*, the unit of natural logarithms. In both panels the cut is at the right end, so look
+# how far to the left of it the curves are above 0.
 
 # %%
 r = H // 2
@@ -268,21 +286,27 @@ Markdown(
 )
 
 # %% [markdown]
-# Two consequences.
+# This has two consequences.
 #
 # * **Real images must be decodings of equally cut codes.** Crops of whole real images would look different from fakes
-#   near the lower edge for a reason that has nothing to do with $G$, and the critic would learn that. `ral.draw_real` cuts
+#   near the lower edge. The reason has nothing to do with $G$, but the critic would learn it. So `ral.draw_real` cuts
 #   the codes.
-# * **Mode 2 is not quite the upper part of full generation for the bottom prior.** It is conditioned on the *whole*
-#   top map, by convolutions that look down as well; after a cut there is nothing below. In full generation that never
-#   happens, so mode 2 also trains the bottom prior for a situation of its own. The paper does not discuss it.
+# * **Mode 2 is not quite the upper part of full generation for the bottom prior.** This prior is conditioned on the
+#   *whole* top map, by convolutions that look down as well, and after a cut there is nothing below. In full generation
+#   that never happens. So mode 2 also trains the bottom prior for a situation of its own, which the paper does not
+#   discuss.
 #
 # ### 1.5 Score maps and rewards of a cut image
 #
-# *"as our discriminator is fully convolutional and thus has no issue"*. Nearly: a score stands for a patch, and the
-# height of a cut image need not be a multiple of the patch. Then the image is padded with zeros (mid-grey), the last
-# patches reach below it, and the rows of the up-sampled rewards that have no code are left out. We look with the
-# critic that the run `RAL partial` ended with.
+# The paper says that images of different sizes are no problem, *"as our discriminator is fully convolutional and thus
+# has no issue"*. This is nearly true. But a score stands for a patch, and the height of a cut image need not be a
+# multiple of the patch. In that case the image is padded with zeros, which are mid-grey, and the last patches reach
+# below it. The rows of the up-sampled rewards that have no code are left out.
+#
+# The next figure shows this with the critic that the run `RAL partial` ended with. The upper row has one image of mode
+# 1, and the lower row one of mode 2. From left to right you see the image under its scores, the rewards of the top
+# codes, those of the bottom codes, and the returns $Q$ of the top codes. Blue stands for numbers above 0, and red for
+# numbers below 0. Look which rows each map has, and where the returns are grey.
 
 # %%
 how = two.recipe("RAL partial")  # half of the codes an update, so twice the updates
@@ -335,16 +359,19 @@ Markdown(
 )
 
 # %% [markdown]
-# In mode 1 the critic sees the whole picture, the given part too: the reward at a given place answers for no decision and
-# is left out of the loss (grey).
+# In mode 1 the critic sees the whole picture, so also the part that was given. A reward at a given place is not the
+# result of any decision of $G$. So it is left out of the loss, and the figure has grey in that place.
 #
 # ### 1.6 The loss covers the sampled codes only
 #
+# The loss of the policy gradient is
+#
 # $$-\sum_{t\ \text{sampled}} A_t \log G(a_t | s_t)$$
 #
-# The log-probabilities of given codes are not $G$'s choice. To raise them would be more MLE on real codes, weighted
-# with the scores of whatever came after. With two levels there is one such sum for each prior, and they are added.
-# By hand, for one iteration:
+# where $a_t$ is the code drawn in step $t$, $s_t$ are the codes before it, and $A_t$ is its advantage. The
+# log-probabilities of the given codes are left out, because these codes are not $G$'s choice. To raise them would be
+# more MLE on real codes, weighted with the scores of whatever came after. With two levels there is one such sum for
+# each prior, and the two sums are added. The next cell computes this loss by hand, for one iteration.
 
 
 # %%
@@ -366,8 +393,9 @@ def policy_loss(priors, critic, cfg):
 
 
 # %% [markdown]
-# Checked against `ralkit.ral.ral_iteration`: same random numbers, a critic whose learning rate is 0, and the gradients
-# of all parameters compared.
+# We check this loss against `ralkit.ral.ral_iteration`. Both get the same random numbers, and the critic does not
+# change, because its learning rate is 0. The cell compares the gradients of all parameters, and the relative
+# differences should be close to 0.
 
 # %%
 small = replace(how, rollouts=8, critic_batch=4, critic_updates=1)
@@ -388,11 +416,14 @@ for s in (0, 3, 5, 6):
 # %% [markdown]
 # ## 2 · What it saves: S-Table 11
 #
-# *"For 128×128 res., partial generation can sample a batch of 16 images in 61 seconds on average compared to 102
-# seconds with full generation."* Half of the codes (section 1.1), yet more than half of the time. We time the same
-# here, for this preset's priors: a batch of 16, every case once in each round (the full maps three times), the first
-# round thrown away, the median over the others. The mean over all cases is then the expectation over modes and rows.
-# (Of maps with 16 rows or more, only every second or fourth $r$ is taken; the mean number of rows is the same.)
+# The paper says: *"For 128×128 res., partial generation can sample a batch of 16 images in 61 seconds on average
+# compared to 102 seconds with full generation."* So half of the codes (section 1.1) take more than half of the time.
+#
+# We time the same here, for this preset's priors and for a batch of 16. Each round samples every case once, and the
+# full maps three times. The first round is thrown away, and each case gets the median over the other rounds. The mean
+# over all cases is then the expectation over modes and rows. (Of maps with 16 rows or more, only every second or fourth
+# $r$ is taken, but the mean number of rows is the same.) In the table that follows, the last row is the one to look at.
+# It divides the time of partial generation by that of full generation.
 
 
 # %%
@@ -459,7 +490,9 @@ text = record.save_table("s-table-11", table, title, note=note, paper=paper.S_TA
 Markdown(f"{text}\n\nThe paper's, seconds on a single GPU:\n\n{markdown_table(paper.S_TABLE_11)}\n\n{note}")
 
 # %% [markdown]
-# Where does the rest go? Time against the rows that are sampled; on the dotted line it would be proportional.
+# Where does the rest of the time go? The next figure has one panel for each world. The horizontal axis is the share of
+# the rows that are sampled, and the vertical axis is the time, divided by the time of full generation. On the dotted
+# line the time would be proportional to the rows. Look which mode lies further above it.
 
 # %%
 fig, axes = plots.new_figure(1, 2, (3.6, 2.8))
@@ -486,18 +519,26 @@ Markdown(
 )
 
 # %% [markdown]
-# What mode 1 pays for: its given rows need no steps, but their vertical stream has to be computed, and in a prior with
-# attention both streams of the whole row, for its keys and values (`cache.Cache.skip_row`). That is one pass over a row
-# against the $W$ steps that it saves, so it should weigh less in wider maps.
+# Why does mode 1 pay for rows that are given? They need no sampling steps. But the *vertical stream*, which is the part
+# of the network that looks at the rows above, still has to be computed for them. In a prior with attention, both
+# streams of the whole row have to be computed, because attention needs their keys and values (`cache.Cache.skip_row`).
+# That is one pass over a row, against the $W$ steps that it saves, so it should weigh less in wider maps.
 #
-# Sampling is not all of an update. The critic's updates, the decoder and the forward and backward pass for the policy
-# gradient come on top; in mode 1 they still work on whole maps and whole images.
+# Sampling is also not all of an update. The critic's updates, the decoder, and the forward and backward pass for the
+# policy gradient come on top. In mode 1 these still work on whole maps and whole images.
 #
 # ## 3 · Two levels: Table 3a
 #
 # ### 3.1 Each level has its own returns
 #
-# One image, one score map, two code maps. The score map is up-sampled to each, and Eq. 3 runs over each on its own.
+# With two levels there are one image and one score map, but two code maps. The score map is up-sampled to the size of
+# each code map. Then Eq. 3, which adds up a code's reward and the later ones, runs over each level on its own.
+#
+# The next figure shows this for one sample. From left to right are the image under its scores, the rewards of both
+# levels, and the returns $Q$ of both levels, where $T$ is the number of codes of a level. The rewards come from the
+# same scores, so compare the two maps of returns. The table below the figure adds the size of the returns, and the
+# weight that the last reward has in the return of the first code. This weight depends on the discount *gamma*, because
+# each step of delay multiplies a reward by it.
 
 # %%
 images, S, rewards = look(0, H)
@@ -525,15 +566,19 @@ title = "The returns of the two levels"
 Markdown(record.save_table("06-06-returns", rows, title, note=f"{cfg.reward} reward, MLE priors, seed {first_seed}"))
 
 # %% [markdown]
-# The bottom map is four times as long. With a discount below 1 the same reward at the end reaches its first codes with
-# far less weight; without a discount, intermediate rewards add up to larger returns. Adam makes up for the scale of
-# each prior's gradient, since every parameter has its own step; it does not make up for the discount.
+# The bottom map is four times as long as the top map. So with a discount below 1, the same reward at the end reaches
+# the first codes of the bottom map with far less weight. Without a discount, intermediate rewards add up to larger
+# returns there. The optimiser, Adam, makes up for the scale of each prior's gradient, because every parameter has its
+# own step. But it does not make up for the discount.
 #
 # ### 3.2 Which prior learns
 #
-# *"When there are two hierarchies of latent codes available, both the PixelCNN models are trained at the same time
-# which encourages collaboration between them."* `RalConfig.levels` is `joint`, `top` or `bottom`; a prior that does
-# not learn still samples. How far did each go from where MLE had left it?
+# The paper trains both: *"When there are two hierarchies of latent codes available, both the PixelCNN models are
+# trained at the same time which encourages collaboration between them."* In `RalConfig` the option `levels` is `joint`,
+# `top` or `bottom`. A prior that does not learn still samples.
+#
+# How far did each prior go from where MLE had left it? The table gives the length of this way, divided by the length of
+# the MLE parameters. A prior that did not learn has 0.
 
 
 # %%
@@ -553,20 +598,29 @@ Markdown(markdown_table([{"run": method} | way for method, way in ways.items()])
 # %% [markdown]
 # ### 3.3 Table 3a
 #
-# *"the use of partial generation outperforms the full-generation. Note that both configurations are trained for the
-# same time interval for a fair comparison."* Since partial generation samples half of the codes, `RAL partial` gets
-# twice the updates. Whether that is the same time is measured: the seconds are those of the run's own history. They include
-# the points of its curve, and whatever else the computer did meanwhile; the run with full generation may have been made by
-# notebook 05, with other runs beside it. They leave out the critic's warm-up before the first update, which is cheaper too
-# where maps are made in part. For the MLE rows, updates and seconds are those of top and bottom prior; *MLE continued*, the
-# control, has three updates for each of the run with full generation, which take about as long.
+# The paper says: *"the use of partial generation outperforms the full-generation. Note that both configurations are
+# trained for the same time interval for a fair comparison."* Partial generation samples half of the codes, so
+# `RAL partial` gets twice the updates. Whether this takes the same time has to be measured, and the table below gives
+# the seconds. They come from the history of each run.
 #
-# Every run of a seed starts from that seed's MLE priors, so runs are compared seed by seed; VQ-VAE, feature network and test
-# images are the same for all. These runs are dear: the preset `quick` makes one of each and decides nothing, `deep` makes
-# five. With several seeds, ± is the standard deviation of one seed. A run counts as lower than another (which is better)
-# or higher if the mean of the differences is beyond chance (95 %, Student's t: with three seeds 2.5 standard deviations
-# from 0). The paper's four runs have the single reward and 4x4 scores, ours what the preset has (printed below, before the
-# take-aways).
+# * The seconds include the evaluation of the points on the run's curve, and they depend on whatever else the computer
+#   did meanwhile. For example, the run with full generation may have been made by notebook 05, with other runs beside
+#   it.
+# * They do not include the critic's warm-up before the first update. The warm-up, too, is cheaper where maps are made
+#   in part.
+# * For the MLE rows, the updates and seconds are those of the top and the bottom prior. The control, *MLE continued*,
+#   makes three updates for each update of the run with full generation, and these take about as long.
+#
+# Every run of a seed starts from that seed's MLE priors, so we compare runs seed by seed. The VQ-VAE, the feature
+# network and the test images are the same for all. These runs take long, so the preset `quick` makes one of each, which
+# decides nothing, and `deep` makes five. With several seeds, ± is the standard deviation of one seed. A run counts as
+# lower than another, which is better, or as higher, if the mean of the differences is beyond chance (95 %, Student's
+# t). With three seeds this means 2.5 standard deviations from 0.
+#
+# The first columns to read are the two distances. *FD-faces* is the Fréchet distance between the features of samples
+# and those of real or of reconstructed images. Precision, recall and NLL_test are explained in notebook 05. The rows
+# named *floor* are distances of images that no prior made. The paper's four runs have the single reward and 4x4 scores.
+# Ours have what the preset has, and this is printed below, before the take-aways.
 
 
 # %%
@@ -639,17 +693,24 @@ text = record.save_table("table-3a", table + floor_rows, title, note=note, paper
 Markdown(f"{text}\n\nThe paper's (CelebA 128x128):\n\n{markdown_table(paper.TABLE_3A)}\n\n{note}")
 
 # %% [markdown]
-# The last point matters for the paper's conclusion, that RAL on one level alone *"achieves worse FID than the
-# proposed joint training"*. On real images that holds against either of its joint runs. On reconstructed images, which
-# the paper itself calls *"more meaningful for comparison"*, it holds against joint training with partial generation
-# only. Which kind of generation the runs on top and on bottom had, it does not say; ours have full generation.
+# The last sentence of this list matters for the paper's conclusion that RAL on one level alone *"achieves worse FID
+# than the proposed joint training"*. Joint training is training of both priors, and the paper has it with full and with
+# partial generation. On real images the conclusion holds against either of these two runs. On reconstructed images,
+# which the paper itself calls *"more meaningful for comparison"*, it holds only against joint training with partial
+# generation. The paper does not say which kind of generation its runs on top and on bottom had. Ours have full
+# generation.
 #
 # ### 3.4 At equal seconds
 #
-# Twice the updates are not the same time unless an update takes exactly half. So we read both curves of each seed at three
-# places: at as many updates, at as many seconds (where the shorter run ends), and each at its end; where full generation is
-# the shorter run, that is its end each time. The curve's points are measured on fewer samples than the table, so they are
-# noisier, and biased upwards (notebook 05, section 4).
+# Twice as many updates take the same time only if an update takes exactly half of it. So we read both curves of each
+# seed at three places. The first is at as many updates. The second is at as many seconds, which means where the shorter
+# run ends. The third is the end of each run. If full generation is the shorter run, its curve is read at its end each
+# time. The points of the curves are measured on fewer samples than the table, so they are noisier, and they are biased
+# upwards (notebook 05, section 4).
+#
+# The next table has one row for each place. In the figure after it, the horizontal axis is the time in seconds, and the
+# dotted line is where the shorter run ends. The left panel is the distance along the run, where lower is better.
+# Compare the two curves at the dotted line.
 
 # %%
 pairs = [tuple(two.history(m, s) for m in (full, "RAL partial")) for s in SEEDS]
@@ -714,9 +775,10 @@ Markdown(
 # %% [markdown]
 # ## 4 · How many scores? Table 3b
 #
-# *"The score map is adjusted by changing the number of convolutional layers."* Fewer strided convolutions give more
-# scores, each of which sees less, and a smaller network: three things change at once. Done here on one level of codes
-# (a deviation: the paper has two), where a run takes less time.
+# The paper says: *"The score map is adjusted by changing the number of convolutional layers."* With fewer strided
+# convolutions, a critic gives more scores, each of them sees less, and the network is smaller. So three things change
+# at once, and the next table lists them for each size of score map. We do this on one level of codes, where a run takes
+# less time. This is a deviation, because the paper has two levels.
 
 # %%
 critic_of = {n: one.ral(name, first_seed)[1] for (reward, n), name in MAPS.items() if reward == "intermediate"}
@@ -730,8 +792,15 @@ for n in critic_of:
 Markdown(markdown_table(rows))
 
 # %% [markdown]
-# (What a score *sees* is its convolutions' reach; layer normalisation, where the preset has it, lets every pixel in a
-# little.) The critics of the intermediate runs, over one sample of the MLE prior:
+# (In this table, what a score *sees* is the reach of its convolutions. Where the preset has layer normalisation, it
+# lets every pixel in a little.)
+#
+# The next figure shows the critics at the end of the runs with intermediate reward. All of them judge the same sample
+# of the MLE prior. Each square of colour is one score, and blue looks real to the critic while red looks fake. Look how
+# fine the judgement of each critic is.
+#
+# After it comes Table 3b itself. Its column **AUC** is the chance that the critic ranks a real image above a generated
+# one, so .5 means that it is blind.
 
 # %%
 (c,) = one.world.sample(one.generator("MLE", first_seed), 1, seed)
@@ -776,9 +845,10 @@ Markdown(f"{text}\n\nThe paper's (CelebA 128x128, two levels):\n\n{markdown_tabl
 # %% [markdown]
 # ### The paper's claims
 #
-# Those of Table 3 beside the noise over seeds, those of S-Table 11 beside 5 % of the time. The distance here is that to real
-# images, the paper's first column; above it was that to reconstructions, and the two may answer differently (notebook 05, section
-# 6). With Table 3b's score maps, the best other size is the one of the lowest mean.
+# The last table puts the paper's claims beside our numbers. Those of Table 3 are judged by the noise over seeds, and
+# those of S-Table 11 by 5 % of the time. The distance here is the one to real images, which is the paper's first
+# column. The sentences above used the distance to reconstructions, and the two may answer differently (notebook 05,
+# section 6). For the score maps of Table 3b, the best other size is the one with the lowest mean.
 
 # %%
 to_real = f"{two.world.metric} to real"
@@ -819,8 +889,8 @@ Markdown(record.save_table("06-claims", rows, "The paper's claims on partial gen
 # %% [markdown]
 # ## 5 · Play: both modes
 #
-# Real images, what is given of them, and two samples of the rest; or samples from scratch, beside real images cut
-# alike.
+# In mode 1 you see real images, what is given of them, and two samples of the rest. In mode 2 you see two samples from
+# scratch, beside real images that are cut to the same height.
 
 
 # %%
@@ -843,37 +913,38 @@ widgets.explore(explore, mode=[1, 2], rows=(1, H - 1), run=["MLE", *LEVEL_RUNS],
 # %% [markdown]
 # ## Readings and deviations
 #
-# 1. *"During each roll-out in RL training, the algorithm first randomly decides one mode"*: one mode and one number of
-#    rows for all roll-outs of an iteration, so that all images of it have one size and the gradient penalty can
-#    interpolate between them. During the critic's warm-up one for each 25 updates. → `ral.choose_rows`, `ral.warm_up`
-# 2. *"a random number representing the number of rows"*: uniform over 1 to $H - 1$: never a whole map, never nothing.
-#    → `ral.choose_rows`
+# 1. *"During each roll-out in RL training, the algorithm first randomly decides one mode"*: all roll-outs of an
+#    iteration have one mode and one number of rows. So all its images have one size, and the gradient penalty can
+#    interpolate between them. In the critic's warm-up there is one choice for each 25 updates. → `ral.choose_rows`,
+#    `ral.warm_up`
+# 2. *"a random number representing the number of rows"*: the number is uniform over 1 to $H - 1$, so it is never a
+#    whole map and never nothing. → `ral.choose_rows`
 # 3. (silent on two levels): $r$ rows of the top map go with $2r$ of the bottom map. → `ral.roll_out`
-# 4. *"the sampled codes correspond to different image sizes"*: real images are decodings of equally cut codes, no crops
-#    (section 1.4). → `ral.draw_real`
+# 4. *"the sampled codes correspond to different image sizes"*: real images are decodings of equally cut codes, and not
+#    crops (section 1.4). → `ral.draw_real`
 # 5. *"our discriminator is fully convolutional and thus has no issue"*: images are padded to whole patches, and reward
 #    rows below the image are left out. → `critic.PatchCritic`, `ral.rewards`
-# 6. (silent on the loss in mode 1): log-probabilities of sampled codes only; the single reward is $D$ of the whole
-#    image, given rows included. → `ral.ral_iteration`
+# 6. (silent on the loss in mode 1): the loss has the log-probabilities of sampled codes only. The single reward is $D$
+#    of the whole image, and this includes the given rows. → `ral.ral_iteration`
 # 7. (silent): in mode 2 the bottom prior is conditioned on a top map that ends. → `PixelSNAIL.condition_features`
-# 8. *"both configurations are trained for the same time interval"*: twice the updates for partial generation, both
-#    compared at equal seconds too (section 3.4). → `runs.RUNS`, run `RAL partial`
-# 9. *"both the PixelCNN models are trained at the same time"*: one loss, the sum of both levels'; each level has
-#    returns over its own length. → `RalConfig.levels`, `ral.score_advantages`
+# 8. *"both configurations are trained for the same time interval"*: partial generation gets twice the updates, and both
+#    are compared at equal seconds too (section 3.4). → `runs.RUNS`, run `RAL partial`
+# 9. *"both the PixelCNN models are trained at the same time"*: there is one loss, the sum of both levels' losses, and
+#    each level has returns over its own length. → `RalConfig.levels`, `ral.score_advantages`
 # 10. *"For all settings in Table 3 (a), we used single-reward, estimated from a discriminator, which outputs a 4×4
-#     output"*: **deviation**: our runs take the preset's reward and score map, printed below. → `RalConfig.reward`,
-#     `RalConfig.critic_stages`
-# 11. *"single and intermediate reward configurations with different score outputs"* (Table 3b): **deviation**: on one
-#     level of codes, so these rows are not comparable with Table 3a's. → `World(levels=1)`
-# 12. Tables 2 and 3 of the paper contradict each other. 51.91 is *Intermediate Reward* in Table 2 (19.68 on
-#     reconstructed) and *Full-Gen.* in Table 3a (20.25), where all runs are said to have the single reward. The
-#     intermediate reward with 4×4 scores has 54.835 in Table 3b, and none of its three rows there is 51.91. 49.24 is
-#     *Single Reward* in Table 2 (16.49), partial generation in 3a (16.54) and the single reward with 4×4 scores in 3b
-#     (16.54). So which of the paper's runs used partial generation cannot be told. → `paper.TABLE_3A`,
-#     `paper.TABLE_3B`
-# 13. S-Table 11: full generation takes less time for each code with the larger maps (computed in section 2); the paper
-#     does not say why. Its 256×256 priors are lighter: a bottom prior of 128 channels instead of 512, a top prior
-#     without attention (S-Tables 8 and 9). → `paper.S_TABLE_11`
+#     output"*: **deviation**, because our runs take the preset's reward and score map, printed below. →
+#     `RalConfig.reward`, `RalConfig.critic_stages`
+# 11. *"single and intermediate reward configurations with different score outputs"* (Table 3b): **deviation**, because
+#     ours are on one level of codes. So these rows are not comparable with Table 3a's. → `World(levels=1)`
+# 12. Tables 2 and 3 of the paper contradict each other, and two of its numbers show it. The first is 51.91. It is
+#     *Intermediate Reward* in Table 2 (19.68 on reconstructed), but *Full-Gen.* in Table 3a (20.25), where all runs are
+#     said to have the single reward. The intermediate reward with 4×4 scores has 54.835 in Table 3b, and none of its
+#     three rows there is 51.91. The second number is 49.24. It is *Single Reward* in Table 2 (16.49), partial
+#     generation in 3a (16.54), and the single reward with 4×4 scores in 3b (16.54). So one cannot tell which of the
+#     paper's runs used partial generation. → `paper.TABLE_3A`, `paper.TABLE_3B`
+# 13. S-Table 11: full generation takes less time for each code with the larger maps (computed in section 2). The paper
+#     does not say why. Its 256×256 priors are lighter, because their bottom prior has 128 channels instead of 512 and
+#     their top prior has no attention (S-Tables 8 and 9). → `paper.S_TABLE_11`
 # 14. FID is replaced by the Fréchet distance on the faces' factor network. It is *not comparable* with FID or with any
 #     published number. → `World.metric`
 
@@ -887,12 +958,12 @@ for study in (two, one):
 # %% [markdown]
 # ## What to take away
 #
-# * Partial generation is two row numbers. Both modes together sample every row with the same chance, half of the codes
-#   in all.
-# * What is cut must be cut the same way for real and fake, in codes, and given codes stay out of the loss.
-# * Half of the codes is not half of the time. Say what was timed, and compare at equal seconds.
+# * Partial generation comes down to two row numbers. Both modes together sample every row with the same chance, and
+#   half of the codes in all.
+# * Real and fake images must be cut in the same way, in their codes, and given codes stay out of the loss.
+# * Half of the codes is not half of the time. So say what was timed, and compare at equal seconds.
 # * Two levels share one score map, but each has its own sequence of decisions, and gamma means something else on each.
-# * "Smaller score map" changes the reach, the size and the number of scores of the critic at once.
+# * A "smaller score map" changes the reach, the size and the number of scores of the critic at once.
 #
 # ## Exercises
 #
@@ -908,8 +979,9 @@ empty = Fraction(sum(start == stop for start, stop in wider), len(wider))
 print(f"share {share}; {empty} of the iterations sample nothing")
 
 # %% [markdown]
-# 2. By the paper's S-Table 11, how many updates does partial generation make in the time of one full update, if sampling
-#    is all, 80 %, or 50 % of a full update's time and the rest of it stays as it is? Is twice as many in reach?
+# 2. Take the times of the paper's S-Table 11. How many updates does partial generation make in the time of one full
+#    update? Suppose that sampling is all of a full update's time, or 80 %, or 50 %, and that the rest of it stays as it
+#    is. Is twice as many in reach?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # A partial update takes p * ratio + (1 - p) of the time of a full one (Amdahl's law): never as little as one half.
@@ -919,8 +991,8 @@ for size in whole:
     print(f"{size}: " + ", ".join(f"{t:.2f}" for t in times) + " updates")
 
 # %% [markdown]
-# 3. In mode 1 with $r$ rows given, how much of the first sampled code's return comes from scores of patches that lie
-#    wholly in the given rows? Ask the gradient of $Q$ by the score map, for both kinds of reward.
+# 3. Take mode 1 with $r$ rows given. How much of the first sampled code's return comes from scores of patches that lie
+#    wholly in the given rows? Compute the gradient of $Q$ with respect to the score map, for both kinds of reward.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # Single: D is the mean of all scores, so the given patches have their share. Intermediate: the reward of a code comes

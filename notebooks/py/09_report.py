@@ -9,17 +9,17 @@
 # %% [markdown]
 # # 09 · The report: the paper's tables and figures, and ours
 #
-# Nothing is trained here. This notebook counts the parameters of the paper's architectures, reads what the others left in
-# `figures/<preset>/`, and puts it in the paper's order beside the paper's own numbers: what holds, what does not, what
-# cannot be decided.
+# Nothing is trained here. This notebook counts the parameters of the paper's architectures and reads what the other
+# notebooks left in `figures/<preset>/`. It puts these results in the paper's order beside the paper's own numbers. So
+# you see what holds, what does not, and what cannot be decided.
 #
 # After this notebook you can
-# * find any table or figure of the paper, ours of it, and the notebook and function that made it;
+# * find any table or figure of the paper, our version of it, and the notebook and function that made it;
 # * say of each claim whether it holds at our scale, and with what noise that was judged;
 # * trace a number back to its configuration, seeds, device and commit.
 #
-# *Before:* any of the others; what none of them has made yet is named as missing. The same as a file:
-# `figures/<preset>/REPORT.md`, written by `python -m ralkit reproduce`.
+# *Before:* any of the other notebooks. What none of them has made yet is named as missing. The same report is in a
+# file, `figures/<preset>/REPORT.md`, which `python -m ralkit reproduce` writes.
 
 # %% tags=["parameters"]
 preset = "quick"  # smoke, quick, deep or gpu
@@ -50,10 +50,13 @@ record = Record(world)
 # %% [markdown]
 # ## 0 · The architectures
 #
-# S-Tables 4 to 10 are not results but recipes. Each is a preset here, compared with the table field by field in
-# `tests/test_presets.py`; `python -m ralkit presets --check paper-128` runs a step of every stage of one. Below: how many
-# parameters the networks have that are built from them (without taking memory for any). In S-Table 4 *prior* is the
-# generator; the critic is ours, the tables have none.
+# S-Tables 4 to 10, in the paper's supplement, are not results but recipes for networks. Each of them is a preset here,
+# and `tests/test_presets.py` compares the preset with the table field by field. The command
+# `python -m ralkit presets --check paper-128` runs one step of every stage of such a preset.
+#
+# The table below says how many parameters the networks have that are built from these recipes. They are counted
+# without taking memory for any of them. In S-Table 4 the *prior* is the generator. The critic, the network that tells
+# real images from generated ones, is ours, because the paper's tables have none.
 
 
 # %%
@@ -85,15 +88,23 @@ print(
 # %% [markdown]
 # ## 1 · What the paper says, and what came out
 #
-# Each line is a claim of the paper, its numbers and ours, against the control where there is one (*MLE continued*: trained on
-# by maximum likelihood for about as long as RAL takes). *Yes* means: the change is in the claim's direction, and larger than the noise
-# over seeds: 95 %, Student's t, or than 5 % of the time (S-Table 11). *No* means the same in the other direction. The rest is
-# not decided, which is not a polite *yes*. Behind a mean over seeds, ± is the standard deviation of one seed; of three
-# seeds' mean the noise is 2.5 of them.
+# Each line of the next table is a claim of the paper, with the paper's numbers and ours. Where there is a *control*,
+# ours are changes against it. The control is a run without RAL, called *MLE continued*: it trains on by maximum
+# likelihood (MLE) for about as long as RAL takes. *RAL single* gives one reward for the whole image, and *RAL
+# intermediate* gives one for each code.
 #
-# Three things that this noise leaves out. All seeds share one world: one VQ-VAE, one oracle, one set of test images, one list
-# of random numbers to draw samples with. So many lines at 95 % are each judged alone: of twenty that say nothing one is
-# decided by chance. And the paper's percentages are against its MLE rows, ours against the control.
+# * *Yes* means that the change goes in the claim's direction and is larger than the noise. The noise is how far chance
+#   may move the mean over the seeds, by Student's t at 95 %. For the times of S-Table 11 it is 5 % of the time.
+# * *No* means the same in the other direction.
+# * The rest is *not decided*, which is not a polite *yes*.
+#
+# Behind a mean over seeds, ± is the standard deviation of one seed. With three seeds, the noise of their mean is 2.5
+# of these standard deviations.
+#
+# This noise leaves out three things. First, all seeds share one world, which means one VQ-VAE, one oracle (the prior
+# that is taken for the truth), one set of test images, and one list of random numbers to draw samples with. Second,
+# each of the many lines is judged alone at 95 %. So of twenty lines that say nothing, one is decided by chance. Third,
+# the paper's percentages are against its MLE rows, but ours are against the control.
 
 # %%
 checked = report.claims(folder)
@@ -106,10 +117,20 @@ Markdown(f"Of {len(checked)} claims " + ", ".join(f"{n} × *{word}*" for word, n
 # %% [markdown]
 # ### The same numbers, read against RAL
 #
-# A claim is tested against the control that its authors thought of. Notebook 08 left others: MLE sampled colder, and MLE
-# with samples thrown away by the very critic that *RAL anchored* learns from. Below: RAL at temperature 1 less the other,
-# in numbers of which the lower is the better, a difference for each seed; *lower* is who wins, 95 % over seeds. (A list, not
-# a score: the lines share their seeds and their rivals. How RAL lies to MLE's curve in nats, notebook 08 says.)
+# A claim is tested against the control that its authors thought of. Notebook 08 showed that there are other rivals,
+# and they need no RAL. One is MLE sampled colder, which means at a *temperature* below 1: the logits are divided by
+# the temperature, so likely codes are drawn more often. The other is *rejection*: samples of MLE are thrown away by a
+# critic, the very one that *RAL anchored* learns from. (RAL anchored is our variant of RAL with a critic that stands
+# still, notebook 08.)
+#
+# The next table takes RAL at temperature 1 and subtracts the number of the other. It uses only numbers in which lower
+# is better, for example FD-faces, a distance between the features of two sets of images. There is one difference for
+# each seed, and the table gives their mean and spread. The column *lower* says who wins, at 95 % over the seeds. Where
+# MLE's curve over temperatures cannot be compared with a run, it says *outside the curve*. The lines under the table
+# also name *RAL, true reward*, a run in which the truth takes the critic's place (notebook 08).
+#
+# Please read the table as a list and not as a score, because its lines share their seeds and their rivals. How many
+# nats RAL lies from MLE's curve, notebook 08 says.
 
 
 # %%
@@ -172,11 +193,20 @@ else:
     print("What this needs is not here yet: run 08.")
 
 # %% [markdown]
-# Why run it on cartoon faces at all? That cannot confirm numbers on CelebA. It can show whether the method does what the
-# paper says in one place where everything is open, with controls; and where it does not, the notebooks look for the reason in quantities that do not depend on the images: does
-# the critic see a difference (AUC), is the gradient more than noise (SNR), what does the gain cost (NLL_test, recall)?
+# Why run this on cartoon faces at all? They cannot confirm numbers on CelebA. But they can show whether the method
+# does what the paper says in one place where everything is open, with controls. Where it does not, the notebooks look
+# for the reason in quantities that do not depend on the images. They ask three questions:
+#
+# * Does the critic see a difference? The AUC tells, which is the chance that the critic scores a real image above a
+#   generated one.
+# * Is the gradient more than noise? The SNR tells, which is the signal-to-noise ratio of the policy gradient.
+# * What does the gain cost in diversity? NLL_test tells, which is how much fresh data of the truth surprise the
+#   generator, and recall, the share of real images that the samples cover.
 #
 # ## 2 · Where everything is
+#
+# The next table is an index of the paper's tables and figures. It says what each shows, links to ours, and names the
+# notebook and the function that made ours.
 
 # %%
 Markdown(markdown_table(report.index(folder, f"{os.path.relpath(folder)}/")))
@@ -184,7 +214,8 @@ Markdown(markdown_table(report.index(folder, f"{os.path.relpath(folder)}/")))
 # %% [markdown]
 # ## 3 · Item by item
 #
-# Ours first, then the paper's numbers, then what our notebook concluded.
+# For each item of the paper, our figure or table comes first. Then come the paper's numbers, and then what our
+# notebook concluded.
 
 
 # %%
@@ -206,8 +237,9 @@ for item in paper.ITEMS:
 # %% [markdown]
 # ## 4 · Where a number comes from
 #
-# Beside every figure and table lies a `.json` with the rows of a table, with the numbers that most plots draw, and with its
-# origin. What most of them share of that stands once, in `origin.json`. Of this run:
+# Beside every figure and table lies a `.json` file. It holds the rows of a table or the numbers that most plots draw,
+# and also their origin. The part of the origin that most of them share stands once, in `origin.json`. The first table
+# below has a line for each different origin in this run. The second says how many minutes each notebook took.
 
 
 # %%
@@ -238,8 +270,10 @@ Markdown(f"On {took['device']}:\n\n{markdown_table(rows)}" if rows else "No run 
 # %% [markdown]
 # ## 5 · Play: what would fewer seeds have said?
 #
-# Each point is one seed's change against the control; the bar is the mean, with 95 % of Student's t around it. Move the
-# slider to the first seed alone: the paper's tables have neither a spread nor a number of seeds.
+# In the next figure, each row is a method, and the horizontal axis is its change against the control. Each point is
+# one seed's change. The bar is the mean with the 95 % interval of Student's t around it. A change is beyond chance
+# where the bar does not reach 0, the grey line. Then move the slider to the first seed alone, where no bar is left.
+# The paper's tables have neither a spread nor a number of seeds.
 
 # %%
 numbers = {}  # by their table and name: the rows, and the key in them
@@ -291,29 +325,33 @@ widgets.explore(explore, number=list(numbers), first_seeds=(1, seeds)) if number
 # %% [markdown]
 # ## Readings and deviations
 #
-# Each notebook ends in the list of its own. The ones that matter most when a number here stands beside the paper's:
+# Each notebook ends with a list of its own. These are the ones that matter most when a number here stands beside the
+# paper's:
 #
 # 1. **Scale**: `quick` has smaller images, networks and lengths than any of the paper's runs. `presets.PRESETS`
-# 2. **Critic**: *"We use the WGAN loss [6,20]"* (with its gradient penalty); at the paper's learning rates and for as many
-#    updates as ours a prior hardly moves (notebook 04, section 10). The presets use the logistic loss with R1 and layer
-#    normalisation. `RalConfig.critic_loss`, `.critic_norm`
-# 3. **Baseline**: the paper has none; the presets use leave-one-out, which leaves the expected gradient as it is.
-#    `RalConfig.baseline`
-# 4. **Distance**: FD-faces on the embedded faces, FID on your own images if Inception's weights are there. Numbers of
-#    different names or different numbers of images are never compared. `World.metric`
-# 5. **Seeds**: the settings were chosen on seed 0, what is reported starts at seed 1. `Preset.seeds`
+# 2. **Critic**: the paper says *"We use the WGAN loss [6,20]"*, a Wasserstein loss with a gradient penalty, which
+#    keeps the critic's slope near 1. But at the paper's learning rates, and for as many updates as ours, a prior
+#    hardly moves (notebook 04, section 10). The presets use the logistic loss (a classifier's) with R1, a penalty on
+#    the critic's gradient at real images, and layer normalisation. `RalConfig.critic_loss`, `.critic_norm`
+# 3. **Baseline**: the paper subtracts none from the returns. The presets subtract the mean return of the other samples
+#    (leave-one-out), which leaves the expected gradient as it is. `RalConfig.baseline`
+# 4. **Distance**: we use FD-faces on the faces that come with the course, and FID on your own images if Inception's
+#    weights are there. We never compare numbers that have different names, or that come from different numbers of
+#    images. `World.metric`
+# 5. **Seeds**: the settings were chosen on seed 0, and what is reported starts at seed 1. `Preset.seeds`
 #
 # ## To take away
 #
-# * A claim needs a number, its noise and a control; the paper's have no noise, and it does not say whether its
-#   MLE rows are the control.
-# * Not decided is a result. It says how much more work the claim is worth.
+# * A claim needs a number, its noise and a control. The paper's claims have no noise, and the paper does not say
+#   whether its MLE rows are the control.
+# * *Not decided* is a result. It says how much more work the claim is worth.
 # * Every number should lead back to the command that made it.
 #
 # ## Exercises
 #
-# **1.** Table 1's verdicts ask whether the mean change against the control is beyond chance. How many standard deviations
-# over seeds is it from 0? With 3 seeds the limit is 2.5: which verdicts would fall if you asked for twice that?
+# **1.** The verdicts of Table 1 ask whether the mean change against the control is beyond chance. How many standard
+# deviations over seeds is this mean from 0? With 3 seeds the limit is 2.5. Which verdicts would fall if you asked for
+# twice that?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 runs = items["table-1-runs"]["rows"] if "table-1-runs" in items else []
@@ -324,9 +362,9 @@ for m in sorted(by):
         print(f"{m}: {d.mean():+.1f} nats, {abs(d.mean()) / d.std(ddof=1):.1f} standard deviations from 0")
 
 # %% [markdown]
-# **2.** How many seeds would Table 2 need until a measured change of 5 % against the control is beyond chance, 95 %, if their
-# spread is what it was? (Two at least: one has no spread. And what is Student's $t$ for few?) Would that many find a true
-# change of 5 %?
+# **2.** Suppose that Table 2 measures a change of 5 % against the control, and that the spread over seeds stays what
+# it was. How many seeds are needed until this change is beyond chance at 95 %? (You need at least two, because one
+# seed has no spread. And what is Student's $t$ for few seeds?) Would that many seeds find a true change of 5 %?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 from scipy.stats import t
@@ -342,7 +380,7 @@ for levels, method in ((n, m) for n in (1, 2) for m in ("RAL single", "RAL inter
 # A true change of 5 % is measured as less than 5 % in half of all cases, and then missed: to find it in nine of ten takes more.
 
 # %% [markdown]
-# **3.** Check one table against its own file: are the rows of the `.csv` those of the `.json`?
+# **3.** Check one table against its own file. Are the rows of the `.csv` those of the `.json`?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 import csv
