@@ -125,7 +125,7 @@ record.save_figure("04-02-decisions", fig, title="States, policy and actions whi
 fig
 
 # %% [markdown]
-# The objective is the expected reward of what $G$ draws. Its gradient is called the **policy gradient**:
+# The objective is the expected reward of what $G$ draws, and its gradient is called the **policy gradient**:
 #
 # $$J_G = \mathbf{E}_{a \sim G}[R_T] \quad (1) \qquad
 # \nabla_\theta J_G \propto \mathbf{E}_{a_t \sim G} [\nabla_\theta \log G(a_t | s_t)\, Q(s_t, a_t)] \quad (2)$$
@@ -142,8 +142,8 @@ fig
 #    does not depend on $a_t$ from its weight, and on average nothing changes. Examples are rewards that were certain
 #    before $a_t$ was drawn, and a **baseline**, which is what other roll-outs get on average (section 5).
 # 3. If we subtract the earlier rewards from $R$, what is left at time $t$ are the rewards from $t + 1$ on. This is
-#    $Q(s_t, a_t)$ of Eq. 3, if $\gamma = 1$. A reward may also depend on $\theta$ itself, as $-\log G$ does in section
-#    7.1. Then the gradient has one more term, $\mathbf{E}[\nabla R]$, but there it is 0 because of step 2.
+#    $Q(s_t, a_t)$ of Eq. 3, if $\gamma = 1$. If a reward depends on $\theta$ itself, as $-\log G$ does in section 7.1,
+#    then the gradient has one more term, $\mathbf{E}[\nabla R]$. There this term is 0, because of step 2.
 #
 # The draw of a code cannot be differentiated, but Eq. 2 does not ask for that. It needs the log-probabilities of the
 # codes that *were* drawn, and it weights each of them with its return $Q$. One step is
@@ -270,7 +270,7 @@ losses
 # because the gradient of the expected $\log p_d(x) / p_G(x)$ at the present $G$ is that of $-KL(G \| p_d)$. This KL
 # divergence says how far $G$ is from the real images, and the oracle experiment measures it. But with the penalty, and
 # after few updates, the score is a much flatter function of the image. You see it when you compare the `gap` below
-# with the log-probabilities of notebook 03, which are in nats. So the score keeps an order, but not the unit.
+# with the numbers of notebook 03, which are in nats. So the score keeps an order, but not the unit.
 #
 # ### 2.3 Can the critic see anything?
 #
@@ -500,9 +500,9 @@ fig
 # the largest absolute value. All rewards move to 1, and the difference between a good and a bad image shrinks to a
 # crumb on top.
 #
-# The next figure shows this. To the right the added constant grows. One curve is the mean of the normalised rewards,
-# which tells $G$ nothing. The other is their spread between images, and only this spread can tell $G$ anything. Look
-# at what is left of it at the right end.
+# The next figure shows this, with the added constant growing to the right. One curve is the mean of the normalised
+# rewards, which tells $G$ nothing. The other is their spread between images, which is all that can tell $G$ anything.
+# Look at what is left of it at the right end.
 
 # %%
 offsets = torch.linspace(0, 10, 41)
@@ -614,9 +614,9 @@ def expected_estimate(r, gamma):
 
 
 # %% [markdown]
-# We compare three kinds of rewards. The first is the single reward. The second are intermediate rewards in which
+# We compare three kinds of rewards, and the first is the single reward. The second are intermediate rewards in which
 # $r_{t+1}$ depends only on the codes *so far*. The third are intermediate rewards as RAL has them, which are scores of
-# a finished image. In these, later codes can change the score of an earlier place.
+# a finished image, so later codes can change the score of an earlier place.
 #
 # The table below has a row for each reward and gamma. It compares the expectation of Eq. 2 with the true gradient by
 # their relative difference, where 0 is exact, and by their cosine, where 1 is the same direction.
@@ -853,14 +853,14 @@ Markdown(
 # every parameter its own step length, and the critic learns meanwhile. Section 9 has such a run. There the divergence
 # itself is measured, and it is the judge.
 #
-# The table does show one thing. A critic pulls the generator towards real images in the features that it *sees*. Other
+# The table does show that a critic pulls the generator towards real images in the features that it *sees*. Other
 # features are free to drift, although the oracle counts them. So there are three different questions to ask of a
-# critic. Does it tell real from fake (AUC)? Is its gradient above the noise (SNR)? And where does its gradient point
-# (this table)? Only the oracle world can answer the third.
+# critic: does it tell real from fake (AUC), is its gradient above the noise (SNR), and where does its gradient point
+# (this table)? Only in the oracle world can we ask the third.
 #
 # ## 8. One RAL iteration
 #
-# Now all pieces are there. This is the whole function that `ralkit` runs:
+# Now all pieces are there, and this is the whole function that `ralkit` runs:
 
 # %%
 Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
@@ -869,10 +869,10 @@ Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
 # The function is written for one level of codes or two. Here there is one level, so `priors` and `codes` hold one
 # element each, and the loop over levels runs once. A few names need a word:
 #
-# * `first` and `last` bound the rows that are sampled. Here they are whole maps.
+# * `first` and `last` bound the rows that are sampled, and here whole maps are sampled.
 # * `at_once` takes the roll-outs in parts to save memory.
-# * `distributed` joins the scores of several processes. With one process it does nothing.
-# * `kl`, `reference` and `extra_rewards` add a reward that is not in the paper (notebook 08). Here `kl` is 0.
+# * `distributed` joins the scores of several processes, so with one process it does nothing.
+# * `kl`, `reference` and `extra_rewards` add a reward that is not in the paper (notebook 08), but here `kl` is 0.
 #
 # From top to bottom the function does this:
 #
@@ -1105,7 +1105,7 @@ widgets.explore(
 #
 # ## Exercises
 #
-# 1. Set gamma to 0. What is each code rewarded for, under either reward? Then take the tiny prior of section 6 and the
+# 1. If gamma is 0, what is each code rewarded for, under either reward? Then take the tiny prior of section 6 and the
 #    "whole image" rewards. How does the direction of the expected estimate depend on gamma?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}

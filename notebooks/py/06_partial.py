@@ -203,9 +203,9 @@ for start, stop in ((0, H), (H // 4, H), (0, H // 2)):
 #
 # The next figure shows what both modes make with the MLE priors. On the left is mode 1, with the given rows above and
 # with what $G$ makes of them below. On the right is mode 2, with what $G$ makes from scratch above, and with real
-# images of that size below. From top to bottom, the number of rows grows. The light grey is not part of any image. Look
-# whether the sampled rows fit the given ones, and whether the samples from scratch look like the real images below
-# them.
+# images of that size below. From top to bottom, the number of rows grows. The light grey is not part of any image.
+# Check whether the sampled rows fit the given ones, and whether the samples from scratch look like the real images
+# below them.
 
 # %%
 real = tuple(c[:6] for c in test_codes)
@@ -249,7 +249,7 @@ fig
 # The left panel of the next figure shows this difference for each row of pixels above the cut. The right panel asks the
 # same of the priors. What do they think of the same codes when the map ends at the cut? It shows by how much $\log G$
 # of real codes changes, in *nats*, the unit of natural logarithms. In both panels the cut is at the right end, so look
-# how far to the left of it the curves are above 0.
+# at how far to the left of it the curves are above 0.
 
 # %%
 r = H // 2
@@ -306,7 +306,7 @@ Markdown(
 # The next figure shows this with the critic that the run `RAL partial` ended with. The upper row has one image of mode
 # 1, and the lower row one of mode 2. From left to right you see the image under its scores, the rewards of the top
 # codes, those of the bottom codes, and the returns $Q$ of the top codes. Blue stands for numbers above 0, and red for
-# numbers below 0. Look which rows each map has, and where the returns are grey.
+# numbers below 0. Look at which rows each map has, and where the returns are grey.
 
 # %%
 how = two.recipe("RAL partial")  # half of the codes an update, so twice the updates
@@ -492,7 +492,7 @@ Markdown(f"{text}\n\nThe paper's, seconds on a single GPU:\n\n{markdown_table(pa
 # %% [markdown]
 # Where does the rest of the time go? The next figure has one panel for each world. The horizontal axis is the share of
 # the rows that are sampled, and the vertical axis is the time, divided by the time of full generation. On the dotted
-# line the time would be proportional to the rows. Look which mode lies further above it.
+# line the time would be proportional to the rows. Look at which mode lies further above it.
 
 # %%
 fig, axes = plots.new_figure(1, 2, (3.6, 2.8))
@@ -574,7 +574,7 @@ Markdown(record.save_table("06-06-returns", rows, title, note=f"{cfg.reward} rew
 # ### 3.2 Which prior learns
 #
 # The paper trains both: *"When there are two hierarchies of latent codes available, both the PixelCNN models are
-# trained at the same time which encourages collaboration between them."* In `RalConfig` the option `levels` is `joint`,
+# trained at the same time which encourages collaboration between them."* The option `RalConfig.levels` is `joint`,
 # `top` or `bottom`. A prior that does not learn still samples.
 #
 # How far did each prior go from where MLE had left it? The table gives the length of this way, divided by the length of
@@ -709,8 +709,8 @@ Markdown(f"{text}\n\nThe paper's (CelebA 128x128):\n\n{markdown_table(paper.TABL
 # upwards (notebook 05, section 4).
 #
 # The next table has one row for each place. In the figure after it, the horizontal axis is the time in seconds, and the
-# dotted line is where the shorter run ends. The left panel is the distance along the run, where lower is better.
-# Compare the two curves at the dotted line.
+# dotted line is where the shorter run ends. The left panel is the distance along the run, where lower is better, and
+# the right one is NLL_test. Compare the two curves at the dotted line.
 
 # %%
 pairs = [tuple(two.history(m, s) for m in (full, "RAL partial")) for s in SEEDS]
@@ -796,8 +796,8 @@ Markdown(markdown_table(rows))
 # lets every pixel in a little.)
 #
 # The next figure shows the critics at the end of the runs with intermediate reward. All of them judge the same sample
-# of the MLE prior. Each square of colour is one score, and blue looks real to the critic while red looks fake. Look how
-# fine the judgement of each critic is.
+# of the MLE prior. Each square of colour is one score, and blue looks real to the critic while red looks fake. Look at
+# how fine the judgement of each critic is.
 #
 # After it comes Table 3b itself. Its column **AUC** is the chance that the critic ranks a real image above a generated
 # one, so .5 means that it is blind.

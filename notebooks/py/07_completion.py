@@ -9,16 +9,17 @@
 # %% [markdown]
 # # 07 · Image completion
 #
-# Hide a part of an image, and let the prior draw what could have been there. For an autoregressive prior this needs no
-# training of its own: it is sampling that starts later. The paper shows it in one figure. Here it is more than a
-# picture: each row of codes that is given is a row that the prior need not draw, so completion is a dial for *how far
-# a prior has to go on from its own samples*, which is what RAL is meant to improve.
+# Hide a part of an image, and let the prior draw what could have been there. For an autoregressive prior, which draws
+# one code after the other, this needs no training of its own. It is sampling that starts later. The paper shows it in
+# one figure, but here it is more than a picture. Each row of codes that is given is a row that the prior need not draw.
+# So completion is a dial for *how far a prior has to go on from its own samples*, and this is what RAL is meant to
+# improve.
 #
 # After this notebook you can
 # * say which codes are known when pixels are hidden, and measure what the encoder tells of the hidden ones;
 # * reproduce Figure 7;
-# * complete what raster order cannot, by sampling-importance resampling, and tell from the effective sample size when
-#   not to trust it;
+# * complete what raster order (row by row, from left to right) cannot, by sampling-importance resampling, and tell from
+#   the *effective sample size*, the number of tries that really count, when not to trust it;
 # * test by a number whether RAL helps more, the more has to be generated, and what it costs in diversity.
 #
 # **Paper:** section 5.5 and Figure 7; section 4.3 for partial generation. **Before:** [02_pixelcnn](02_pixelcnn.ipynb),
@@ -55,10 +56,16 @@ study, record = Study(world), Record(world)
 print(record.about("07_completion"))
 
 # %% [markdown]
-# Two levels of codes, and four pairs of priors. **MLE** is where the others start. **MLE continued** is the control:
-# trained on by maximum likelihood for about as long as RAL intermediate takes. **RAL intermediate** makes whole maps; **RAL partial** makes
-# parts, and half of the time goes on from real codes (section 4.3), in twice as many updates. Pictures and section 4.1 are of the
-# first seed, the rest of section 4 has all.
+# We use two levels of codes and compare four pairs of priors, each with one prior for the top codes and one for the
+# bottom codes.
+#
+# * **MLE** is where the others start.
+# * **MLE continued** is the control. It trains on by maximum likelihood for about as long as RAL intermediate takes.
+# * **RAL intermediate** gives a reward to each code, and makes whole maps.
+# * **RAL partial** uses *partial generation* (section 4.3), so it makes only parts of maps. Half of the time it goes on
+#   from real codes. It makes twice as many updates.
+#
+# The pictures and section 4.1 show the first seed. The rest of section 4 has all seeds.
 
 # %%
 first = study.seeds[0]
@@ -76,18 +83,23 @@ print(f"{S}x{S} pixels, {H}x{W} top codes, {H_bottom}x{W_bottom} bottom codes, {
 #
 # ### 1.1 The conditional
 #
-# One level first. In raster order the codes before $t_0$ are given, the rest is not:
+# We begin with one level of codes. In raster order the codes before $t_0$ are given, and the rest is not:
 #
 # $$p(c_{t_0} \dots c_{T-1} \mid c_0 \dots c_{t_0-1}) = \prod_{t=t_0}^{T-1} G(c_t \mid c_0 \dots c_{t-1})$$
 #
-# These are the factors that sampling multiplies anyway. So the sampler takes the given codes as they are and draws
-# from $t_0$ on: an exact sample of the conditional, at less than the cost of a whole map. With two levels the top
-# prior does this first, then the bottom prior, which sees the whole top map:
+# These are the factors that sampling multiplies anyway. So the sampler takes the given codes as they are, and draws
+# from $t_0$ on. The result is an exact sample of the conditional, at less than the cost of a whole map. With two levels
+# the top prior does this first. Then the bottom prior does it, and it sees the whole top map:
 #
 # $$p(c) = \prod_t G_\text{top}(c^\text{top}_t \mid c^\text{top}_{<t}) \;
 # \prod_t G_\text{bottom}(c^\text{bottom}_t \mid c^\text{bottom}_{<t}, c^\text{top})$$
 #
-# A row of top codes stands for `S / H` rows of pixels and two rows of bottom codes.
+# A row of top codes stands for `S / H` rows of pixels and for two rows of bottom codes. Here `S` is the height of the
+# image in pixels, and `H` is the number of rows of the top map.
+#
+# The next cells complete the lower half of some images. The figure shows one of them, from left to right: the
+# reconstruction, the visible pixels, the given codes of both levels, and the completed image. Grey stands for what is
+# hidden.
 
 
 # %%
@@ -132,11 +144,15 @@ fig
 # %% [markdown]
 # ### 1.2 What the encoder gives away
 #
-# The paper: "These hidden rows can be simply eliminated by zeroing out their corresponding locations in latent maps".
-# So the image is encoded *whole*, and then codes are hidden, not pixels. But a code is computed from a receptive field
-# that is larger than its own pixels. The visible codes next to the border have seen hidden pixels. How many of them
-# would be other codes if the hidden pixels were others? We replace those, with grey and with another image's, encode
-# again and compare.
+# The paper says: "These hidden rows can be simply eliminated by zeroing out their corresponding locations in latent
+# maps". So the image is encoded *whole*, and then codes are hidden, not pixels. But a code is computed from a receptive
+# field that is larger than its own pixels. So the visible codes next to the border have seen hidden pixels.
+#
+# How many of them would be other codes if the hidden pixels were others? To find out, we replace the hidden pixels with
+# grey, and then with those of another image. Each time we encode again and count the codes that change. In the next
+# figure, the horizontal axis is the row of codes, from the top of the image down to the dotted border. The vertical
+# axis is the share of codes that change. There is one panel for each level. Look at how far above the border codes
+# still change.
 
 # %%
 n = min(world.config.n_curve, len(real[0]))
@@ -183,18 +199,20 @@ rest = f"* of the {half} visible rows the first {untouched} never change; in the
 Markdown("\n".join([*lines, f"{rest} (both levels, {n} images)."]))
 
 # %% [markdown]
-# (Two fills are a sample: a code that neither changes may still depend on hidden pixels.) So there are three readings
-# of "given", each with a price:
+# (Two fills are only a sample, so a code that neither of them changes may still depend on hidden pixels.) What "given"
+# means can therefore be read in three ways, and each has a price:
 #
-# * **whole image:** the codes of the whole image. They are what the prior was trained on, but they *leak*: through
-#   them it learns of pixels that nobody should have seen.
-# * **masked image:** the codes of the image with grey in the hidden part. Nothing leaks, but they say "grey comes
-#   next", which no training image ever had.
-# * **clean rows:** the codes of the whole image, of the rows only in which (almost) nothing depends on hidden
-#   pixels. No leak, but visible pixels are thrown away and drawn anew.
+# * **whole image:** we give the codes of the whole image. The prior was trained on such codes, but they *leak*, because
+#   through them it learns of pixels that nobody should have seen.
+# * **masked image:** we give the codes of the image with grey in the hidden part. Nothing leaks, but these codes say
+#   "grey comes next", which no training image ever had.
+# * **clean rows:** we give codes of the whole image, but only of the rows in which (almost) nothing depends on hidden
+#   pixels. Nothing leaks, but visible pixels are thrown away and drawn anew.
 #
-# What each does to the completions: root mean square difference to the reconstruction of the whole image (pixels from
-# −1 to 1), in the visible part, in the first hidden row of codes, and in the last.
+# What does each reading do to the completions? The next table compares them with the reconstruction of the whole image.
+# The number is the root mean square difference of the pixels, which go from −1 to 1, so 0 means no difference. It is
+# taken in the visible part, in the first hidden row of codes, and in the last. The pictures follow below the table,
+# with one column for each image.
 
 # %%
 whole = tuple(c[:n] for c in real)
@@ -248,14 +266,19 @@ Markdown(
 )
 
 # %% [markdown]
-# From here on we take the **whole image's codes**: it is the paper's reading, the codes are such as the prior was
-# trained on, and all methods get the same ones. So comparisons *between methods* are fair. But what is given contains
-# more than the visible pixels; no number below should be read as "how well can the hidden part be guessed".
+# From here on we take the **whole image's codes**. This is the paper's reading, the prior was trained on such codes,
+# and all methods get the same ones. So comparisons *between methods* are fair. But what is given contains more than the
+# visible pixels. So no number below should be read as "how well can the hidden part be guessed".
 #
 # ## 2. Figure 7
 #
-# Test images, the first ones of the set, not chosen. From left to right more rows are given, two images for each
-# number. The MLE completion and the first of RAL use the same random numbers.
+# The next figure shows the first images of the test set, which were not chosen. From left to right more rows are given,
+# with two images for each number of rows. From top to bottom are the input, what is visible of it, one completion by
+# MLE, and two by RAL. The MLE completion and the first one of RAL use the same random numbers. The cell prints how many
+# rows are given.
+#
+# Three questions help in looking. Does the drawing go on across the border, in its colours and outlines? Is the lower
+# part *one* face, with a left half like its right? Do the two completions of RAL differ where they may?
 
 # %%
 steps = (max(1, H // 8), H // 4, H // 2, 3 * H // 4)  # rows given, for two columns each
@@ -286,15 +309,16 @@ print(note)
 fig
 
 # %% [markdown]
-# What to look at: does the drawing go on across the border (colours, outlines)? Is the lower part *one* face, its left
-# half like its right? Do the two completions of RAL differ where they may? The given part is not pixel for pixel the
-# input: it is decoded codes, and the decoder looks across the border. Few images persuade and prove nothing; the paper
-# stops here, we count in section 4.
+# The given part is not the input pixel for pixel, because it is decoded from codes, and the decoder looks across the
+# border. A few images persuade and prove nothing. The paper stops here, but we count in section 4.
 #
 # ## 3. Extension: what is given need not come first
 #
-# Nothing in `complete` asks for rows: `keep` is any mask of the top map. But raster order only looks *back*. We hide
-# the right half, a block, and a stripe across the image; each leaves given codes that come after hidden ones.
+# The function `complete` does not ask for rows, because `keep` may be any mask of the top map. But raster order only
+# looks *back*. We now hide the right half, a block, and a stripe across the image. Each of them leaves given codes that
+# come after hidden ones. The first row of the next figure has the whole images. Then each mask has two rows, the images
+# with the hidden part in grey and, below them, what MLE draws there. Check whether what is drawn fits what is given
+# around it, and above all what is given below it.
 
 # %%
 i, j = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
@@ -314,8 +338,9 @@ record.save_figure("07-05-plain", fig, title="Raster-order completion where give
 fig
 
 # %% [markdown]
-# Does the block know what is below it? We exchange everything that comes after its last hidden code with that of
-# another image, keep the random numbers, and draw again.
+# Does the block know what is below it? To find out, we take everything that comes after its last hidden code, and
+# exchange it with that of another image. We keep the random numbers and draw again. Then we count the hidden codes that
+# are now others.
 
 # %%
 keep = keeps["block"]
@@ -338,25 +363,31 @@ assert different[0] == 0
 print(f"hidden codes that are others now: {different[0]:.0%} of the top level, {different[1]:.0%} of the bottom level")
 
 # %% [markdown]
-# The top level ignores what comes after: not approximately, but exactly, code by code. The bottom level may change,
-# since its prior sees the whole top map, and with it those given top codes that stand near. Yet of the given *bottom*
-# codes that come after, it knows nothing either.
+# The top level ignores what comes after. This is not approximate but exact, code by code. The bottom level may change,
+# because its prior sees the whole top map, and with it the given top codes that stand near. But it, too, knows nothing
+# of the given *bottom* codes that come after.
 #
 # ### 3.1 Sampling-importance resampling
 #
-# Let $h$ be the hidden codes of both levels and $k$ the kept ones. What we want is the conditional; what raster order
-# draws, with the kept codes put in where they stand, is another distribution:
+# The remedy is to draw several completions and to choose one that fits. Let $h$ be the hidden codes of both levels, and
+# $k$ the kept ones. What we want is the conditional $p(h \mid k)$. But what raster order draws, with the kept codes put
+# in where they stand, is another distribution $q(h)$:
 #
 # $$p(h \mid k) \propto \prod_{t \in h} G(c_t \mid c_{<t}) \prod_{t \in k} G(c_t \mid c_{<t}), \qquad
 # q(h) = \prod_{t \in h} G(c_t \mid c_{<t})$$
 #
-# Their ratio is known up to a constant, and it is a product over kept codes:
+# Their ratio is called the *weight* $w(h)$. It is known up to a constant, and it is a product over the kept codes:
 #
 # $$w(h) = \frac{p(h \mid k)}{q(h)} \propto \prod_{t \in k} G(c_t \mid c_{<t})$$
 #
-# In words: a completion is good if it makes what comes *after* it likely. (Kept codes before the first hidden one
-# have the same factor in all tries; it cancels.) So draw $M$ tries $h_1 \dots h_M$ from $q$, and choose one of them
-# with probability $w(h_m) / \sum_{m'} w(h_{m'})$. As $M$ grows, the choice becomes a sample of $p(h \mid k)$.
+# In words, a completion is good if it makes what comes *after* it likely. (Kept codes before the first hidden one have
+# the same factor in all tries, so it cancels.) So we draw $M$ tries $h_1 \dots h_M$ from $q$, and choose one of them
+# with probability $w(h_m) / \sum_{m'} w(h_{m'})$. As $M$ grows, the choice becomes a sample of $p(h \mid k)$. This
+# method is called **sampling-importance resampling**.
+#
+# The next cells do it for each mask, and check the result against `ralkit.sampling.complete`. The figure then shows,
+# for each mask, the completion from one try above the one chosen from many. Check whether the second fits what is given
+# after it better than the first.
 
 
 # %%
@@ -404,14 +435,23 @@ fig
 # %% [markdown]
 # ### 3.2 How many tries count?
 #
-# When one weight is much larger than all others, the "choice" is no choice. The **effective sample size** of normalised
-# weights $\bar w_m$,
+# If one weight is much larger than all others, the "choice" is no choice. The **effective sample size** (ESS) of
+# normalised weights $\bar w_m$,
 #
 # $$\text{ESS} = \frac{1}{\sum_m \bar w_m^2} \in [1, M],$$
 #
 # says how many tries there are in effect. Its inverse is the chance that two choices from the same tries are the same
-# one. Three more numbers: `spread`, the standard deviation of the log-weights; `gained`, how many nats more the kept
-# codes get under the chosen try than under an average one; `real`, the same of the codes that were really there.
+# one.
+#
+# The next table gives the ESS for each mask and for several numbers of tries. It has three more columns, in *nats*, the
+# unit of natural logarithms:
+#
+# * `spread` is the standard deviation of the log-weights;
+# * `gained` says how many nats more the kept codes get under the chosen try than under an average one;
+# * `real` says the same of the codes that were really there, instead of the chosen try.
+#
+# In the figure after the table, the horizontal axis is the number of tries and the vertical axis is the ESS. On the
+# dotted line every try counts. Look at how far below it each mask stays.
 
 
 # %%
@@ -467,28 +507,37 @@ Markdown(
 )
 
 # %% [markdown]
-# The trade-off: an ESS near $M$ means that what comes after hardly cared, and plain completion would have done. An ESS
-# near 1 means that the result is the least bad of $M$ blind guesses: better than one, but not a sample of
-# $p(h \mid k)$, and without diversity. In between resampling does what it promises. How many tries are needed? About
-# $\exp(KL(p \| q))$ (Chatterjee and Diaconis): exponentially many in the nats that the kept codes tell about the hidden
-# ones. So this is a tool for holes about which little that is kept comes later; their size alone does not decide (compare
-# the block, the smallest, with the lower half). For the others the prior itself has to know other orders (order-agnostic
-# training, see the references).
+# So there is a trade-off, and the ESS says where one stands.
 #
-# **Even rows are not exact with two levels.** The kept bottom codes come after *all* top codes in the order of the
-# model, and a bottom code looks at top codes below it. So $p(h \mid k)$ with rows hidden has weights as well: the first
-# row of the table. The paper does not mention it. Plain sampling (`tries=1`) is what it describes, and what we measure
-# next.
+# * If the ESS is near $M$, then what comes after hardly cared, and plain completion would have done.
+# * If the ESS is near 1, then the result is the least bad of $M$ blind guesses. It is better than one guess, but it is
+#   not a sample of $p(h \mid k)$, and it has no diversity.
+# * In between, resampling does what it promises.
+#
+# How many tries are needed? About $\exp(KL(p \| q))$, where the KL divergence measures how far $q$ is from $p$
+# (Chatterjee and Diaconis). So their number grows exponentially with the nats that the kept codes tell about the hidden
+# ones. This makes resampling a tool for holes about which little that is kept comes later. The size of a hole alone
+# does not decide. For example, compare the block, which is the smallest, with the lower half. For the other holes the
+# prior itself has to know other orders than raster order (order-agnostic training, see the references).
+#
+# **Even rows are not exact with two levels.** In the order of the model, the kept bottom codes come after *all* top
+# codes, and a bottom code looks at top codes below it. So $p(h \mid k)$ has weights also if only rows are hidden, as
+# the first row of the table shows. The paper does not mention it. It describes plain sampling (`tries=1`), and this is
+# what we measure next.
 #
 # ## 4. A number: does RAL help more, the more has to be generated?
 #
-# Exposure bias (notebooks 02 and 08): a prior trained by MLE has only seen real codes before each code. With many rows
-# given it stands on real codes mostly; with none, on its own alone. If RAL cures this, its advantage should **grow
-# with the share that has to be generated**. If RAL only learnt something that helps everywhere, it should not. The sign is
-# necessary, not sufficient: sampling colder cures nothing, and may show it too, so MLE at temperature .8 stands beside.
+# A prior trained by MLE has only seen real codes before each code, but in sampling it has to go on from its own. This
+# is called *exposure bias* (notebooks 02 and 08). With many rows given the prior stands mostly on real codes, and with
+# none it stands on its own alone. If RAL cures exposure bias, its advantage should **grow with the share that has to be
+# generated**. If RAL only learnt something that helps everywhere, the advantage should not grow.
 #
-# Completions of all test images of the measure, from the same random numbers for all methods, are compared with the
-# reconstructions of the same images:
+# This sign is necessary, but not sufficient. The *temperature* shows why. It divides the logits before a code is drawn,
+# and below 1 the prior keeps to likely codes. Such colder sampling cures nothing and may still show the sign. So MLE at
+# temperature .8 stands beside the other methods.
+#
+# We complete all test images that are measured, with the same random numbers for all methods. Then we compare the
+# completions with the reconstructions of the same images, by three numbers:
 #
 # | number | what it means |
 # |---|---|
@@ -496,11 +545,18 @@ Markdown(
 # | 1 − FD / FD of MLE | share of MLE's distance that a method takes away |
 # | factors kept | share of the true factors that a classifier finds in the completion (procedural faces only) |
 #
-# Why a share? The distance falls for every method when more is given, so differences of distances shrink by themselves.
+# The second number is a share for a reason. When more is given, the distance (FD) falls for every method, so
+# differences of distances shrink by themselves.
 #
-# Factors of the faces are independent of each other. So **even a perfect prior cannot keep a factor that is hidden**:
-# with nothing given it keeps as many as another face does by chance. Its curve has to rise to that of the
-# reconstructions; how fast, the data decide, and a method may lie *above* the truth as well as below.
+# The third number needs care. A procedural face is drawn by a program from factors, for example hair or glasses, which
+# are independent of each other. So **even a perfect prior cannot keep a factor that is hidden**. With nothing given, it
+# keeps as many factors as another face does by chance. As more rows are given, its curve has to rise to that of the
+# reconstructions. How fast it rises depends on the data, and a method may lie *above* the truth as well as below.
+#
+# In the next figure, the horizontal axis is the number of rows given, and the vertical axes are FD-faces, where lower
+# is better, and factors kept. There is one curve for each method. The horizontal lines are the values with all rows
+# given, and those of other reconstructions. Look at where the curves of the methods lie apart, and where they meet. The
+# table after it has the same numbers and the shares.
 
 # %%
 counts = [0, H // 4, H // 2, 3 * H // 4]
@@ -555,7 +611,7 @@ note = f"{measured} test images; distances to the reconstructions of the same im
 Markdown(record.save_table("07-quality-table", rows, title=title, note=note))
 
 # %% [markdown]
-# One share by hand, as a check of the table:
+# The next cell computes one share by hand, as a check of the table.
 
 
 # %%
@@ -573,9 +629,10 @@ print(
 assert abs(1 - ours / mle - shares["RAL intermediate"][0, 2]) < 0.05
 
 # %% [markdown]
-# Now the test. For each method and each seed: a straight line through its shares, over the part of the image that is
-# generated (0 to 1). Its slope is the answer: above 0, the method helps more where more is generated. All seeds complete
-# the same test images; what differs is the training. A mean counts if it is beyond chance over seeds (95 %, Student's t).
+# Now comes the test. For each method and each seed we fit a straight line to its shares, along the part of the image
+# that is generated (0 to 1). Its slope is the answer. If it is above 0, the method helps more where more is generated.
+# All seeds complete the same test images, so they differ only in the training. A mean counts if it is beyond chance
+# over seeds (95 %, Student's t).
 
 # %%
 part = np.array([1 - count / H for count in counts])
@@ -644,20 +701,26 @@ def kept_lines():
 Markdown("\n".join(kept_lines()) if "factors kept" in keys else "These data have no known factors.")
 
 # %% [markdown]
-# How to read it. A slope above the control's is what the exposure-bias story predicts; a flat or falling one says that
-# the gain, if any, comes from elsewhere. A slope is not the whole answer: a method that loses everywhere, but less
-# where more is generated, has a slope above 0 too, so look at the shares first. Nor is it a proof: with many rows given
-# only the lowest part of the picture is generated, so a gain that sits in the upper part also gives a slope above 0.
-# Notebook 08 compares the *same* rows. The RAL runs were trained on *whole*
-# maps (intermediate), or on halves of either kind (partial): the paper says of the second, "mode-1 provides real
-# latent codes as context and is useful for the image completion task", which is the last line of the verdict.
+# How should one read this? A slope above the control's is what the exposure-bias story predicts. A flat or falling one
+# says that the gain, if there is any, comes from elsewhere. But a slope alone is not the whole answer. For example, a
+# method that loses everywhere, but loses less where more is generated, also has a slope above 0. So look at the shares
+# first.
+#
+# Nor is the slope a proof. With many rows given, only the lowest part of the picture is generated, so a gain that sits
+# in the upper part also gives a slope above 0. Notebook 08 therefore compares the *same* rows.
+#
+# The two RAL runs also differ in their training. RAL intermediate was trained on *whole* maps, and RAL partial on
+# halves of either kind. The paper says of the second, "mode-1 provides real latent codes as context and is useful for
+# the image completion task". The last line of the verdict, above the claims table, is about this.
 #
 # ### 4.1 Diversity
 #
-# A prior that always completes in the same good way gets a fine picture and loses the point of sampling. For each of
-# some images we draw 16 completions of the lower half and measure, in the hidden part alone, the root mean square
-# difference of two of them; and, for the procedural faces, how many different values of a factor the classifier
-# finds among the 16. For scale: 16 *different* real images, which is more than any completion should vary.
+# A prior that always completes in the same good way makes a fine picture, but it loses the point of sampling. So we
+# draw 16 completions of the lower half for each of some images, and measure two numbers. The first is the root mean
+# square difference of two completions, in the hidden part alone. The second is for the procedural faces only. It says
+# how many different values of a factor the classifier finds among the 16. Higher means more diverse in both. For scale,
+# the last row of the table has 16 *different* real images, which vary more than any completions should. The figure
+# after it shows the 16 completions of one image, with one row for each method.
 
 # %%
 group = min(32, len(real[0]))
@@ -717,10 +780,13 @@ Markdown(
 )
 
 # %% [markdown]
-# Read this beside the verdict above: a method that comes nearer and loses diversity may have bought one with the
-# other, which the MLE prior can do as well, by its temperature (exercise 3).
+# Read this beside the verdict above. A method that comes nearer and loses diversity may have bought one with the other.
+# The MLE prior can do this as well, by its temperature (exercise 3).
 #
 # ## 5. Play: rows, temperature, method
+#
+# Choose an image, a method, the number of rows given, and the temperature. You see the image, what is given of it, and
+# eight completions.
 
 
 # %%
@@ -743,8 +809,8 @@ widgets.explore(
 )
 
 # %% [markdown]
-# Draw a mask yourself: a pressed button hides its place of the top map. Each completion is the best of a few tries,
-# drawn with the weights of section 3.1.
+# Here you can draw a mask yourself. A pressed button hides its place of the top map. Each completion is chosen from a
+# few tries, with the weights of section 3.1.
 
 
 # %%
@@ -767,32 +833,35 @@ widgets.explore(explore_mask, keep=mask, image=(0, min(31, len(real[0]) - 1)), t
 # %% [markdown]
 # ## Readings and deviations
 #
-# 1. "zeroing out their corresponding locations in latent maps": the image is encoded whole, its codes are hidden.
-#    Codes near the border know of hidden pixels (section 1.2). → `sampling.complete`
+# 1. "zeroing out their corresponding locations in latent maps": the image is encoded whole, and then its codes are
+#    hidden. So codes near the border know of hidden pixels (section 1.2). → `sampling.complete`
 # 2. "the corresponding location can be approximated by the encoder": $r$ rows of top codes, $2r$ of bottom codes and
 #    $rS/H$ rows of pixels belong together. → `sampling.complete`
-# 3. "autoregressive models can continue sampling the remaining codes": top codes first, then bottom codes, each after
-#    the given ones of its level. That the bottom codes given should also weigh on the top codes is left out, as in the
-#    paper (section 3.2). → `complete(tries=1)`
-# 4. "We illustrate two modes of the proposed model to show the proposed method can generate diverse samples": read
-#    as two completions by the same priors from different random numbers. → `training.seeded`
-# 5. "LSUN-bedroom (128×128)": **deviation**, the preset's images; bring your own by the parameter `dataset`. →
-#    `data.load`
-# 6. (silent on which RAL model): the intermediate reward on whole maps; in section 4 partial generation beside it. →
-#    `runs.RUNS`
-# 7. (silent on the temperature and on how images were picked): 1, and the first of the test set.
-# 8. (no number for completion): Fréchet distance and factors kept. → `Study.measure_completion`
+# 3. "autoregressive models can continue sampling the remaining codes": top codes are drawn first and then bottom codes,
+#    each after the given ones of its level. The given bottom codes should also weigh on the top codes, but this is left
+#    out, as in the paper (section 3.2). → `complete(tries=1)`
+# 4. "We illustrate two modes of the proposed model to show the proposed method can generate diverse samples": read as
+#    two completions by the same priors from different random numbers. → `training.seeded`
+# 5. "LSUN-bedroom (128×128)": **deviation**, because we use the preset's images. You can bring your own by the
+#    parameter `dataset`. → `data.load`
+# 6. (silent on which RAL model): we take the intermediate reward on whole maps, and in section 4 partial generation
+#    beside it. → `runs.RUNS`
+# 7. (silent on the temperature and on how images were picked): the temperature is 1, and the images are the first of
+#    the test set.
+# 8. (no number for completion): we add the Fréchet distance and the factors kept. → `Study.measure_completion`
 # 9. (rows only): any mask, and resampling, are our **extension**. → `complete(keep, tries)`
 #
 # ## What to take away
 #
-# * Completing rows is sampling that starts later: exact with one level; with two, the effective sample size tells how
-#   nearly.
-# * Hiding codes is not hiding pixels. The encoder looks across the border, and tells.
-# * What comes after, raster order ignores. Weights repair that where what comes after tells little; the effective sample
-#   size says where.
-# * The share that is given is a dial for exposure bias: judge RAL by how its gain depends on it, beside the control.
-# * Never judge completions by their looks alone: quality with diversity, and factors that *cannot* be known.
+# * Completing rows is sampling that starts later. It is exact with one level, and with two the effective sample size
+#   tells how nearly.
+# * Hiding codes is not hiding pixels. The encoder looks across the border, and its codes tell what it saw.
+# * Raster order ignores what comes after. Weights repair that where what comes after tells little, and the effective
+#   sample size says where.
+# * The share that is given is a dial for exposure bias. So judge RAL by how its gain depends on this share, beside the
+#   control.
+# * Never judge completions by their looks alone. Look at quality together with diversity, and at factors that *cannot*
+#   be known.
 #
 # ## Exercises
 #
@@ -814,8 +883,8 @@ if world.images.test_factors is not None:
         print(f"{name:12} kept {kept:.0%}, by chance {chance:.0%}")
 
 # %% [markdown]
-# 2. Turn the task round: hide the *upper* half and give the lower. What does plain completion condition on, and how many
-#    of 64 tries count?
+# 2. Turn the task round: hide the *upper* half and give the lower. What does plain completion condition on, and how
+#    many of 64 tries count?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # The top codes condition on nothing: all that is given comes after them. Each try is a whole new upper half, and hardly
@@ -827,7 +896,7 @@ rows = {"1 try": decode(*(c[::M] for c in codes)), f"{M} tries": decode(*chosen(
 plots.labelled_rows({"given": hide(decode(*some), ~rows_kept(half))} | rows)
 
 # %% [markdown]
-# 3. Temperature as the opponent. Complete half of the rows by the MLE priors at temperature 0.8. Where do distance and
+# 3. Temperature as the opponent: complete half of the rows by the MLE priors at temperature 0.8. Where do distance and
 #    diversity stand, beside RAL?
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
@@ -856,4 +925,5 @@ for m in methods:
 #   [1511.01437](https://arxiv.org/abs/1511.01437).
 # * Bengio et al., *Scheduled sampling*, [1506.03099](https://arxiv.org/abs/1506.03099): exposure bias.
 # * Uria et al., *A deep and tractable density estimator*, [1310.1757](https://arxiv.org/abs/1310.1757); Jain et al.,
-#   *Locally masked convolution for autoregressive models*, [2006.12486](https://arxiv.org/abs/2006.12486): other orders.
+#   *Locally masked convolution for autoregressive models*, [2006.12486](https://arxiv.org/abs/2006.12486): other
+#   orders.
