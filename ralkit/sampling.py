@@ -172,7 +172,7 @@ class AutoregressiveMixin:
         logits = self(codes, condition)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bfloat16 is too coarse for a loss
         logits = logits if temperature == 1 else logits / temperature
-        # One row a code: a softmax over the last axis is the fastest
+        # One row a code, because a softmax is fastest over the last axis.
         return -F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view(codes.shape)
 
 

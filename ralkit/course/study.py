@@ -261,9 +261,9 @@ class Study:
                 kept = torch.rand_like(D) < torch.sigmoid(D - rejection_threshold(D, price))
             return world.compare(world.features(world.decode(*(c[kept][: world.n_eval] for c in codes))))
 
-        inputs = (*self.keys("MLE", seed), warm_config(cfg), *world.numbers_inputs, price, WARM_UP_RECIPE)
-        name = self._name("measured rejection", seed, price)
-        return self.trainer.artefacts.get(name, (*inputs, MEASURE_RECIPE), make)
+        start = (*self.keys("MLE", seed), warm_config(cfg), *world.numbers_inputs)
+        inputs = (*start, price, WARM_UP_RECIPE, MEASURE_RECIPE)
+        return self.trainer.artefacts.get(self._name("measured rejection", seed, price), inputs, make)
 
     def measure_completion(self, method: str, seed: int, rows: int, temperature: float = 1.0) -> Numbers:
         """Distance and `factors_kept` of completions of the test images below their first `rows` rows of top codes."""
