@@ -120,6 +120,17 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
         "--pretrained", action="store_true", help="freeze the pretrained world again, with what was measured in it"
     )
 
+    bench = commands.add_parser(
+        "bench", help="score methods beside MLE over temperatures, in worlds where it falls short"
+    )
+    bench.add_argument("--method", action="append", help="file.py:function, or a name of the test bed (default: none)")
+    bench.add_argument("--world", action="append", help="a world of the test bed (default: all)")
+    bench.add_argument("--generators", help="seeds of the MLE generators, such as 1,2 (default: all)")
+    bench.add_argument("--out", type=Path, help="a file for the rows of your methods (JSON)")
+    bench.add_argument("--preset", default="quick", help="the preset (default: quick)")
+    bench.add_argument("--root", type=Path, help="the project's folder (default: the one around this folder)")
+    bench.add_argument("--pretrained", action=argparse.BooleanOptionalAction, default=True)
+
     costs = commands.add_parser("presets", help="list the presets and what they cost")
     costs.add_argument("--check", metavar="NAME", help="run a step of every stage of one, estimate its full run")
     return vars(parser.parse_args(arguments))
@@ -142,6 +153,7 @@ def run_command(command: str, **options: Any) -> None:
         "sample": commands.sample,
         "complete": commands.complete_images,
         "freeze": commands.freeze,
+        "bench": commands.bench,
         "presets": commands.presets,
     }
     jobs[command](**options)

@@ -1,5 +1,7 @@
 """The metrics: divergences under a known oracle, distance and overlap of features, AUC."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -7,12 +9,18 @@ from .errors import RalkitError
 from .protocols import Prior
 
 
+def _code_log_prob(prior: Prior, codes: Tensor, temperature: float, batch: int) -> Tensor:
+    """log p in nats of each code, given those before it, of code maps (B, H, W): (B, H, W)."""
+    return torch.cat([prior.log_prob(c, temperature=temperature) for c in codes.split(batch)])
+
+
 @torch.no_grad()
 def map_log_prob(prior: Prior, codes: Tensor, temperature: float = 1.0, batch: int = 512) -> Tensor:
     """log p(c) in nats of each code map of codes (B, H, W), `batch` maps at a time: (B,)."""
-    return torch.cat([prior.log_prob(c, temperature=temperature).sum((1, 2)) for c in codes.split(batch)])
+    return _code_log_prob(prior, codes, temperature, batch).sum((1, 2))
 
 
+@torch.no_grad()
 def oracle_metrics(
     G: Prior,
     oracle: Prior,
@@ -20,26 +28,46 @@ def oracle_metrics(
     oracle_codes: Tensor,
     temperature: float = 1.0,
     oracle_log_prob: Tensor | None = None,
+    batch: int = 512,
 ) -> dict[str, float]:
     """Nats per image, from codes (N, H, W) sampled from G at `temperature` and fresh codes (M, H, W) of the oracle.
 
     NLL_oracle = -E_G log oracle (Eq. 7: quality); entropy = -E_G log G; KL(G||oracle) is their difference.
-    NLL_test = -E_oracle log G (diversity); KL(oracle||G) = NLL_test - entropy of the oracle. The two NLLs come with
-    their standard errors. `oracle_log_prob` (M,) are the log-probabilities of the oracle's codes under the oracle, if
-    they are known already.
+    NLL_test = -E_oracle log G (diversity); KL(oracle||G) = NLL_test - entropy of the oracle.
+    JS = KL(G||M) / 2 + KL(oracle||M) / 2 is the Jensen-Shannon divergence, where M is the mixture of both, half and
+    half. It is ln 2 for all that are far apart. JS by code has in place of M the model that mixes the two conditional
+    distributions at each code; it can be as large as ln 2 a code. Both are finite where a KL divergence is not.
+    Keys that end in _se are standard errors. `oracle_log_prob` (M, H, W) are the log-probabilities of the oracle's
+    codes under the oracle, each code given those before it, if they are known already.
     """
-    g_g, g_o = map_log_prob(G, sampled, temperature), map_log_prob(oracle, sampled)
-    o_g = map_log_prob(G, oracle_codes, temperature)
-    o_o = map_log_prob(oracle, oracle_codes) if oracle_log_prob is None else oracle_log_prob
+    g_g, g_o = _code_log_prob(G, sampled, temperature, batch), _code_log_prob(oracle, sampled, 1.0, batch)
+    o_g, o_o = _code_log_prob(G, oracle_codes, temperature, batch), oracle_log_prob
+    o_o = _code_log_prob(oracle, oracle_codes, 1.0, batch) if o_o is None else o_o
+    by_code = [(own - _mixed(own, other)).sum((1, 2)) for own, other in ((g_g, g_o), (o_o, o_g))]
+    g_g, g_o, o_g, o_o = (x.sum((1, 2)) for x in (g_g, g_o, o_g, o_o))
+    by_map = [own - _mixed(own, other) for own, other in ((g_g, g_o), (o_o, o_g))]
+    se = lambda *x: sum((v.var() / len(v)).item() for v in x) ** 0.5 / len(x)  # noqa: E731
+    half = lambda x: (x[0].mean() / 2 + x[1].mean() / 2).item()  # noqa: E731
     return {
         "NLL_oracle": -g_o.mean().item(),
-        "NLL_oracle_se": (g_o.std() / len(g_o) ** 0.5).item(),
+        "NLL_oracle_se": se(g_o),
         "entropy": -g_g.mean().item(),
         "KL(G||oracle)": (g_g - g_o).mean().item(),
+        "KL(G||oracle)_se": se(g_g - g_o),
         "NLL_test": -o_g.mean().item(),
-        "NLL_test_se": (o_g.std() / len(o_g) ** 0.5).item(),
+        "NLL_test_se": se(o_g),
         "KL(oracle||G)": (o_o - o_g).mean().item(),
+        "KL(oracle||G)_se": se(o_o - o_g),
+        "JS": half(by_map),
+        "JS_se": se(*by_map),
+        "JS by code": half(by_code),
+        "JS by code_se": se(*by_code),
     }
+
+
+def _mixed(a: Tensor, b: Tensor) -> Tensor:
+    """The log of the mean of two probabilities, from their logs."""
+    return torch.logaddexp(a, b) - math.log(2)
 
 
 class _Features(nn.Module):

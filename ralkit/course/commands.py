@@ -1,6 +1,7 @@
 """What the command line does beside `reproduce`: train generators, sample them, complete images, list presets."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,40 @@ def freeze(preset: str, levels: int | None, root: Path | None, pretrained: bool)
     file, content = file_of(world.project, world.name), content_of(Study(world))
     store.write(file, content, compressed=True)
     print(f"{file}: {len(content['artefacts'])} artefacts, {file.stat().st_size / 1e6:.1f} MB")
+
+
+def bench(
+    world: list[str] | None, method: list[str] | None, generators: str | None, out: Path | None, preset: str,
+    root: Path | None, pretrained: bool,
+) -> None:  # fmt: skip
+    """Score methods in worlds of the test bed, and print each beside all that were scored before."""
+    from . import bench as bed
+    from .record import markdown_table
+
+    methods = {name: None if name in bed.METHODS else bed.load(name) for name in method or ()}
+    rows = bed.Bench(root or project_root(), preset, pretrained)
+    for name in world or bed.WORLDS:
+        study, others = rows.study(name), {}
+        seeds = study.seeds if generators is None else _seeds(generators)
+        for label, function in methods.items():
+            for seed in seeds:
+                print(f"{name}: {label}, generator {seed}", flush=True)
+                if function is None:
+                    rows.rows(name, label, seed)
+                else:
+                    scored = bed.score(study, bed.run(function, study, seed))
+                    others.setdefault(label, {})[seed] = scored
+        if out is not None and others:
+            content = {"world": name, "weights": study.world.weights, "rows": others}
+            store.write_bytes(out, f"{json.dumps(content, indent=1)}\n".encode())
+        print(f"\n{name}\n\n{markdown_table(bed.table(rows, name, others))}\n", flush=True)
+
+
+def _seeds(generators: str) -> list[int]:
+    """The numbers of "1,2"; RalkitError for what is none."""
+    if not all(seed.strip().isdigit() for seed in generators.split(",")):
+        raise RalkitError(f"--generators {generators}: give seeds, such as 1,2")
+    return [int(seed) for seed in generators.split(",")]
 
 
 def presets(check: str | None) -> None:

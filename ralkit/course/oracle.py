@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RalkitError
-from ..metrics import frechet_distance, map_log_prob, oracle_metrics
+from ..metrics import frechet_distance, oracle_metrics
 from ..prior import TwoStreamPrior
 from ..protocols import Codes, Prior
 from ..sampling import sample_levels
@@ -104,13 +104,13 @@ class OracleWorld(World):
     # ---- Measuring ----
 
     def truth(self, n: int) -> Tensor:
-        """log oracle(c) in nats of the first n test codes, (n,)."""
+        """log oracle in nats of each code of the first n test maps, given those before it: (n, H, W)."""
         return self._truth[:n]
 
     @property
     def own_numbers(self) -> Numbers:
         """What the oracle would have in the place of a generator, nats per image: its entropy, estimated, and 0."""
-        entropy = -self._truth.mean().item()
+        entropy = -self._truth.sum((1, 2)).mean().item()
         return {
             "NLL_oracle": entropy,
             "NLL_test": entropy,
@@ -120,8 +120,10 @@ class OracleWorld(World):
         }
 
     @cached_property
+    @torch.no_grad()
     def _truth(self) -> Tensor:
-        return map_log_prob(self.oracle, self.oracle_codes["test"][0][: max(self.config.n_eval, self.config.n_curve)])
+        codes = self.oracle_codes["test"][0][: max(self.config.n_eval, self.config.n_curve)]
+        return in_batches(self.oracle.log_prob, codes)
 
     def watch_prior(self, prior: Prior, level: int) -> Numbers:
         return self.watch((prior,), sample_levels((prior,), self.config.n_curve, self.shapes))

@@ -23,6 +23,12 @@ RUNS: dict[str, dict[str, Any]] = {
         "reward": "single", "normalise": "none", "gamma": 1.0, "kl": 1.0, "penalty": 0.1, "critic_updates": 0,
         "warmup": lambda c: 5 * c.warmup, "lr_prior": lambda c: 3 * c.lr_prior,
     },
+    # The score is a log density ratio while the critic is right, so it keeps its scale, and is set against the KL
+    # divergence from the MLE model, at several weights (notebook 08).
+    **{
+        f"RAL, KL {kl:g}": {"reward": "single", "normalise": "none", "gamma": 1.0, "kl": kl}
+        for kl in (0.1, 0.3, 1.0, 3.0)
+    },
     # The oracle in the critic's place: what the policy gradient could do if the critic knew everything.
     "RAL, true reward": {
         "reward": "none", "reference": "oracle", "kl": 1.0, "gamma": 1.0, "critic_updates": 0, "warmup": 0,

@@ -85,4 +85,7 @@ def beyond(curve: Sequence[dict[str, float]], row: dict[str, float], x: str, y: 
     xs, ys = (CubicSpline(T, [r[k] for r in rows])(np.linspace(T[0], T[-1], 1001)) for k in (x, y))
     colder = slice(xs.argmin(), None, -1)  # from the least x
     xs, ys = xs[colder], ys[colder]
-    return float(row[y] - np.interp(row[x], xs, ys, left=ys[0] if row[y] < ys[0] else np.nan, right=np.nan))
+    at, slack = row[x], 1e-6 * (xs[-1] - xs[0])  # a point of the curve's own end is not outside by rounding
+    if xs[0] - slack < at < xs[-1] + slack:
+        at = np.clip(at, xs[0], xs[-1])
+    return float(row[y] - np.interp(at, xs, ys, left=ys[0] if row[y] < ys[0] else np.nan, right=np.nan))

@@ -201,6 +201,19 @@ class Study:
             row[f"SNR {world.level_names[level]}".strip()] = gradient_snr(g)
         return row
 
+    def known_critic(self, seed: int) -> PatchCritic:
+        """A critic that was trained for long against the MLE priors of `seed`, as "RAL anchored" begins with it.
+
+        Its score D estimates log p / G, of real codes p and the MLE model G.
+        """
+        if self.is_stored("RAL anchored", seed):  # where the critic stands still
+            return self.ral("RAL anchored", seed)[1]
+        cfg = self.recipe("RAL anchored")
+        with torch.enable_grad(), seeded(seed):
+            critic = self.trainer.place(make_critic(cfg))
+            self._warm(critic, self.generator("MLE", seed), seed, cfg)
+        return critic
+
     def critic_alone(
         self, name: str, seed: int, cfg: RalConfig, updates: int, method: str = "MLE"
     ) -> tuple[PatchCritic | None, History]:
@@ -244,16 +257,12 @@ class Study:
     def measure_rejection(self, seed: int, price: int) -> Numbers:
         """The distances and fidelity of n_eval samples of MLE, of which a critic kept one in `price` (notebook 08).
 
-        A sample is kept with probability sigma(D - tau), where D is the score of a critic of the MLE model, the one
-        that "RAL anchored" would begin with.
+        A sample is kept with probability sigma(D - tau), where D is the score of `known_critic`.
         """
-        world, cfg = self.world, self.recipe("RAL anchored")
+        world = self.world
 
         def make(_) -> Numbers:
-            priors = self.generator("MLE", seed)
-            with torch.enable_grad(), seeded(seed):
-                critic = self.trainer.place(make_critic(cfg))
-                self._warm(critic, priors, seed, cfg)
+            priors, critic = self.generator("MLE", seed), self.known_critic(seed)
             # A fifth more than are needed on average: sets that are compared have as many images.
             codes = world.sample(priors, round(1.2 * price * world.n_eval), 7)
             D = in_batches(lambda *c: image_score(critic(world.decode(*c))), *codes)
@@ -261,7 +270,7 @@ class Study:
                 kept = torch.rand_like(D) < torch.sigmoid(D - rejection_threshold(D, price))
             return world.compare(world.features(world.decode(*(c[kept][: world.n_eval] for c in codes))))
 
-        start = (*self.keys("MLE", seed), warm_config(cfg), *world.numbers_inputs)
+        start = (*self.keys("MLE", seed), warm_config(self.recipe("RAL anchored")), *world.numbers_inputs)
         inputs = (*start, price, WARM_UP_RECIPE, MEASURE_RECIPE)
         return self.trainer.artefacts.get(self._name("measured rejection", seed, price), inputs, make)
 

@@ -1,0 +1,338 @@
+"""The test bed: every method from the same MLE generators, in worlds where they fall short for different reasons.
+
+A row of results is kept in `figures/bench/rows.json`, which is committed. So a new method is compared with all others
+without running them again.
+"""
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from .. import store
+from ..errors import RalkitError
+from ..metrics import map_log_prob
+from ..prior import PriorConfig
+from ..protocols import Prior
+from ..training import device_name, seeded
+from . import methods
+from .methods import Method, Start
+from .oracle import OracleWorld
+from .presets import Preset, get_preset
+from .project import commit_of
+from .runs import RUNS
+from .significance import beyond, direction, spread
+from .study import Study, rejection_threshold
+from .world import Numbers
+
+RECIPE = 1  # raise it when a function of `methods` changes, or what is measured
+
+# ---- Worlds ----
+
+# What the MLE generator lacks. The oracle is the preset's; so are the data, but that "little data" has a twentieth. The
+# length of its training and its dropout were chosen by NLL_test on seed 0.
+WORLDS: dict[str, Callable[[Preset], Preset]] = {
+    "small network": lambda p: p,
+    "little data": lambda p: replace(
+        p, n_oracle=p.n_oracle // 20,
+        generator=_briefly(p.generator, dropout=0.3, lr=p.generator.lr / 2),
+    ),
+    "little training": lambda p: replace(p, generator=_briefly(p.generator)),
+}  # fmt: skip
+
+
+def _briefly(generator: PriorConfig, **changes: float) -> PriorConfig:
+    """Three times the layers, a 48th of the steps."""
+    return replace(generator, layers=3 * generator.layers, steps=max(1, generator.steps // 48), **changes)
+
+
+def study_of(world: str, preset: str | Preset = "quick", **options: Any) -> Study:
+    """The study of a world of the test bed; RalkitError for an unknown name."""
+    if world not in WORLDS:
+        raise RalkitError(f"there is no world {world!r}; the test bed has {', '.join(WORLDS)}")
+    preset = get_preset(preset) if isinstance(preset, str) else preset
+    return Study(OracleWorld(WORLDS[world](preset), **options))
+
+
+# ---- Methods ----
+
+TEMPERATURES = (0.6, 0.7, 0.8, 0.9, 1.0)
+CURVE = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of MLE
+PRICES = (2, 4, 8, 16)  # of rejection: samples drawn for each one kept
+_REJECTION = "MLE, a critic keeps 1 of "
+
+FUNCTIONS: dict[str, Method] = {
+    "MLE for longer": methods.mle_for_longer,
+    "MLE, top-k": methods.top_k,
+    "MLE, nucleus": methods.nucleus,
+    "rejection distilled": methods.distilled,
+    "weighted MLE": methods.weighted,
+    "DDO": methods.ddo,
+    "GRPO": methods.grpo,
+    "RAL, shuffled rewards": methods.shuffled,
+    "reward log G": methods.confidence,
+    "RAL anchored, again": methods.anchored_again,
+}
+TRAINED = (
+    "RAL single", "RAL intermediate", "RAL, KL 0.1", "RAL, KL 1", "RAL anchored", "RAL, true reward",
+)  # fmt: skip
+METHODS = ("MLE", *(f"{_REJECTION}{price}" for price in PRICES), *TRAINED, *FUNCTIONS)
+
+
+def load(file_and_function: str) -> Method:
+    """The method that `file.py:function` names; RalkitError, with what is wrong, if there is none."""
+    file, colon, function = file_and_function.rpartition(":")
+    if not colon or not Path(file).is_file():
+        raise RalkitError(f"--method {file_and_function}: give a name of the test bed, or file.py:function")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None:
+        raise RalkitError(f"--method {file_and_function}: {file} is no Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RalkitError(f"{file} cannot be run: {type(error).__name__}: {error}; mend it") from error
+    if not callable(method := getattr(module, function, None)):
+        raise RalkitError(f"{file} has no function {function}; define it, with one argument, a Start")
+    return method
+
+
+# ---- Scores ----
+
+
+@torch.no_grad()
+def check_honest(prior: Prior, sampled: torch.Tensor, temperature: float) -> None:
+    """Raise RalkitError unless log_prob is normalised and causal, and the prior's maps (n, H, W) are drawn by it.
+
+    At some places all K codes are tried: their probabilities must sum to 1, and those of the codes before must not
+    change. The mean log-probability of the codes that were drawn there must be minus the mean entropy, within five
+    standard errors.
+    """
+    n, H, W = sampled.shape
+    excess, variance = 0.0, 0.0
+    for place in sorted({0, W // 2, H * W // 2, H * W - 1}):
+        tried = sampled.repeat_interleave(prior.K, 0)
+        tried[:, place // W, place % W] = torch.arange(prior.K, device=sampled.device).repeat(n)
+        log_prob = prior.log_prob(tried, temperature=temperature)
+        if log_prob.shape != tried.shape:
+            raise RalkitError(f"log_prob is of shape {tuple(log_prob.shape)}; codes are {tuple(tried.shape)}")
+        log_prob = log_prob.flatten(1).unflatten(0, (n, prior.K))
+        p, before = log_prob[..., place].exp(), log_prob[..., :place]
+        if not torch.allclose(p.sum(1), torch.ones(n, device=p.device), atol=1e-3):
+            raise RalkitError(
+                f"at place {place} of a map the probabilities of the {prior.K} codes sum to {p[0].sum().item():.4g} "
+                f"(temperature {temperature:g}); log_prob must be normalised"
+            )
+        if not torch.allclose(before, before[:, :1].expand_as(before), atol=1e-3):
+            raise RalkitError(
+                f"the probabilities of codes before place {place} change with the code there; log_prob must be causal"
+            )
+        log_p = log_prob[..., place].clamp_min(-50)  # of a code that is never drawn, p log p is 0
+        mean = (p * log_p).sum(1)
+        drawn = log_p.gather(1, sampled.flatten(1)[:, place, None])[:, 0]
+        excess, variance = excess + (drawn - mean).sum(), variance + ((p * log_p.square()).sum(1) - mean**2).sum()
+    if excess.abs() > 5 * (variance + 0.1).sqrt():
+        raise RalkitError(
+            f"at temperature {temperature:g} the samples do not follow log_prob: their codes are "
+            f"{'less' if excess < 0 else 'more'} likely than they should be; sample and log_prob must be of one model"
+        )
+
+
+def score(study: Study, prior: Prior, temperatures: Sequence[float] = TEMPERATURES) -> list[Numbers]:
+    """A row of numbers for each temperature, from n_eval samples; infinite numbers are left out.
+
+    Raises RalkitError if the prior fails `check_honest`.
+    """
+    world, rows = study.world, []
+    for T in temperatures:
+        check_honest(prior, *world.sample((prior,), 24, 13, temperatures=[T]), T)
+        row = {"temperature": T} | world.numbers((prior,), T)
+        rows.append({key: value for key, value in row.items() if np.isfinite(value)})
+    return rows
+
+
+@torch.no_grad()
+def score_rejection(study: Study, seed: int, prices: Sequence[int] = PRICES) -> dict[int, Numbers]:
+    """The numbers of MLE samples of which the known critic keeps one in `price`, for each price.
+
+    p_accepted(c) = G(c) a(c) / Z, with a = sigma(D - tau) and Z = E_G a. No sample is thrown away: each is weighted by
+    a. So Z, and with it NLL_test and the entropy, is an estimate.
+    """
+    world, start = study.world, Start(study, seed)
+    n, G = world.config.n_eval, start.generator
+    sets = *world.sample((G,), n, 7), *world.test_codes(n)
+    of_G, of_oracle = ((map_log_prob(G, c), map_log_prob(world.oracle, c), start.scores(c)) for c in sets)
+    return {price: _accepted(of_G, of_oracle, price) for price in prices}
+
+
+def _accepted(of_G: Sequence[torch.Tensor], of_oracle: Sequence[torch.Tensor], price: int) -> Numbers:
+    """The numbers of what is accepted, from log G, log oracle and D of samples of G, and of the oracle's codes."""
+    (g_g, g_o, D), (o_g, o_o, D_o) = of_G, of_oracle
+    tau = rejection_threshold(D, price)
+    a, log_a, log_a_o = torch.sigmoid(D - tau), *(torch.nn.functional.logsigmoid(x - tau) for x in (D, D_o))
+    w, log_Z = a / a.sum(), a.mean().log()
+    g_g, o_g = g_g + log_a - log_Z, o_g + log_a_o - log_Z
+    return {
+        "temperature": 1.0, "price": price, "NLL_oracle": -(w * g_o).sum().item(), "entropy": -(w * g_g).sum().item(),
+        "KL(G||oracle)": (w * (g_g - g_o)).sum().item(), "NLL_test": -o_g.mean().item(),
+        "KL(oracle||G)": (o_o - o_g).mean().item(), "samples that count": 1 / w.square().sum().item(),
+    }  # fmt: skip
+
+
+# ---- Rows ----
+
+
+class Bench:
+    """The rows of a project's test bed: read where they are of these settings, else made and written."""
+
+    def __init__(self, root: Path, preset: str | Preset = "quick", pretrained: bool = True):
+        self.file, self.preset = root / "figures" / "bench" / "rows.json", preset
+        self.options = {"root": root, "pretrained": pretrained}
+        self._studies: dict[str, Study] = {}
+
+    def study(self, world: str) -> Study:
+        if world not in self._studies:
+            self._studies[world] = study_of(world, self.preset, **self.options)
+        return self._studies[world]
+
+    def kept(self) -> dict[str, Any]:
+        """All rows that were written, by key."""
+        try:
+            return json.loads(self.file.read_text()) if self.file.exists() else {}
+        except ValueError as error:
+            raise RalkitError(f"{self.file} is damaged; take it from git again") from error
+
+    def key(self, world: str, method: str, seed: int) -> str:
+        study = self.study(world)
+        inputs = (*study.keys("MLE", seed), *study.world.numbers_inputs, CURVE, TEMPERATURES, RECIPE)
+        if method in RUNS:
+            inputs += study.keys(method, seed)
+        name = "rejection" if method.startswith(_REJECTION) else method
+        return f"{world}, {name}, seed {seed}, {store.key(name, *inputs)}"
+
+    def rows(self, world: str, method: str, seed: int) -> list[Numbers]:
+        """The rows of a method and seed, one a temperature (for rejection the row of its price)."""
+        key, kept = self.key(world, method, seed), self.kept()
+        if key not in kept:
+            self._write(key, self._make(world, method, seed))
+            kept = self.kept()
+        rows = kept[key]["rows"]
+        if method.startswith(_REJECTION):
+            rows = [row for row in rows if f"{_REJECTION}{row['price']}" == method]
+        return rows
+
+    def has(self, world: str, method: str, seed: int) -> bool:
+        return self.key(world, method, seed) in self.kept()
+
+    def _make(self, world: str, method: str, seed: int) -> dict[str, Any]:
+        study, began = self.study(world), time.monotonic()
+        if method.startswith(_REJECTION):
+            rows = list(score_rejection(study, seed).values())
+            seconds = None
+        elif method in FUNCTIONS:
+            prior = run(FUNCTIONS[method], study, seed)
+            seconds = time.monotonic() - began
+            rows = score(study, prior, (1.0,) if isinstance(prior, methods.Truncated) else TEMPERATURES)
+        else:
+            (prior,) = study.generator(method, seed)
+            seconds = study.history(method, seed)["seconds"][-1]
+            rows = score(study, prior, CURVE if method == "MLE" else TEMPERATURES)
+        made = {"commit": commit_of(), "torch": str(torch.__version__), "device": device_name(study.world.device)}
+        return {"rows": rows, "seconds": seconds, "weights": study.world.weights, "made": made}
+
+    def _write(self, key: str, row: dict[str, Any]) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.study(next(iter(self._studies))).world.project.run / "bench.lock"):
+            kept = self.kept() | {key: row}
+            store.write_bytes(self.file, f"{json.dumps(dict(sorted(kept.items())), indent=1)}\n".encode())
+
+
+def run(method: Method, study: Study, seed: int) -> Prior:
+    """What a method makes of the MLE generator of a seed; the same for the same seed."""
+    with seeded(seed):
+        prior = method(Start(study, seed))
+    for name in ("K", "log_prob", "sample"):
+        if not hasattr(prior, name):
+            raise RalkitError(f"the method returned a {type(prior).__name__}, which has no {name}; return a prior")
+    return prior
+
+
+# ---- Comparisons with MLE over temperatures ----
+
+CRITERIA = {
+    "equal NLL_test": "nats of KL(G||oracle) beyond MLE's curve, where it covers the truth as well",
+    "equal entropy": "nats of KL(G||oracle) beyond MLE's curve, where it is as narrow",
+    "both KL": "KL(G||oracle) + KL(oracle||G) less MLE's, each at its best temperature",
+    "JS by code": "JS by code less MLE's, each at its best temperature",
+}
+
+
+def compare(rows: dict[int, list[Numbers]], curve: dict[int, list[Numbers]]) -> dict[str, np.ndarray]:
+    """A method beside MLE over temperatures by each of CRITERIA, one number a seed; below 0 the method is better.
+
+    The rows are those of a method and of MLE, by seed. A best temperature is chosen on the other seeds. nan where a
+    number is infinite or where the curve has no such point.
+    """
+    plain = {s: next(r for r in own if r["temperature"] == 1) for s, own in rows.items()}
+    narrow = lambda r: r | {"-entropy": -r["entropy"]}  # noqa: E731
+    at = lambda x: np.array(  # noqa: E731
+        [beyond([*map(narrow, curve[s])], narrow(r), x, "KL(G||oracle)") if "KL(oracle||G)" in r or x != "NLL_test"
+         else np.nan for s, r in plain.items()]
+    )  # fmt: skip
+    both = lambda r: r.get("KL(oracle||G)", np.nan) + r["KL(G||oracle)"]  # noqa: E731
+    by_code = lambda r: r.get("JS by code", np.nan)  # noqa: E731
+    return {"equal NLL_test": at("NLL_test"), "equal entropy": at("-entropy")} | {
+        name: at_best(rows, of) - at_best({s: curve[s] for s in rows}, of)
+        for name, of in (("both KL", both), ("JS by code", by_code))
+    }
+
+
+def at_best(rows: dict[int, list[Numbers]], of: Callable[[Numbers], float]) -> np.ndarray:
+    """A number of each seed's row, at the temperature where the mean of the other seeds is least."""
+    values = np.array([[of(row) for row in own] for own in rows.values()])
+    if len(values) == 1:
+        return values.min(1)
+    return np.array([own[np.delete(values, i, 0).mean(0).argmin()] for i, own in enumerate(values)])
+
+
+def verdict(found: dict[str, np.ndarray]) -> str:
+    """ "better" or "worse" than MLE over temperatures where all criteria that apply agree beyond chance.
+
+    Else "not decided" where none is decided, and "they differ" where some are; "one seed" where there is no more.
+    """
+    values = [d for d in found.values() if not np.isnan(d).any()]
+    if any(len(d) < 2 for d in values):
+        return "one seed"
+    sides = {direction(d) for d in values}
+    return {frozenset({-1}): "better", frozenset({1}): "worse", frozenset({0}): "not decided"}.get(
+        frozenset(sides), "they differ"
+    )
+
+
+def table(
+    bench: "Bench", world: str, others: dict[str, dict[int, list[Numbers]]] | None = None
+) -> list[dict[str, str]]:
+    """A line for each method whose rows of this world are kept, and for each of `others`, which are rows by seed."""
+    seeds = bench.study(world).seeds
+    kept = {m: {s: bench.rows(world, m, s) for s in seeds if bench.has(world, m, s)} for m in METHODS}
+    curve, lines = kept["MLE"], []
+    for method, rows in {m: r for m, r in (kept | (others or {})).items() if r}.items():
+        plain = [next(r for r in own if r["temperature"] == 1) for own in rows.values()]
+        line = {"method": method, "seeds": len(rows)}
+        for key in ("KL(G||oracle)", "KL(oracle||G)", "entropy", "JS by code"):
+            values = [row.get(key, np.inf) for row in plain]
+            line[key] = "" if np.isinf(values).any() else spread(values)
+        if method != "MLE" and rows.keys() <= curve.keys():
+            found = compare(rows, curve)
+            line |= {name: "" if np.isnan(d).any() else spread(d, "+.1f") for name, d in found.items()}
+            line["beside MLE over temperatures"] = verdict(found)
+        lines.append(line)
+    columns = dict.fromkeys(key for line in lines for key in line)
+    return [dict.fromkeys(columns, "") | line for line in lines]

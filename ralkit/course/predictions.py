@@ -1,0 +1,74 @@
+"""What theory lets one expect of each method of the test bed, written down before the runs, and left as it was.
+
+The words are those of `bench.verdict`: a method beside MLE over temperatures. Of "small network" RAL's own runs, the
+anchored one and rejection had been seen before; all else was predicted.
+"""
+
+from dataclasses import dataclass
+
+BETTER, WORSE, OPEN, DIFFER = "better", "worse", "not decided", "they differ"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A word for each world ("small network", "little data", "little training"), and why."""
+
+    words: tuple[str, str, str]
+    why: str
+
+
+_REJECTION = Prediction(
+    (BETTER, BETTER, BETTER),
+    "the critic estimates log p / G, so what it accepts is nearer to p wherever it knows something that G does not",
+)
+_RAL = Prediction(
+    (DIFFER, DIFFER, DIFFER),
+    "without a scale the reward cannot say when to stop: samples get likelier and narrower, as a colder MLE's do",
+)
+PREDICTED: dict[str, Prediction] = {
+    "MLE for longer": Prediction(
+        (OPEN, WORSE, BETTER), "the small network is at its end, few data are learnt by heart, the third has only begun"
+    ),
+    **{f"MLE, a critic keeps 1 of {price}": _REJECTION for price in (2, 4, 8, 16)},
+    "RAL single": _RAL,
+    "RAL intermediate": _RAL,
+    "RAL, KL 0.1": _RAL,
+    "RAL, KL 1": Prediction(
+        (BETTER, DIFFER, BETTER),
+        "KL at weight 1 is the scale that theory sets, but the critic moves, so its score is no longer log p / G_MLE",
+    ),
+    "RAL anchored": Prediction(
+        (BETTER, BETTER, BETTER), "the reward estimates log p / G, whose policy gradient descends KL(G||p)"
+    ),
+    "RAL, true reward": Prediction(
+        (DIFFER, DIFFER, DIFFER), "it descends KL(G||oracle) with nothing that asks for diversity"
+    ),
+    "MLE, top-k": Prediction(
+        (DIFFER, DIFFER, DIFFER), "a cut takes the errors of the tail away, which a temperature only makes rarer"
+    ),
+    "MLE, nucleus": Prediction((DIFFER, DIFFER, DIFFER), "as top-k, with a cut that follows the entropy of each code"),
+    "rejection distilled": Prediction(
+        (BETTER, BETTER, BETTER), "G learns what rejection accepts by maximum likelihood, and loses a part on the way"
+    ),
+    "weighted MLE": Prediction(
+        (OPEN, OPEN, BETTER),
+        "with a perfect critic its maximum is that of MLE on real maps, and MLE has reached its own where it was "
+        "trained to its end",
+    ),
+    "DDO": Prediction(
+        (OPEN, WORSE, BETTER),
+        "its optimum is the truth, like that of MLE: it helps where more MLE helps, and learns few data by heart",
+    ),
+    "GRPO": Prediction(
+        (DIFFER, DIFFER, DIFFER), "the reward is RAL's but for its scale, which the division by the spread removes too"
+    ),
+    "RAL, shuffled rewards": Prediction(
+        (WORSE, WORSE, WORSE), "the expected gradient is 0, so G walks at random, away from a maximum of its likelihood"
+    ),
+    "reward log G": Prediction(
+        (OPEN, OPEN, OPEN), "it lowers the entropy and knows nothing of the truth: a temperature that is learnt"
+    ),
+    "RAL anchored, again": Prediction(
+        (BETTER, BETTER, BETTER), "a second critic sees what the first round left, so it goes further the same way"
+    ),
+}
