@@ -103,7 +103,7 @@ def test_distilled_rejection_is_what_the_critic_accepts():
     low, high = -50.0, 50.0
     for _ in range(60):  # tau of the exact distribution
         tau = (low + high) / 2
-        low, high = (tau, high) if (q * torch.sigmoid(D - tau)).sum() > 1 / 4 else (low, tau)
+        low, high = (tau, high) if (q * torch.sigmoid(D - tau)).sum() > 1 / 8 else (low, tau)
     accepted = q * torch.sigmoid(D - tau).double()
     accepted /= accepted.sum()
     before, after = ((accepted - probabilities(G)).abs().sum() / 2 for G in (start.first, methods.distilled(start)))

@@ -63,7 +63,7 @@ def study_of(world: str, preset: str | Preset = "quick", **options: Any) -> Stud
 
 # ---- Methods ----
 
-TEMPERATURES = (0.6, 0.7, 0.8, 0.9, 1.0)
+TEMPERATURES = (0.7, 0.8, 0.9, 1.0)
 CURVE = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of MLE
 PRICES = (2, 4, 8, 16)  # of rejection: samples drawn for each one kept
 _REJECTION = "MLE, a critic keeps 1 of "
@@ -148,11 +148,12 @@ def check_honest(prior: Prior, sampled: torch.Tensor, temperature: float) -> Non
 def score(study: Study, prior: Prior, temperatures: Sequence[float] = TEMPERATURES) -> list[Numbers]:
     """A row of numbers for each temperature, from n_eval samples; infinite numbers are left out.
 
-    Raises RalkitError if the prior fails `check_honest`.
+    Raises RalkitError if the prior fails `check_honest` at the first temperature or the last.
     """
     world, rows = study.world, []
-    for T in temperatures:
+    for T in {temperatures[0], temperatures[-1]}:
         check_honest(prior, *world.sample((prior,), 24, 13, temperatures=[T]), T)
+    for T in temperatures:
         row = {"temperature": T} | world.numbers((prior,), T)
         rows.append({key: value for key, value in row.items() if np.isfinite(value)})
     return rows

@@ -191,7 +191,7 @@ def _fit(start: Start, codes: Tensor, weight: Tensor, batch: int = 256, lr: floa
     return _train(G, lambda: -G.log_prob(draw()).sum((1, 2)).mean(), 4 * start.ral.updates, lr)
 
 
-def distilled(start: Start, price: float = 4) -> Prior:
+def distilled(start: Start, price: float = 8) -> Prior:
     """Rejection distilled: maximum likelihood on MLE samples of which the critic accepts one in `price`.
 
     max_G E_{c ~ G_MLE}[a(c) log G(c)], a = sigma(D - tau), tau such that E a = 1 / price (best-of-N, ARAML).
