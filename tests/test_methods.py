@@ -15,6 +15,7 @@ from ralkit.course.study import Study
 from ralkit.metrics import map_log_prob
 from ralkit.prior import PriorConfig
 from ralkit.ral import Adam
+from ralkit.sampling import sample_naive
 from ralkit.training import seeded
 
 
@@ -168,6 +169,10 @@ def test_a_truncated_prior_is_a_distribution_and_draws_what_it_says(options, tem
     assert 0 < (p == 0).sum() < len(MAPS)
     drawn = prior.sample(500, (2, 2), temperature=temperature)
     assert (map_log_prob(prior, drawn, temperature) > -torch.inf).all()
+    with seeded(3):
+        cached = prior.sample(500, (2, 2), temperature=temperature)
+    with seeded(3):
+        assert torch.equal(cached, sample_naive(prior, 500, (2, 2), temperature=temperature))
 
 
 def test_truncation_at_its_ends():

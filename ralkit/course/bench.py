@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from .. import store
 from ..errors import RalkitError
-from ..metrics import map_log_prob
+from ..metrics import map_log_prob, oracle_metrics
 from ..prior import PriorConfig
 from ..protocols import Prior
 from ..training import device_name, seeded
@@ -146,16 +146,22 @@ def check_honest(prior: Prior, sampled: torch.Tensor, temperature: float) -> Non
 
 
 def score(study: Study, prior: Prior, temperatures: Sequence[float] = TEMPERATURES) -> list[Numbers]:
-    """A row of numbers for each temperature, from n_eval samples; infinite numbers are left out.
+    """A row of numbers for each temperature; infinite ones are left out.
 
+    At temperature 1 they are those of n_eval samples, with distances; at others the oracle's numbers of half as many.
     Raises RalkitError if the prior fails `check_honest` at the first temperature or the last.
     """
     world, rows = study.world, []
     for T in {temperatures[0], temperatures[-1]}:
         check_honest(prior, *world.sample((prior,), 24, 13, temperatures=[T]), T)
     for T in temperatures:
-        row = {"temperature": T} | world.numbers((prior,), T)
-        rows.append({key: value for key, value in row.items() if np.isfinite(value)})
+        if T == 1:
+            row = world.numbers((prior,), T)
+        else:
+            (codes,) = world.sample((prior,), world.config.n_eval // 2, 7, temperatures=[T])
+            (test,) = world.test_codes(len(codes))
+            row = oracle_metrics(prior, world.oracle, codes, test, T, world.truth(len(test)))
+        rows.append({key: value for key, value in ({"temperature": T} | row).items() if np.isfinite(value)})
     return rows
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..cache import Cache
 from ..critic import PatchCritic, image_score
 from ..metrics import map_log_prob
 from ..prior import PriorConfig, TwoStreamPrior
@@ -29,7 +30,7 @@ from ..ral import (
     ral_iteration,
     returns,
 )
-from ..sampling import AutoregressiveMixin
+from ..sampling import AutoregressiveMixin, begin, choose, undisturbed
 from ..training import BETAS, anneal, critic_adam, warm_critic
 from .study import Study, rejection_threshold
 from .trainer import in_batches
@@ -292,12 +293,32 @@ class Truncated(AutoregressiveMixin, nn.Module):
 
     def forward(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """The logits (B, H, W, K), with -inf for what is cut off."""
-        logits = self.prior(codes, condition)
-        ordered, codes_by_logit = logits.sort(-1, descending=True)
+        return self._cut(self.prior(codes, condition))
+
+    def _cut(self, logits: Tensor) -> Tensor:
+        ordered, codes = logits.sort(-1, descending=True)
         mass = ordered.softmax(-1)
         cut = mass.cumsum(-1) - mass >= self.p  # the code that reaches p stays
         cut[..., self.k :] = True
-        return logits.masked_fill(torch.zeros_like(cut).scatter(-1, codes_by_logit, cut), -torch.inf)
+        return logits.masked_fill(torch.zeros_like(cut).scatter(-1, codes, cut), -torch.inf)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, shape: tuple[int, int], condition: Tensor | None = None, *, temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Draw n maps (n, H, W), with the prior's cache."""
+        codes, u, condition, _ = begin(self.prior, n, shape, condition, temperature, None, 0, None, generator)
+        codes = F.pad(codes, (1, 0, 1, 0), value=self.K)  # K stands for what is off the map
+        with undisturbed(self.prior):
+            cache = Cache(self.prior, n, shape, condition)
+            for i in range(shape[0]):
+                cache.next_row(i)
+                cache.start_row(codes[:, i, 1:].T)
+                for j in range(shape[1]):
+                    logits = self._cut(cache.logits(j, codes[:, i + 1, j]))
+                    codes[:, i + 1, j + 1] = choose(logits, u[:, i, j, None], temperature)[:, 0]
+        return codes[:, 1:, 1:].contiguous()
 
 
 def top_k(start: Start, k: int = 16) -> Prior:
