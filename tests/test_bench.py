@@ -21,7 +21,7 @@ from ralkit.sampling import AutoregressiveMixin
 
 @pytest.fixture
 def bed(tiny, tmp_path):
-    return Bench(tmp_path, tiny, pretrained=False)
+    return Bench(tiny, root=tmp_path)
 
 
 # ---- What is measured ----
@@ -233,13 +233,9 @@ def test_rows_are_made_once_and_again_when_a_setting_changes(bed, tiny, tmp_path
     monkeypatch.setitem(FUNCTIONS, "DDO", lambda start: calls.append(start.seed) or start.generator)
     first = bed.rows("small network", "DDO", 1)
     assert [row["temperature"] for row in first] == list(bench.TEMPERATURES)
-    assert (
-        bed.rows("small network", "DDO", 1)
-        == first
-        == Bench(tmp_path, tiny, pretrained=False).rows("small network", "DDO", 1)
-    )
+    assert bed.rows("small network", "DDO", 1) == first == Bench(tiny, root=tmp_path).rows("small network", "DDO", 1)
     assert calls == [1]
-    longer = Bench(tmp_path, replace(tiny, generator=replace(tiny.generator, steps=4)), pretrained=False)
+    longer = Bench(replace(tiny, generator=replace(tiny.generator, steps=4)), root=tmp_path)
     longer.rows("small network", "DDO", 1)
     assert calls == [1, 1] and len(bed.kept()) == 2
     kept = bed.kept()[bed.key("small network", "DDO", 1)]
@@ -273,8 +269,8 @@ def test_the_command_scores_a_method_of_one_s_own(tiny, tmp_path, monkeypatch, c
     assert main([*arguments, "--method", "MLE", "--method", f"{file}:same", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert f"{file}:same" in printed and "one seed" in printed
-    rows = json.loads(out.read_text())["rows"][f"{file}:same"]["1"]
-    mle = Bench(tmp_path, tiny, pretrained=False).rows("small network", "MLE", 1)
+    rows = json.loads((tmp_path / "mine-small-network.json").read_text())["rows"][f"{file}:same"]["1"]
+    mle = Bench(tiny, root=tmp_path).rows("small network", "MLE", 1)
     assert rows == [r for r in mle if r["temperature"] in bench.TEMPERATURES]
     assert main([*arguments, "--generators", "one"]) == 2
     assert "--generators one" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """The test bed: every method from the same MLE generators, in worlds where they fall short for different reasons.
 
-A row of results is kept in `figures/bench/rows.json`, which is committed. So a new method is compared with all others
-without running them again.
+Rows of results are kept in `figures/<preset>/bench/rows.json`, which is committed. So a new method is compared with all
+others without running them again.
 """
 
 import importlib.util
@@ -197,26 +197,35 @@ def _accepted(of_G: Sequence[torch.Tensor], of_oracle: Sequence[torch.Tensor], p
 
 
 class Bench:
-    """The rows of a project's test bed: read where they are of these settings, else made and written."""
+    """The rows of a preset's test bed: read where they are of these settings, else made and written.
 
-    def __init__(self, root: Path, preset: str | Preset = "quick", pretrained: bool = True):
-        self.file, self.preset = root / "figures" / "bench" / "rows.json", preset
-        self.options = {"root": root, "pretrained": pretrained}
+    `options` are those of OracleWorld.
+    """
+
+    def __init__(self, preset: str | Preset = "quick", **options: Any):
+        self.preset, self.options = preset, options
         self._studies: dict[str, Study] = {}
 
     def study(self, world: str) -> Study:
+        """The study of a world, made once."""
         if world not in self._studies:
             self._studies[world] = study_of(world, self.preset, **self.options)
         return self._studies[world]
 
+    @property
+    def file(self) -> Path:
+        """Where the rows are kept: among the figures, because they are committed with them."""
+        return self.study(next(iter(WORLDS))).world.project.figures / "bench" / "rows.json"
+
     def kept(self) -> dict[str, Any]:
-        """All rows that were written, by key."""
+        """All rows that were written, by key; RalkitError if the file is damaged."""
         try:
             return json.loads(self.file.read_text()) if self.file.exists() else {}
         except ValueError as error:
             raise RalkitError(f"{self.file} is damaged; take it from git again") from error
 
     def key(self, world: str, method: str, seed: int) -> str:
+        """What a method's rows are kept under: it changes with everything that they are made of."""
         study = self.study(world)
         inputs = (*study.keys("MLE", seed), *study.world.numbers_inputs, CURVE, TEMPERATURES, RECIPE)
         if method in RUNS:
@@ -236,6 +245,7 @@ class Bench:
         return rows
 
     def has(self, world: str, method: str, seed: int) -> bool:
+        """Whether `rows` would read and not make."""
         return self.key(world, method, seed) in self.kept()
 
     def _make(self, world: str, method: str, seed: int) -> dict[str, Any]:
@@ -256,7 +266,7 @@ class Bench:
 
     def _write(self, key: str, row: dict[str, Any]) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.study(next(iter(self._studies))).world.project.run / "bench.lock"):
+        with FileLock(self.study(next(iter(WORLDS))).world.project.run / "bench.lock"):
             kept = self.kept() | {key: row}
             store.write_bytes(self.file, f"{json.dumps(dict(sorted(kept.items())), indent=1)}\n".encode())
 
@@ -287,7 +297,7 @@ def compare(rows: dict[int, list[Numbers]], curve: dict[int, list[Numbers]]) -> 
     The rows are those of a method and of MLE, by seed. A best temperature is chosen on the other seeds. nan where a
     number is infinite or where the curve has no such point.
     """
-    plain = {s: next(r for r in own if r["temperature"] == 1) for s, own in rows.items()}
+    plain = {s: at_temperature(own, 1) for s, own in rows.items()}
     narrow = lambda r: r | {"-entropy": -r["entropy"]}  # noqa: E731
     at = lambda x: np.array(  # noqa: E731
         [beyond([*map(narrow, curve[s])], narrow(r), x, "KL(G||oracle)") if "KL(oracle||G)" in r or x != "NLL_test"
@@ -309,12 +319,12 @@ def at_best(rows: dict[int, list[Numbers]], of: Callable[[Numbers], float]) -> n
     return np.array([own[np.delete(values, i, 0).mean(0).argmin()] for i, own in enumerate(values)])
 
 
-def verdict(found: dict[str, np.ndarray]) -> str:
+def verdict(beside: dict[str, np.ndarray]) -> str:
     """ "better" or "worse" than MLE over temperatures where all criteria that apply agree beyond chance.
 
     Else "not decided" where none is decided, and "they differ" where some are; "one seed" where there is no more.
     """
-    values = [d for d in found.values() if not np.isnan(d).any()]
+    values = [d for d in beside.values() if not np.isnan(d).any()]
     if any(len(d) < 2 for d in values):
         return "one seed"
     sides = {direction(d) for d in values}
@@ -323,23 +333,34 @@ def verdict(found: dict[str, np.ndarray]) -> str:
     )
 
 
-def table(
-    bench: "Bench", world: str, others: dict[str, dict[int, list[Numbers]]] | None = None
-) -> list[dict[str, str]]:
-    """A line for each method whose rows of this world are kept, and for each of `others`, which are rows by seed."""
+def found(bench: Bench, world: str) -> dict[str, dict[int, list[Numbers]]]:
+    """The rows of a world that are kept, by method and seed; methods without any are left out."""
     seeds = bench.study(world).seeds
-    kept = {m: {s: bench.rows(world, m, s) for s in seeds if bench.has(world, m, s)} for m in METHODS}
-    curve, lines = kept["MLE"], []
-    for method, rows in {m: r for m, r in (kept | (others or {})).items() if r}.items():
-        plain = [next(r for r in own if r["temperature"] == 1) for own in rows.values()]
-        line = {"method": method, "seeds": len(rows)}
+    rows = {m: {s: bench.rows(world, m, s) for s in seeds if bench.has(world, m, s)} for m in METHODS}
+    return {method: by_seed for method, by_seed in rows.items() if by_seed}
+
+
+def table(rows: dict[str, dict[int, list[Numbers]]]) -> list[dict[str, Any]]:
+    """A line for each method, from the rows of a world by method and seed, MLE's among them."""
+    curve, lines = rows.get("MLE", {}), []
+    for method, by_seed in rows.items():
+        plain = {s: at_temperature(own, 1) for s, own in by_seed.items()}
+        line = {"method": method, "seeds": len(by_seed)}
+        paired = [100 * (r["NLL_oracle"] / at_temperature(curve[s], 1)["NLL_oracle"] - 1)
+                  for s, r in plain.items() if s in curve]  # fmt: skip
+        line["NLL_oracle, %"] = spread(paired, "+.1f") if paired else ""
         for key in ("KL(G||oracle)", "KL(oracle||G)", "entropy", "JS by code"):
-            values = [row.get(key, np.inf) for row in plain]
-            line[key] = "" if np.isinf(values).any() else spread(values)
-        if method != "MLE" and rows.keys() <= curve.keys():
-            found = compare(rows, curve)
-            line |= {name: "" if np.isnan(d).any() else spread(d, "+.1f") for name, d in found.items()}
-            line["beside MLE over temperatures"] = verdict(found)
+            values = [row.get(key, np.inf) for row in plain.values()]
+            line[key] = "infinite" if np.isinf(values).any() else spread(values)
+        if method != "MLE" and by_seed.keys() <= curve.keys():
+            beside = compare(by_seed, curve)
+            line |= {name: "" if np.isnan(d).any() else spread(d, "+.1f") for name, d in beside.items()}
+            line["beside colder MLE"] = verdict(beside)
         lines.append(line)
     columns = dict.fromkeys(key for line in lines for key in line)
     return [dict.fromkeys(columns, "") | line for line in lines]
+
+
+def at_temperature(rows: list[Numbers], T: float) -> Numbers:
+    """The row of a temperature."""
+    return next(row for row in rows if row["temperature"] == T)

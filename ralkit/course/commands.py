@@ -130,22 +130,22 @@ def bench(
     from .record import markdown_table
 
     methods = {name: None if name in bed.METHODS else bed.load(name) for name in method or ()}
-    rows = bed.Bench(root or project_root(), preset, pretrained)
+    bench = bed.Bench(preset, root=root, pretrained=pretrained)
     for name in world or bed.WORLDS:
-        study, others = rows.study(name), {}
+        study, own = bench.study(name), {}
         seeds = study.seeds if generators is None else _seeds(generators)
         for label, function in methods.items():
             for seed in seeds:
                 print(f"{name}: {label}, generator {seed}", flush=True)
                 if function is None:
-                    rows.rows(name, label, seed)
+                    bench.rows(name, label, seed)
                 else:
-                    scored = bed.score(study, bed.run(function, study, seed))
-                    others.setdefault(label, {})[seed] = scored
-        if out is not None and others:
-            content = {"world": name, "weights": study.world.weights, "rows": others}
-            store.write_bytes(out, f"{json.dumps(content, indent=1)}\n".encode())
-        print(f"\n{name}\n\n{markdown_table(bed.table(rows, name, others))}\n", flush=True)
+                    own.setdefault(label, {})[seed] = bed.score(study, bed.run(function, study, seed))
+        if out is not None and own:
+            file = out.with_name(f"{out.stem}-{name.replace(' ', '-')}{out.suffix}")
+            content = {"world": name, "weights": study.world.weights, "rows": own}
+            store.write_bytes(file, f"{json.dumps(content, indent=1)}\n".encode())
+        print(f"\n{name}\n\n{markdown_table(bed.table(bed.found(bench, name) | own))}\n", flush=True)
 
 
 def _seeds(generators: str) -> list[int]:
