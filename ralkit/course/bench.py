@@ -25,6 +25,7 @@ from ..training import device_name, seeded
 from . import methods
 from .methods import Method, Start
 from .oracle import OracleWorld
+from .predictions import PREDICTED
 from .presets import Preset, get_preset
 from .project import commit_of
 from .runs import RUNS
@@ -364,3 +365,19 @@ def table(rows: dict[str, dict[int, list[Numbers]]]) -> list[dict[str, Any]]:
 def at_temperature(rows: list[Numbers], T: float) -> Numbers:
     """The row of a temperature."""
     return next(row for row in rows if row["temperature"] == T)
+
+
+def summary(worlds: dict[str, dict[str, dict[int, list[Numbers]]]]) -> list[dict[str, str]]:
+    """A line for each method: its verdict in each world, and what was predicted where that differs."""
+    tables = {world: {line["method"]: line for line in table(rows)} for world, rows in worlds.items()}
+    lines = []
+    for method, predicted in PREDICTED.items():
+        line = {"method": method}
+        for world, word in zip(WORLDS, predicted.words, strict=True):
+            if world not in tables:
+                continue
+            here = tables[world].get(method, {}).get("beside colder MLE", "")
+            line[world] = f"{here} (predicted: {word})" if here not in ("", "one seed", word) else here
+        if any(line[world] for world in tables):
+            lines.append(line | {"we expected this, because": predicted.why})
+    return lines
