@@ -136,3 +136,22 @@ def test_the_plane_is_drawn_the_same_twice(tmp_path):
     first = (tmp_path / hero.HERO).read_bytes()
     hero.draw_hero(tmp_path, items)
     assert (tmp_path / hero.HERO).read_bytes() == first
+
+
+def changed(method, seed, percent, distance, world="small network"):
+    return {"world": world, "method": method, "seed": seed, "NLL_oracle, %": percent, "FD to oracle data": distance}
+
+
+def test_a_control_that_looks_at_no_image_is_set_beside_ral():
+    rows = [changed(m, s, -10 - d - s / 5, -3) for s in (1, 2) for m, d in (("RAL single", 0), ("RAL intermediate", 1))]
+    rows += [changed("reward log G", s, -12 - s / 5, 1) for s in (2, 1)]
+    rows += [changed("reward log G", s, -99, 1, "little data") for s in (1, 2)]
+    items = {"08-0-changes": {"rows": rows}}
+    (text,) = answer(items)
+    assert "Beside a control that looks at no image, the control lowers it further" in text
+    assert "NLL_oracle by -12.3 ± 0.1 %" in text and "-10.3 ± 0.1 % with the single reward" in text
+    assert "FD to oracle data changes by +1.00 ± 0.00 with the control, and by -3.00 ± 0.00 with the single" in text
+    assert answer({"08-0-changes": {"rows": [r for r in rows if r["method"] != "RAL single"]}}) == []  # seeds differ
+    curves = {"08-1-planes": {"data": planes(1.0)}}
+    assert "without a critic or an image, changes this by -12 %" in in_short(items | curves)[0]
+    assert "without a critic" not in in_short(curves)[0]

@@ -1,4 +1,4 @@
-"""Does RAL help? The answer in sentences, made of what notebooks 03, 05 and 08 recorded."""
+"""Does RAL help? The answer in sentences, made of what notebook 08 recorded."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -85,6 +85,41 @@ def beside_mle(items: Saved) -> str:
         + _each(price, "Diversity rises too", "RAL pays for it in diversity", "The change of diversity is not decided")
         + f". NLL_test changes by {_both({m: _shown(d) for m, d in zip(ours, price, strict=True)}, ' nats')}."
     )
+
+
+CERTAIN = "reward log G"  # the control whose reward is its own log-probability (`methods.confidence`)
+
+
+def _beside_certainty(items: Saved) -> dict[str, dict[str, list[float]]] | None:
+    """What RAL and the control that looks at no image change of their MLE generators: by method and number, by seed."""
+    rows = [row for row in items.get("08-0-changes", {}).get("rows") or [] if row.get("world") == "small network"]
+    rows.sort(key=lambda row: row["seed"])
+    of = {m: [row for row in rows if row["method"] == m] for m in (*PAPER, CERTAIN)}
+    if not rows or len({tuple(row["seed"] for row in own) for own in of.values()}) > 1 or not of[CERTAIN]:
+        return None
+    keys = [key for key in rows[0] if key not in ("world", "method", "seed")]
+    return {m: {key: [float(row[key]) for row in own] for key in keys} for m, own in of.items()}
+
+
+def beside_certainty(items: Saved) -> str:
+    """RAL beside a control that has neither a critic nor images; empty without notebook 08's test bed."""
+    if not (moved := _beside_certainty(items)):
+        return ""
+    key, control = "NLL_oracle, %", moved[CERTAIN]
+    d = [np.subtract(moved[m][key], control[key]).tolist() for m in PAPER]
+    verdict = _each(d, "RAL lowers it further", "the control lowers it further", "no difference is decided")
+    text = (
+        f"**Beside a control that looks at no image, {verdict}.** *Reward log G* is a policy gradient like RAL's, but "
+        "its reward is the generator's own log-probability. So it only becomes more sure of itself. It changes "
+        f"NLL_oracle by {_shown(control[key])} %, and RAL changes it by "
+        f"{_both({m: _shown(moved[m][key]) for m in PAPER}, ' %')}."
+    )
+    if distance := next((name for name in control if name.endswith(" to oracle data")), None):
+        text += (
+            f" What the critic adds shows elsewhere: the {distance} changes by {_shown(control[distance], 2)} with the "
+            f"control, and by {_both({m: _shown(moved[m][distance], 2) for m in PAPER})}."
+        )
+    return text
 
 
 def beside_colder(items: Saved) -> str:
@@ -209,7 +244,7 @@ def tally(items: Saved) -> str:
 
 def answer(items: Saved) -> list[str]:
     """The paragraphs of the report's answer, those that the run has numbers for."""
-    parts = (beside_mle, beside_colder, beside_rejection, by_distance, other_rewards, tally)
+    parts = (beside_mle, beside_certainty, beside_colder, beside_rejection, by_distance, other_rewards, tally)
     return [text for part in parts if (text := part(items))]
 
 
@@ -228,6 +263,12 @@ def in_short(items: Saved) -> list[str]:
         f"**{_capital(_against(gain, 'plain MLE'))}.** The oracle finds RAL's samples {abs(change):.0f} % "
         f"{'less' if change < 0 else 'more'} surprising, {paid}."
     ]
+    if moved := _beside_certainty(items):
+        control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
+        lines[0] += (
+            f" A control that only becomes more sure of itself, without a critic or an image, changes this by "
+            f"{control:+.0f} %."
+        )
     rivals = {}
     curve = [_from_curve(planes, m, X, Y) for m in PAPER]
     if not np.isnan(curve).any():

@@ -154,7 +154,7 @@ def score(study: Study, prior: Prior, temperatures: Sequence[float] = TEMPERATUR
     """
     world, rows = study.world, []
     for T in {temperatures[0], temperatures[-1]}:
-        check_honest(prior, *world.sample((prior,), 24, 13, temperatures=[T]), T)
+        check_honest(prior, *world.sample((prior,), 16, 13, temperatures=[T]), T)
     for T in temperatures:
         if T == 1:
             row = world.numbers((prior,), T)
@@ -365,6 +365,20 @@ def table(rows: dict[str, dict[int, list[Numbers]]]) -> list[dict[str, Any]]:
 def at_temperature(rows: list[Numbers], T: float) -> Numbers:
     """The row of a temperature."""
     return next(row for row in rows if row["temperature"] == T)
+
+
+def changes(rows: dict[str, dict[int, list[Numbers]]]) -> list[dict[str, Any]]:
+    """What each method and seed changes of its own MLE generator's numbers at temperature 1, a line each."""
+    lines = []
+    for method, by_seed in rows.items():
+        for seed, own in by_seed.items() if method != "MLE" else ():
+            a, b = at_temperature(own, 1), at_temperature(rows["MLE"][seed], 1)
+            line = {"method": method, "seed": seed, "NLL_oracle, %": 100 * (a["NLL_oracle"] / b["NLL_oracle"] - 1)}
+            for key in b:
+                if key.startswith(("NLL_test", "KL(G||oracle)", "FD")) and not key.endswith("_se"):
+                    line[key] = a[key] - b[key] if key in a else ""
+            lines.append(line)
+    return lines
 
 
 def summary(worlds: dict[str, dict[str, dict[int, list[Numbers]]]]) -> list[dict[str, str]]:
