@@ -1,7 +1,9 @@
 """The test bed: scores against exact sums, what it refuses, the comparison with MLE, rows that are kept."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from ralkit.course.predictions import PREDICTED
 from ralkit.errors import RalkitError
 from ralkit.metrics import map_log_prob, oracle_metrics
 from ralkit.sampling import AutoregressiveMixin
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -258,6 +262,16 @@ def test_damaged_rows_are_one_sentence(bed):
 def test_every_method_has_a_prediction_for_every_world():
     assert set(PREDICTED) == set(METHODS) - {"MLE"}
     assert all(len(p.words) == len(WORLDS) and p.why for p in PREDICTED.values())
+
+
+def test_the_readme_s_method_is_one(bed, tmp_path):
+    (block,) = re.findall(r"```python\n(import torch\n\n\ndef method.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (tmp_path / "mine.py").write_text(block.replace("200", "3"))
+    study = bed.study("small network")
+    prior = bench.run(bench.load(f"{tmp_path / 'mine.py'}:method"), study, 1)
+    start = study.generator("MLE", 1)[0]
+    assert (prior.embedding.weight != start.embedding.weight).any()
+    assert bench.score(study, prior, [1.0])[0]["NLL_test"] > 0
 
 
 def test_the_command_scores_a_method_of_one_s_own(tiny, tmp_path, monkeypatch, capsys):

@@ -12,7 +12,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
 def test_the_code_of_the_readme_runs(capsys):
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), names := {"__name__": "readme"})
     logs = capsys.readouterr().out

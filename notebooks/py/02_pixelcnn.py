@@ -389,9 +389,9 @@ fig.colorbar(axes[1].images[0], ax=axes.tolist())
 record.save_figure(
     "02-09-nats-map", fig, title="Mean nats of every position on test maps", data={"nats": per_code.tolist()}
 )
-dearest = divmod(per_code.argmax().item(), W)
+surprising = divmod(per_code.argmax().item(), W)
 print(
-    f"first code {per_code[0, 0]:.2f} nats, the second {per_code[0, 1]:.2f}, the dearest {per_code.max():.2f}, at {dearest};"
+    f"first code {per_code[0, 0]:.2f} nats, the second {per_code[0, 1]:.2f}, the most surprising one {per_code.max():.2f}, at {surprising};"
 )
 print(f"first row {per_code[0].sum():.1f} nats, the middle one {per_code[H // 2].sum():.1f}")
 fig

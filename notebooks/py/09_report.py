@@ -183,7 +183,7 @@ if rows:
     note = (
         f"* RAL at temperature 1 against **colder MLE and rejection**, {len(rows)} comparisons (table 09-2-against of the "
         f"report): {', '.join(counts.values())}.\n"
-        f"* **{truth}**, whose reward is KL(G‖oracle) itself, has {beside_MLE(truth, 'NLL_oracle')} and "
+        f"* **{truth}**, whose policy gradient descends KL(G‖oracle) itself, has {beside_MLE(truth, 'NLL_oracle')} and "
         f"{beside_MLE(truth, 'KL(G||oracle)')}; of what it does not ask for, {beside_MLE(truth, 'NLL_test')} and "
         f"{beside_MLE(truth, fd)}."
     )

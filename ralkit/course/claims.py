@@ -8,7 +8,7 @@ import numpy as np
 from .saved import Saved
 from .significance import LEVEL, direction, holm, p_value, smallest_effect, spread
 
-CONTROL = "MLE continued"  # as many further updates as RAL, by maximum likelihood
+CONTROL = "MLE continued"  # by maximum likelihood, for about as long as RAL
 COLD = "MLE at temperature 0.8"
 PRICE = 4  # rejection: samples drawn for each one kept
 REJECTED = f"MLE, a critic keeps 1 of {PRICE}"

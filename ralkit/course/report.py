@@ -99,7 +99,8 @@ def _limits(items: Saved) -> list[str]:
     return [
         "## Limits",
         "",
-        "* All seeds share one world: one VQ-VAE, one oracle, one set of test images. Another world may differ.",
+        "* All seeds share one world: one VQ-VAE, one oracle, one set of test images. Another world may differ. (The "
+        "worlds of notebook 08's test bed differ in their generators and data, and have the same oracle.)",
         *_worlds(items),
         f"* The data set is {origin['dataset']['name']}, and networks and training are those of the preset "
         f"`{origin['preset']}`. The paper has larger networks, other images and another feature network. The "
