@@ -1,8 +1,8 @@
 """Other ways to change an MLE generator than RAL's, one function each: what came after RAL, controls, free knobs.
 
-A method takes a `Start` and returns a prior. Its settings were chosen on seed 0 of the world "small network", from two or
-three tries each; no result is reported on that seed. r(c) = log G(c) - log G_MLE(c) is the log-ratio of a map, and D(c) the
-score of a critic that knows the MLE generator well, so that D is about log p / G_MLE.
+A method takes a `Start` and returns a prior. In the equations r(c) = log G(c) - log G_MLE(c) is the log-ratio of a map,
+and D(c) the score of a critic that knows the MLE generator well, so that D is about log p / G_MLE. Settings were chosen
+on seed 0 of the world "small network", from two or three tries each. No result is reported on that seed.
 """
 
 import copy
