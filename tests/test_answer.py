@@ -152,6 +152,16 @@ def test_a_control_that_looks_at_no_image_is_set_beside_ral():
     assert "NLL_oracle by -12.3 ± 0.1 %" in text and "-10.3 ± 0.1 % with the single reward" in text
     assert "FD to oracle data changes by +1.00 ± 0.00 with the control, and by -3.00 ± 0.00 with the single" in text
     assert answer({"08-0-changes": {"rows": [r for r in rows if r["method"] != "RAL single"]}}) == []  # seeds differ
+    says = "Table 1: RAL single lowers NLL under the oracle"
+    table = {"03-claims": {"rows": [claims.claim(says, "", "-10 %", -10, 1)], "origin": {"seeds": [1, 2]}}}
+    verdict = {
+        "method": "RAL single",
+        "temperature": 1,
+        "side, NLL_oracle": "above",
+        "NLL_oracle beyond the curve": "+2",
+    }
+    (row_,) = claims.judged(items | table | {"08-verdict": {"rows": [verdict]}})
+    assert "beside reward log G, a control that sees no image, no, +2.00 ± 0 %" in row_[claims.RIVALS]
     curves = {"08-1-planes": {"data": planes(1.0)}}
     assert "without a critic or an image, changes this by -12 %" in in_short(items | curves)[0]
     assert "without a critic" not in in_short(curves)[0]

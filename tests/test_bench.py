@@ -259,6 +259,16 @@ def test_damaged_rows_are_one_sentence(bed):
         bed.kept()
 
 
+def test_the_committed_rows_are_of_the_present_settings_and_can_be_compared(tmp_path):
+    rows = json.loads((ROOT / "figures/quick/bench/rows.json").read_text())
+    bed = Bench("quick", root=tmp_path)
+    known = {bed.key(w, m, s) for w in WORLDS for m in METHODS for s in range(1, 6)}
+    assert rows and set(rows) <= known
+    for row in rows.values():
+        assert not row["made"]["commit"].endswith("-dirty") and row["weights"].startswith("pretrained")
+        assert 1 in [r["temperature"] for r in row["rows"]]
+
+
 def test_every_method_has_a_prediction_for_every_world():
     assert set(PREDICTED) == set(METHODS) - {"MLE"}
     assert all(len(p.words) == len(WORLDS) and p.why for p in PREDICTED.values())

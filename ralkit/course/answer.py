@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from .claims import CONTROL, HOLM, PRICE, holm_decides, judged
+from .claims import CERTAIN, CONTROL, HOLM, PAPER, PRICE, beside_certain, holm_decides, judged
 from .hero import X, Y, has_plane
 from .saved import Saved
 from .significance import beyond, direction
 
-PAPER = ("RAL single", "RAL intermediate")  # the two rewards of the paper
 TERMS = (
     "The oracle is a model that is declared to be the truth, so every probability is known. KL(G‖oracle) is large "
     "where a model G draws what the truth does not (quality), KL(oracle‖G) where it leaves out what the truth draws "
@@ -87,23 +86,9 @@ def beside_mle(items: Saved) -> str:
     )
 
 
-CERTAIN = "reward log G"  # the control whose reward is its own log-probability (`methods.confidence`)
-
-
-def _beside_certainty(items: Saved) -> dict[str, dict[str, list[float]]] | None:
-    """What RAL and the control that looks at no image change of their MLE generators: by method and number, by seed."""
-    rows = [row for row in items.get("08-0-changes", {}).get("rows") or [] if row.get("world") == "small network"]
-    rows.sort(key=lambda row: row["seed"])
-    of = {m: [row for row in rows if row["method"] == m] for m in (*PAPER, CERTAIN)}
-    if not rows or len({tuple(row["seed"] for row in own) for own in of.values()}) > 1 or not of[CERTAIN]:
-        return None
-    keys = [key for key in rows[0] if key not in ("world", "method", "seed")]
-    return {m: {key: [float(row[key]) for row in own] for key in keys} for m, own in of.items()}
-
-
 def beside_certainty(items: Saved) -> str:
     """RAL beside a control that has neither a critic nor images; empty without notebook 08's test bed."""
-    if not (moved := _beside_certainty(items)):
+    if not (moved := beside_certain(items)):
         return ""
     key, control = "NLL_oracle, %", moved[CERTAIN]
     d = [np.subtract(moved[m][key], control[key]).tolist() for m in PAPER]
@@ -263,7 +248,7 @@ def in_short(items: Saved) -> list[str]:
         f"**{_capital(_against(gain, 'plain MLE'))}.** The oracle finds RAL's samples {abs(change):.0f} % "
         f"{'less' if change < 0 else 'more'} surprising, {paid}."
     ]
-    if moved := _beside_certainty(items):
+    if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
         lines[0] += (
             f" A control that only becomes more sure of itself, without a critic or an image, changes this by "

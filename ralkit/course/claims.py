@@ -9,6 +9,8 @@ from .saved import Saved
 from .significance import LEVEL, direction, holm, p_value, smallest_effect, spread
 
 CONTROL = "MLE continued"  # by maximum likelihood, for about as long as RAL
+PAPER = ("RAL single", "RAL intermediate")  # the two rewards of the paper
+CERTAIN = "reward log G"  # the control whose reward is its own log-probability (`methods.confidence`)
 COLD = "MLE at temperature 0.8"
 PRICE = 4  # rejection: samples drawn for each one kept
 REJECTED = f"MLE, a critic keeps 1 of {PRICE}"
@@ -107,6 +109,17 @@ def _beside_rejection(method: str, key: str, items: Saved) -> str:
     return f"; beside rejection {_decided(d)} nats" if len(d) > 1 else ""
 
 
+def beside_certain(items: Saved) -> dict[str, dict[str, list[float]]] | None:
+    """What RAL and the control that looks at no image change of their MLE generators: by method and number, by seed."""
+    rows = [row for row in items.get("08-0-changes", {}).get("rows") or [] if row.get("world") == "small network"]
+    rows.sort(key=lambda row: row["seed"])
+    of = {m: [row for row in rows if row["method"] == m] for m in (*PAPER, CERTAIN)}
+    if not rows or len({tuple(row["seed"] for row in own) for own in of.values()}) > 1 or not of[CERTAIN]:
+        return None
+    keys = [key for key in rows[0] if key not in ("world", "method", "seed")]
+    return {m: {key: [float(row[key]) for row in own] for key in keys} for m, own in of.items()}
+
+
 def _rivals(says: str, items: Saved) -> str:
     """What a claim's method does beside MLE at other temperatures, where notebooks 08 and 09 have measured it."""
     if not (found := re.search(r"RAL (?:single|intermediate)", says)):
@@ -118,7 +131,11 @@ def _rivals(says: str, items: Saved) -> str:
     if "NLL under the oracle" in says and (side := verdict.get("side, NLL_oracle")):
         word = {"above": "no", "below": "yes"}.get(side, side)
         curve = f"{word}: {verdict['NLL_oracle beyond the curve']} nats from MLE's temperature curve"
-        return curve + _beside_rejection(method, "NLL_oracle", items)
+        control = ""
+        if moved := beside_certain(items):
+            d = np.subtract(moved[method]["NLL_oracle, %"], moved[CERTAIN]["NLL_oracle, %"])
+            control = f"; beside {CERTAIN}, a control that sees no image, {_decided(d)} %" if len(d) > 1 else ""
+        return curve + _beside_rejection(method, "NLL_oracle", items) + control
     if "improves diversity" in says and (seeds := verdict.get("more diverse than the curve")):
         some, _, all_ = seeds.partition(" of ")
         word = {"0": "no", all_: "yes"}.get(some, "not decided")
