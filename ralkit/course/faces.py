@@ -188,6 +188,11 @@ def choose(name: str, index: Tensor, *planes: Tensor, layers: int = 1) -> Tensor
 
 def render(factors: Tensor, nuisances: Tensor, size: int) -> Tensor:
     """Draw factors (B, len(FACTORS)) with nuisances (B, len(NUISANCES)) in [-1, 1] -> uint8 (B, 3, S, S)."""
+    return (canvas_of(factors, nuisances, size) * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+
+
+def canvas_of(factors: Tensor, nuisances: Tensor, size: int) -> Tensor:
+    """What `render` draws before it is rounded: floats in [0, 1], differentiable in the nuisances."""
     chosen = dict(zip(FACTORS, factors.T, strict=True))
     skin, hair, iris, shirt, background = (rgb(*PALETTES[name].values())[chosen[name]] for name in PALETTES)
     slope = torch.tensor(list(SLOPES["brows"].values()))[chosen["brows"], None, None, None]
@@ -243,7 +248,7 @@ def render(factors: Tensor, nuisances: Tensor, size: int) -> Tensor:
     round_frame, square_frame = choose("glasses", chosen["glasses"], u, eye_y, layers=2)
     paint(BLACK_FRAME, round_frame)
     paint(RED_FRAME, square_frame)
-    return (canvas * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+    return canvas
 
 
 BLOCK = 1024  # faces per random generator, so that face i never depends on where a call starts or ends
