@@ -41,7 +41,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ralkit.cache import Cache, GatedCache, HorizontalCache, VerticalCache
-from ralkit.course import plots, widgets
+from ralkit.course import diagrams, plots, widgets
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record
 from ralkit.diagnostics import cached_logits
@@ -286,6 +286,16 @@ fig
 # * `reach` is how far a window looks, which is 2 for a 5x5 window.
 # * `condition` (codes of a level above) and its `features`, `Attention` and `recompute` are for the larger priors of
 #   notebook 05 and do nothing here.
+#
+# The next figure draws this layer for a window 3 wide, and shows what it sees of a small map. The numbers are the codes
+# in raster order. Follow the framed place. In the shifted maps it holds a code above or a code to the left, and never
+# its own. Below, one layer sees a few codes (blue through $v$, orange through $h$), and a few layers see every code
+# before. With masks in place of the two streams, the pink codes are never seen.
+
+# %%
+fig = diagrams.two_streams(7)
+record.save_figure("02-06b-layer", fig, title="A gated layer of two streams, and what it sees beside masked layers")
+fig
 
 # %%
 for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
@@ -502,27 +512,16 @@ fig
 # * Each layer has to remember only what its window reaches. This is the last rows of $v$, the current row of $h$, and
 #   what `link` brings to this row.
 #
-# The figure shows the work for one code, which is marked in red. Bright positions are computed, grey ones are
-# remembered, and dark ones are not touched. Compare the left panel, which has no cache, with the other two.
+# The figure shows the work for one new code, the framed one. On the left, the plain sampler computes both streams at
+# every position, for each code again. On the right, the cached sampler computes one row of $v$ when the row begins, and
+# then $h$ at one place for each code. It reads the pale places from memory. So for a whole map each stream is computed
+# once at every position, and not once for every code.
 
 # %%
-i, j, reach = H // 2, W // 2, oracle.layers[0].reach
-panels = {
-    name: torch.zeros(H, W) for name in ("plain: everything", "cache: v, at the start of a row", "cache: h, a code")
-}
-everything, vertical, horizontal = panels.values()
-everything[:] = 2
-vertical[max(0, i - reach) : i, :], vertical[i, :] = 1, 2
-horizontal[i, max(0, j - reach) : j], horizontal[i, j] = 1, 2
-
-fig, (axes,) = plots.new_figure(1, 3, (2.4, 2.6))
-for ax, (name, map_) in zip(axes, panels.items(), strict=True):
-    plots.picture(ax, map_, name, cmap="cividis", vmin=0, vmax=2)
-    ax.plot(j, i, "s", color="red", markersize=5)
-record.save_figure(
-    "02-12-cache", fig, title="To draw one code (red): computed (bright), remembered (grey), untouched (dark)"
-)
-print(f"positions computed for one map: plain {T * T}, cached {T} vertical + {T} horizontal")
+fig = diagrams.cache(W, oracle.layers[0].reach)
+title = "To draw one code: what the plain and the cached sampler compute, keep and leave out"
+record.save_figure("02-12-cache", fig, title=title)
+print(f"positions computed for one map, in each stream: plain {T * T}, cached {T}")
 fig
 
 # %% [markdown]

@@ -44,7 +44,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ralkit import diagnostics, ral
-from ralkit.course import plots, widgets
+from ralkit.course import diagrams, plots, widgets
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record
 from ralkit.course.runs import in_updates
@@ -894,7 +894,19 @@ Markdown(f"{record.save_table('04-14c-first-step', rows, title, note=note)}\n\n{
 #
 # ## 8. One RAL iteration
 #
-# Now all pieces are there, and this is the whole function that `ralkit` runs:
+# Now all pieces are there. The next figure puts them together, with one real and one fake image and the critic's scores
+# of the fake. Solid arrows carry values, and dashed arrows are gradients that change weights. There are two of these.
+# One ends at the critic and the other at the prior, and the one for the prior does not pass through the critic or the
+# decoder. The numbers are steps 1 to 5 of the list below.
+
+# %%
+real_image, fake_image = decode(real_codes[:1])[0], decode(codes[:1])[0]
+fig = diagrams.one_iteration(real_image, fake_image, fake_map[0])
+record.save_figure("04-14d-iteration", fig, title="One RAL iteration: values (solid) and gradients (dashed)")
+fig
+
+# %% [markdown]
+# And this is the whole function that `ralkit` runs:
 
 # %%
 Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")

@@ -37,13 +37,14 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from ralkit.course import paper, plots, widgets
 from ralkit.course.claims import PRICE, REJECTED, claim
 from ralkit.course.record import Record, markdown_table
 from ralkit.course.significance import direction, noise_over_seeds, over, side, spread
 from ralkit.course.study import Study
+from ralkit.course.validity import DAMAGES, nearest_faces
 from ralkit.course.workers import train_together
 from ralkit.course.world import World
 from ralkit.metrics import fidelity, frechet_distance
@@ -252,6 +253,95 @@ Markdown(
 )
 
 # %% [markdown]
+# ### Which number sees which damage?
+#
+# A number is worth nothing if it does not see what is wrong. So we do known damage to reconstructions, and ask each
+# number whether it notices. We blur them, we let their parts run (*melted*), we join the halves of two faces, and we
+# leave out kinds of hair.
+#
+# There is one more number to try, because we know how our faces are drawn. **Distance to a face** takes an image and
+# looks for the nearest of all faces that can be drawn. The factors are those that the factor network sees, and pose and
+# light are found by gradient descent through the drawing. What is left is the distance, from 0 to 1 a pixel. It asks
+# whether an image is a face at all, and it needs no other images.
+#
+# The first figure shows the damage at full strength, and below it the nearest faces that can be drawn.
+
+
+# %%
+LOOK = 64  # images for which the nearest face is searched
+ours = one.world.images.test_factors is not None  # only of our own faces it is known how they are drawn
+clean = one.world.decode(*one.world.test_codes(min(one.world.n_eval, 1000)))
+
+
+def to_faces(study, images):
+    """The mean distance of some images to the nearest faces that can be drawn."""
+    return nearest_faces(images[:LOOK], study.world.features.factor_net, 20)[1].mean().item()
+
+
+# %%
+if ours:
+    factors = one.world.images.test_factors[: len(clean)]
+    shown = {"reconstructions": clean[:10]}
+    shown |= {name: damage(clean, factors, 1.0)[:10] for name, damage in DAMAGES.items()}
+    for name in ("reconstructions", "halves of two"):
+        shown |= {f"{name}: nearest": nearest_faces(shown[name], one.world.features.factor_net)[0]}
+    figure = plots.labelled_rows(shown)
+    title = "Known damage at full strength, and the nearest faces that can be drawn"
+    record.save_figure("05-04b-damage", figure, title)
+    display(figure)
+
+# %% [markdown]
+# Now each number along the strength of the damage. Look for lines that go the wrong way. The distances should rise.
+# Precision, recall and coverage are shares, and should fall.
+
+
+# %%
+def judged(images):
+    """Every number of a set of images, beside as many other reconstructions."""
+    features, others = one.world.features(images), one.world.reference_features("reconstructed, others")[: len(images)]
+    shares = fidelity(others, features)
+    numbers = {one.world.metric: frechet_distance(others, features)} | {
+        k: shares[k] for k in ("precision", "recall", "coverage")
+    }
+    return numbers | {"distance to a face": to_faces(one, images)}
+
+
+STRENGTHS = (0.0, 0.5, 1.0)
+if ours:
+    untouched = judged(clean)
+    seen = {name: [judged(f(clean, factors, s)) if s else untouched for s in STRENGTHS] for name, f in DAMAGES.items()}
+    figure, (axes,) = plots.new_figure(1, len(untouched), (2.4, 2.4))
+    for ax, key in zip(axes, untouched, strict=True):
+        for name, rows in seen.items():
+            ax.plot(STRENGTHS, [row[key] for row in rows], "o-", label=name)
+        ax.set(
+            title=key, xlabel="strength", ylim=(0, 1.05) if key in ("precision", "recall", "coverage") else (0, None)
+        )
+    axes[-1].legend(fontsize=6)
+    figure.tight_layout()
+    record.save_figure("05-04c-seen", figure, "What each number says of known damage, by its strength", data=seen)
+    display(figure)
+
+
+# %%
+def reaction(key, rows):
+    """What a number does with damage at full strength."""
+    share = key in ("precision", "recall", "coverage")
+    least = 0.02 if share else 0.1 * rows[0][key]  # a share's noise, a tenth of a distance
+    change = (rows[0][key] - rows[-1][key]) * (1 if share else -1)
+    return "notices" if change > least else "**praises**" if change < -least else "does not notice"
+
+
+if ours:
+    reactions = [{"number": key} | {name: reaction(key, rows) for name, rows in seen.items()} for key in untouched]
+    title = "What each number does with damage at full strength"
+    display(Markdown(record.save_table("05-04d-reactions", reactions, title)))
+
+# %% [markdown]
+# A number that praises damage must not be read alone. Precision, for example, asks whether an image has real ones near
+# it *in features*, and features that are averaged over an image hardly know where things are. So when we compare
+# methods below, we read the distance to a face for what is wrong inside an image, and recall for what is missing.
+#
 # ## 5 · MLE, the control, and RAL
 #
 # With two levels a roll-out is a pair of maps, which decode to one picture. Each level gets its own rewards,
@@ -365,6 +455,34 @@ every = [
     for s, row in zip((one, two)[n - 1].seeds, rows, strict=True)
 ]
 Markdown(record.save_table("table-2-runs", every, "Table 2, every run"))
+
+# %% [markdown]
+# And is what they draw a face at all? The next table gives the distance to a face, beside that of the reconstructions
+# (the best that a prior can reach) and of MLE sampled colder, which costs no training.
+
+
+# %%
+def faces_of(study, method, T=1.0):
+    """The mean distance to a face of each seed's samples."""
+    priors, n = [study.generator(method, s) for s in study.seeds], study.world.levels
+    drawn = (study.world.sample(of_seed, LOOK, 5, temperatures=[T] * n) for of_seed in priors)
+    return np.array([to_faces(study, study.world.decode(*codes)) for codes in drawn])
+
+
+# %%
+rows = []
+for study in (one, two) if ours else ():
+    level = {1: "one level", 2: "two levels"}[study.world.levels]
+    best = to_faces(study, study.world.decode(*study.world.test_codes(LOOK)))
+    rows.append({"codes": level, "method": "reconstructions", "distance to a face": f"{best:.4f}", "less MLE's": ""})
+    far = {method: faces_of(study, method) for method in METHODS}
+    far["MLE at temperature 0.8"] = faces_of(study, "MLE", 0.8)
+    for method, d in far.items():
+        less = f"{spread(d - far['MLE'], '+.4f')} ({side(d - far['MLE'])})" if method != "MLE" else ""
+        rows.append({"codes": level, "method": method, "distance to a face": spread(d, ".4f"), "less MLE's": less})
+if ours:
+    title = f"Is it a face? The mean distance of {LOOK} samples to the nearest face that can be drawn"
+    display(Markdown(record.save_table("05-06b-faces", rows, title)))
 
 # %% [markdown]
 # Was MLE at its end? The control tells: it is the same model after further training. Where its NLL_test falls, part of what
