@@ -188,8 +188,8 @@ def test_mle_itself_lies_on_its_curve_and_what_is_lower_lies_below():
         assert list(found) == list(CRITERIA)
         assert found["equal NLL_test"] == pytest.approx(shift, abs=0.05)
         assert found["equal entropy"] == pytest.approx(shift, abs=0.05)
-        assert found["both KL"] == pytest.approx(shift, abs=0.05)
-        assert found["JS by code"] == pytest.approx(shift / 10, abs=0.05)
+        assert found["both KL, best T"] == pytest.approx(shift, abs=0.05)
+        assert found["JS by code, best T"] == pytest.approx(shift / 10, abs=0.05)
         assert verdict(found) == word
 
 
@@ -217,8 +217,27 @@ def test_criteria_that_do_not_apply_are_left_out_of_the_verdict():
     assert verdict({"a": far[:1]}) == "one seed"
     infinite = [{"temperature": 1.0, "entropy": 80.0, "KL(G||oracle)": 60.0, "JS by code": 9.0}]
     found = compare({s: infinite for s in (1, 2)}, {s: curve_of() for s in (1, 2)})
-    assert np.isnan(found["equal NLL_test"]).all() and np.isnan(found["both KL"]).all()
-    assert not np.isnan(found["equal entropy"]).any() and not np.isnan(found["JS by code"]).any()
+    assert np.isnan(found["equal NLL_test"]).all() and np.isnan(found["both KL, best T"]).all()
+    assert not np.isnan(found["equal entropy"]).any() and not np.isnan(found["JS by code, best T"]).any()
+
+
+def test_a_summary_says_what_came_out_and_what_had_been_expected():
+    seeds = (1, 2, 3)
+
+    def noisy(shift, s):
+        changed = {"KL(G||oracle)": shift + 1e-3 * s, "JS by code": shift / 10 + 1e-4 * s}
+        return [r | {key: r[key] + d for key, d in changed.items()} | {"NLL_oracle": 200 + shift} for r in curve_of(s)]
+
+    rows = {"MLE": {s: noisy(0, 0) for s in seeds}, "RAL anchored": {s: noisy(-5, s) for s in seeds},
+            "DDO": {s: noisy(-5, s) for s in seeds}, "GRPO": {1: noisy(5, 1)}}  # fmt: skip
+    lines = {line["method"]: line for line in bench.summary({"small network": rows})}
+    assert lines["RAL anchored"]["small network"] == "better"
+    assert lines["DDO"]["small network"] == "better (predicted: not decided)"
+    assert lines["GRPO"]["small network"] == "one seed" and "MLE" not in lines
+    words = bench.in_words(list(lines.values()), "small network")
+    assert words.endswith("Better: RAL anchored, DDO. One seed: GRPO.")
+    percent = {(line["method"], line["seed"]): line["NLL_oracle, %"] for line in bench.changes(rows)}
+    assert percent["DDO", 2] == pytest.approx(-2.5) and percent["GRPO", 1] == pytest.approx(2.5)
 
 
 # ---- Rows ----

@@ -255,16 +255,15 @@ Markdown(
 # %% [markdown]
 # ### Which number sees which damage?
 #
-# A number is worth nothing if it does not see what is wrong. So we do known damage to reconstructions, and ask each
-# number whether it notices. We blur them, we let their parts run (*melted*), we join the halves of two faces, and we
-# leave out kinds of hair.
+# A number can be trusted only for faults that it notices. So we do known damage to reconstructions, and ask each number
+# whether it notices. We blur images, or warp them smoothly (*melted*). We also give images the right half of another, or
+# drop kinds of hair from the set.
 #
-# There is one more number to try, because we know how our faces are drawn. **Distance to a face** takes an image and
-# looks for the nearest of all faces that can be drawn. The factors are those that the factor network sees, and pose and
-# light are found by gradient descent through the drawing. What is left is the distance, from 0 to 1 a pixel. It asks
-# whether an image is a face at all, and it needs no other images.
+# We try one more number. **Distance to a face** redraws an image with our face program. A network guesses its *factors*,
+# such as hair (notebook 01). Gradient descent through the drawing then finds pose and light. The distance is the root
+# mean squared difference of the pixels, from 0 to 1. A wrongly guessed factor can only make it larger.
 #
-# The first figure shows the damage at full strength, and below it the nearest faces that can be drawn.
+# The first figure shows the damage at full strength. For two rows it also shows the nearest faces that were found.
 
 
 # %%
@@ -291,8 +290,9 @@ if ours:
     display(figure)
 
 # %% [markdown]
-# Now each number along the strength of the damage. Look for lines that go the wrong way. The distances should rise.
-# Precision, recall and coverage are shares, and should fall.
+# The next figure shows each number as the damage grows. For *blurred* and *melted*, strength is how far pixels are moved
+# or mixed. For *halves of two* it is the share of images, and for *fewer kinds of hair* the share of kinds. Look for
+# lines that go the wrong way. The distances should rise. Precision, recall and coverage are shares, and should fall.
 
 
 # %%
@@ -338,7 +338,8 @@ if ours:
     display(Markdown(record.save_table("05-04d-reactions", reactions, title)))
 
 # %% [markdown]
-# A number that praises damage must not be read alone. Precision, for example, asks whether an image has real ones near
+# *Notices* means a change the right way, by more than .02 for a share and more than a tenth for a distance. *Praises* means
+# as large a change the wrong way. A number that praises damage must not be read alone. Precision, for example, asks whether an image has real ones near
 # it *in features*, and features that are averaged over an image hardly know where things are. So when we compare
 # methods below, we read the distance to a face for what is wrong inside an image, and recall for what is missing.
 #

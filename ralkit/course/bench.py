@@ -287,8 +287,8 @@ def run(method: Method, study: Study, seed: int) -> Prior:
 CRITERIA = {
     "equal NLL_test": "nats of KL(G||oracle) beyond MLE's curve, where it covers the truth as well",
     "equal entropy": "nats of KL(G||oracle) beyond MLE's curve, where it is as narrow",
-    "both KL": "KL(G||oracle) + KL(oracle||G) less MLE's, each at its best temperature",
-    "JS by code": "JS by code less MLE's, each at its best temperature",
+    "both KL, best T": "KL(G||oracle) + KL(oracle||G) less MLE's, each at its best temperature",
+    "JS by code, best T": "JS by code less MLE's, each at its best temperature",
 }
 
 
@@ -308,7 +308,7 @@ def compare(rows: dict[int, list[Numbers]], curve: dict[int, list[Numbers]]) -> 
     by_code = lambda r: r.get("JS by code", np.nan)  # noqa: E731
     return {"equal NLL_test": at("NLL_test"), "equal entropy": at("-entropy")} | {
         name: at_best(rows, of) - at_best({s: curve[s] for s in rows}, of)
-        for name, of in (("both KL", both), ("JS by code", by_code))
+        for name, of in (("both KL, best T", both), ("JS by code, best T", by_code))
     }
 
 
@@ -341,7 +341,7 @@ def found(bench: Bench, world: str) -> dict[str, dict[int, list[Numbers]]]:
     return {method: by_seed for method, by_seed in rows.items() if by_seed}
 
 
-def table(rows: dict[str, dict[int, list[Numbers]]]) -> list[dict[str, Any]]:
+def comparison(rows: dict[str, dict[int, list[Numbers]]]) -> list[dict[str, Any]]:
     """A line for each method, from the rows of a world by method and seed, MLE's among them."""
     curve, lines = rows.get("MLE", {}), []
     for method, by_seed in rows.items():
@@ -383,7 +383,7 @@ def changes(rows: dict[str, dict[int, list[Numbers]]]) -> list[dict[str, Any]]:
 
 def summary(worlds: dict[str, dict[str, dict[int, list[Numbers]]]]) -> list[dict[str, str]]:
     """A line for each method: its verdict in each world, and what was predicted where that differs."""
-    tables = {world: {line["method"]: line for line in table(rows)} for world, rows in worlds.items()}
+    tables = {world: {line["method"]: line for line in comparison(rows)} for world, rows in worlds.items()}
     lines = []
     for method, predicted in PREDICTED.items():
         line = {"method": method}
@@ -395,3 +395,12 @@ def summary(worlds: dict[str, dict[str, dict[int, list[Numbers]]]]) -> list[dict
         if any(line[world] for world in tables):
             lines.append(line | {"we expected this, because": predicted.why})
     return lines
+
+
+def in_words(lines: list[dict[str, str]], world: str) -> str:
+    """The verdicts of `summary` in one world as a sentence: which methods are better, which worse, and so on."""
+    said = []
+    for word in ("better", "worse", "they differ", "not decided", "one seed"):
+        if methods_ := [line["method"] for line in lines if line[world].partition(" (")[0] == word]:
+            said.append(f"{word}: {', '.join(methods_)}")
+    return f"* **{world}**, beside MLE sampled colder. {'. '.join(text[:1].upper() + text[1:] for text in said)}."

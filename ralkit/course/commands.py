@@ -145,7 +145,7 @@ def bench(
             file = out.with_name(f"{out.stem}-{name.replace(' ', '-')}{out.suffix}")
             content = {"world": name, "weights": study.world.weights, "rows": own}
             store.write_bytes(file, f"{json.dumps(content, indent=1)}\n".encode())
-        print(f"\n{name}\n\n{markdown_table(bed.table(bed.found(bench, name) | own))}\n", flush=True)
+        print(f"\n{name}\n\n{markdown_table(bed.comparison(bed.found(bench, name) | own))}\n", flush=True)
 
 
 def _seeds(generators: str) -> list[int]:
