@@ -351,8 +351,9 @@ def comparison(rows: dict[str, dict[int, list[Numbers]]]) -> list[dict[str, Any]
                   for s, r in plain.items() if s in curve]  # fmt: skip
         line["NLL_oracle, %"] = spread(paired, "+.1f") if paired else ""
         for key in ("KL(G||oracle)", "KL(oracle||G)", "entropy", "JS by code"):
-            values = [row.get(key, np.inf) for row in plain.values()]
-            line[key] = "infinite" if np.isinf(values).any() else spread(values)
+            values = [row.get(key) for row in plain.values()]
+            unknown = "infinite" if key.startswith("KL") else ""  # what is infinite is left out of a row
+            line[key] = unknown if None in values else spread(values)
         if method != "MLE" and by_seed.keys() <= curve.keys():
             beside = compare(by_seed, curve)
             line |= {name: "" if np.isnan(d).any() else spread(d, "+.1f") for name, d in beside.items()}
