@@ -82,7 +82,8 @@ FUNCTIONS: dict[str, Method] = {
     "RAL anchored, again": methods.anchored_again,
 }
 TRAINED = (
-    "RAL single", "RAL intermediate", "RAL, KL 0.1", "RAL, KL 1", "RAL anchored", "RAL, true reward",
+    "RAL single", "RAL intermediate", "RAL, KL 0.1", "RAL, KL 0.3", "RAL, KL 1", "RAL, KL 3", "RAL anchored",
+    "RAL, true reward",
 )  # fmt: skip
 METHODS = ("MLE", *(f"{_REJECTION}{price}" for price in PRICES), *TRAINED, *FUNCTIONS)
 

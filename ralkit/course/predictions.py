@@ -33,10 +33,12 @@ PREDICTED: dict[str, Prediction] = {
     "RAL single": _RAL,
     "RAL intermediate": _RAL,
     "RAL, KL 0.1": _RAL,
+    "RAL, KL 0.3": _RAL,
     "RAL, KL 1": Prediction(
         (BETTER, DIFFER, BETTER),
         "KL at weight 1 is the scale that theory sets, but the critic moves, so its score is no longer log p / G_MLE",
     ),
+    "RAL, KL 3": Prediction((OPEN, OPEN, OPEN), "three nats for each nat of KL leave G where MLE had brought it"),
     "RAL anchored": Prediction(
         (BETTER, BETTER, BETTER), "the reward estimates log p / G, whose policy gradient descends KL(G||p)"
     ),
