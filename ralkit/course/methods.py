@@ -128,6 +128,17 @@ def _ral(
 # ---- Controls: is it the content of the reward that helps? ----
 
 
+def mle_for_longer(start: Start) -> Prior:
+    """Maximum likelihood, max_G E_p log G, on as many further real maps as RAL samples.
+
+    Batch and dropout are those of the generator's training, the learning rate is half of its.
+    """
+    G, (real,), cfg = start.generator.train(), start.codes, start.recipe
+    draw = lambda: real[torch.randint(len(real), (cfg.batch,), device=real.device)].long()  # noqa: E731
+    nll = lambda: -G.log_prob(draw()).sum((1, 2)).mean()  # noqa: E731
+    return _train(G, nll, start.rollouts // cfg.batch, cfg.lr / 2).eval()
+
+
 class _Shuffled(nn.Module):
     """A critic whose scores go to the wrong images where RAL asks it for rewards, which it does without gradients."""
 
@@ -138,17 +149,6 @@ class _Shuffled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scores = self.critic(x)
         return scores if torch.is_grad_enabled() else scores[torch.randperm(len(scores))]
-
-
-def mle_for_longer(start: Start) -> Prior:
-    """Maximum likelihood, max_G E_p log G, on as many further real maps as RAL samples.
-
-    Batch and dropout are those of the generator's training, the learning rate is half of its.
-    """
-    G, (real,), cfg = start.generator.train(), start.codes, start.recipe
-    draw = lambda: real[torch.randint(len(real), (cfg.batch,), device=real.device)].long()  # noqa: E731
-    nll = lambda: -G.log_prob(draw()).sum((1, 2)).mean()  # noqa: E731
-    return _train(G, nll, start.rollouts // cfg.batch, cfg.lr / 2).eval()
 
 
 def shuffled(start: Start) -> Prior:
