@@ -107,7 +107,7 @@ def test_what_is_not_there_is_not_answered():
 
 
 def test_the_answer_of_the_committed_run_is_whole():
-    assert len(answer(ITEMS)) == 6 and len(in_short(ITEMS)) == 3
+    assert len(answer(ITEMS)) == 7 and len(in_short(ITEMS)) == 3
     assert not any(re.search(r"\bnan\b|\binf\b|\{|\}", line) for line in answer(ITEMS) + in_short(ITEMS))
 
 
@@ -163,5 +163,5 @@ def test_a_control_that_looks_at_no_image_is_set_beside_ral():
     (row_,) = claims.judged(items | table | {"08-verdict": {"rows": [verdict]}})
     assert "beside reward log G, a control that sees no image, no, +2.00 ± 0 %" in row_[claims.RIVALS]
     curves = {"08-1-planes": {"data": planes(1.0)}}
-    assert "without a critic or an image, changes this by -12 %" in in_short(items | curves)[0]
+    assert "A control without a critic or images gets -12 %" in in_short(items | curves)[0]
     assert "without a critic" not in in_short(curves)[0]

@@ -250,10 +250,7 @@ def in_short(items: Saved) -> list[str]:
     ]
     if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
-        lines[0] += (
-            f" A control that only becomes more sure of itself, without a critic or an image, changes this by "
-            f"{control:+.0f} %."
-        )
+        lines[0] += f" A control without a critic or images gets {control:+.0f} %."
     rivals = {}
     curve = [_from_curve(planes, m, X, Y) for m in PAPER]
     if not np.isnan(curve).any():
