@@ -86,8 +86,9 @@ train_together((study, ("MLE", "MLE continued", *RAL), study.seeds))
 # and *worse* mean that all comparisons that apply agree beyond chance. Otherwise the table says *they differ*, *not
 # decided* or *one seed*.
 #
-# We wrote down what we expected before the runs. (In the small network we had already seen RAL, RAL anchored and
-# rejection.) Where a result differs, the table shows both.
+# We wrote down what we expected before the runs. (In the small network we had already seen RAL, RAL anchored, the true
+# reward and rejection, and on seed 0, which is not reported, parts of two other runs.) Where a result differs, the table
+# shows both.
 
 # %%
 bench = Bench(preset, dataset=dataset, seed=seed, pretrained=pretrained)

@@ -101,7 +101,7 @@ def beside_certainty(items: Saved) -> str:
     )
     if distance := next((name for name in control if name.endswith(" to oracle data")), None):
         text += (
-            f" What the critic adds shows elsewhere: the {distance} changes by {_shown(control[distance], 2)} with the "
+            f" The {distance} changes by {_shown(control[distance], 2)} with the "
             f"control, and by {_both({m: _shown(moved[m][distance], 2) for m in PAPER})}."
         )
     return text

@@ -1,7 +1,8 @@
 """What theory lets one expect of each method of the test bed, written down before the runs, and left as it was.
 
-The words are those of `bench.verdict`: a method beside MLE over temperatures. Of "small network" RAL's own runs, the
-anchored one and rejection had been seen before; all else was predicted.
+The words are those of `bench.verdict`: a method beside MLE over temperatures. Of "small network" RAL single and
+intermediate, the anchored one, the true reward and rejection had been seen before. On seed 0, which is not reported,
+DDO in "small network" and a part of RAL intermediate in "little data" had been seen too. All else was predicted.
 """
 
 from dataclasses import dataclass
