@@ -1,6 +1,7 @@
 """The test bed: scores against exact sums, what it refuses, the comparison with MLE, rows that are kept."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,16 @@ def test_what_rejection_accepts_is_the_exact_distribution():
     }
     for name, value in exact.items():
         assert row[name] == pytest.approx(value.item(), abs=0.05), name
+
+
+def test_at_an_infinite_price_a_critic_that_knows_everything_leaves_the_truth():
+    G, oracle = tiny_prior(), make_prior(K=3, layers=2, k=3)
+    log_g, log_o = map_log_prob(G, MAPS).double(), map_log_prob(oracle, MAPS).double()
+    D = log_o - log_g
+    drawn, true = (torch.multinomial(x.exp(), 40_000, replacement=True) for x in (log_g, log_o))
+    row = bench._accepted(*([x[i] for x in (log_g, log_o, D)] for i in (drawn, true)), price=math.inf)
+    assert row["KL(G||oracle)"] == pytest.approx(0, abs=0.02) and row["KL(oracle||G)"] == pytest.approx(0, abs=0.02)
+    assert 0 < row["samples that count"] < len(drawn)
 
 
 # ---- What is refused ----

@@ -741,22 +741,29 @@ print(f"with this critic the same precision without a baseline takes {times:.0f}
 torch.manual_seed(seed)
 n = 4 * cfg.rollouts
 draws = [(G.sample(n, shape), real_codes[torch.randint(len(real_codes), (n,), device=world.device)]) for _ in range(3)]
-see = torch.no_grad()(lambda critic, codes: in_batches(lambda c: critic(decode(c)), codes))
+images = [[decode(codes) for codes in draw] for draw in draws]
+see = torch.no_grad()(lambda critic, x: in_batches(critic, x))
+scores = {name: [[see(critic_, x) for x in pair] for pair in images] for name, critic_ in critics.items()}
+
+
+def gradients(critic, how, rollouts=n):
+    """The parts of the policy gradient of so many roll-outs with the critic of that name, one tensor a draw."""
+    parts = []
+    for (fakes, _), pair in zip(draws, scores[critic], strict=True):
+        A = ral.score_advantages(*(x[:rollouts] for x in pair), shape, how)
+        parts.append(diagnostics.part_gradients(G, fakes[:rollouts], A))
+    return parts
 
 
 def snr(critic, baseline, rollouts):
     """Mean over the draws of the signal-to-noise ratio of the policy gradient of so many roll-outs."""
-    how, total = replace(cfg, baseline=baseline), 0.0
-    for fakes, reals in draws:
-        A = ral.score_advantages(see(critic, fakes[:rollouts]), see(critic, reals[:rollouts]), shape, how)
-        total += diagnostics.gradient_snr(diagnostics.part_gradients(G, fakes[:rollouts], A)) / len(draws)
-    return total
+    return np.mean([diagnostics.gradient_snr(g) for g in gradients(critic, replace(cfg, baseline=baseline), rollouts)])
 
 
 # %%
 rows = [
     {"critic": name, "AUC": runs[name]["AUC"][-1], "baseline": baseline}
-    | {f"SNR, {b} roll-outs": snr(critics[name], baseline, b) for b in (cfg.rollouts, n)}
+    | {f"SNR, {b} roll-outs": snr(name, baseline, b) for b in (cfg.rollouts, n)}
     for name in critics
     for baseline in ("none", "leave-one-out")
 ]
@@ -811,26 +818,20 @@ for fakes, _ in draws:
     ideals.append(diagnostics.part_gradients(G, fakes, ral.advantages(ral.returns(r, 1.0), "leave-one-out")))
 
 
-def agreement(critic, how):
-    """Cosines, one a draw, of the expected policy gradient with that of -KL(G || oracle)."""
-    cosines = []
-    for (fakes, reals), ideal in zip(draws, ideals, strict=True):
-        A = ral.score_advantages(see(critic, fakes), see(critic, reals), shape, replace(how, baseline="leave-one-out"))
-        cosines.append(diagnostics.gradient_cosine(diagnostics.part_gradients(G, fakes, A), ideal))
-    return cosines
-
-
 # %%
-kinds = [(reward, gamma) for reward in ("single", "intermediate") for gamma in (0.9, 1.0)]
+settings = {
+    f"{reward}, gamma {gamma:g}": replace(cfg, reward=reward, gamma=gamma, baseline="leave-one-out")
+    for reward in ("single", "intermediate") for gamma in (0.9, 1.0)
+}  # fmt: skip
+ways = {(name, kind): gradients(name, how) for name in critics for kind, how in settings.items()}
 cosines = {
-    (name, f"{reward}, gamma {gamma:g}"): agreement(critic_, replace(cfg, reward=reward, gamma=gamma))
-    for name, critic_ in critics.items()
-    for reward, gamma in kinds
+    way: [diagnostics.gradient_cosine(g, ideal) for g, ideal in zip(parts, ideals, strict=True)]
+    for way, parts in ways.items()
 }
 table = []
 for name in critics:
     row = {"critic": name, "AUC": runs[name]["AUC"][-1]}
-    table.append(row | {kind: spread(values, "+.2f") for (of, kind), values in cosines.items() if of == name})
+    table.append(row | {kind: spread(cosines[name, kind], "+.2f") for kind in settings})
 note = (
     f"Cosine with the gradient of -KL(G || oracle), mean ± spread over {len(draws)} draws of {n} roll-outs, seed {first}; nan: "
     f"nothing above the noise in one. That gradient itself has an SNR of {np.mean([diagnostics.gradient_snr(g) for g in ideals]):.2f}."
@@ -857,13 +858,12 @@ Markdown(
 
 
 # %%
-def first_step(critic, how):
+def first_step(way):
     """Nats of KL(G || oracle) by which a first step of Adam, and a plain one as long, change it: (draws, 2)."""
     changes = []
-    for (fakes, reals), of_others in zip(draws, ideals[1:] + ideals[:1], strict=True):
-        A = ral.score_advantages(see(critic, fakes), see(critic, reals), shape, replace(how, baseline="leave-one-out"))
-        g, ideal = diagnostics.part_gradients(G, fakes, A).mean(0), of_others.mean(0)
-        adam = how.lr_prior * g.sign()
+    for parts, of_others in zip(ways[way], ideals[1:] + ideals[:1], strict=True):
+        g, ideal = parts.mean(0), of_others.mean(0)
+        adam = cfg.lr_prior * g.sign()
         plain = g / g.norm() * adam.norm()
         changes.append([-(ideal @ step).item() for step in (adam, plain)])
     return np.array(changes)
@@ -871,12 +871,11 @@ def first_step(critic, how):
 
 # %%
 rows, same = [], 0
-for name, critic_ in critics.items():
-    for reward in ("single", "intermediate"):
-        changes = first_step(critic_, replace(cfg, reward=reward, gamma=1.0))
-        row = {"critic": name, "reward": reward, "cosine": spread(cosines[name, f"{reward}, gamma 1"], "+.2f")}
-        rows.append(row | {kind: spread(x, "+.2f") for kind, x in zip(("Adam", "plain"), changes.T, strict=True)})
-        same += bool(np.prod(changes.mean(0)) > 0)
+for name, kind in ((name, kind) for name in critics for kind, how in settings.items() if how.gamma == 1):
+    changes = first_step((name, kind))
+    row = {"critic": name, "reward": settings[kind].reward, "cosine": spread(cosines[name, kind], "+.2f")}
+    rows.append(row | {step: spread(x, "+.2f") for step, x in zip(("Adam", "plain"), changes.T, strict=True)})
+    same += bool(np.prod(changes.mean(0)) > 0)
 title = "The first step: nats of KL(G||oracle), to first order (below 0: towards the truth)"
 note = f"In {same} of {len(rows)} rows Adam's step and the plain one change the divergence in the same direction."
 Markdown(f"{record.save_table('04-14c-first-step', rows, title, note=note)}\n\n{note}")

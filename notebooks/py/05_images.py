@@ -274,7 +274,7 @@ clean = one.world.decode(*one.world.test_codes(min(one.world.n_eval, 1000)))
 
 def to_faces(study, images):
     """The mean distance of some images to the nearest faces that can be drawn."""
-    return nearest_faces(images[:LOOK], study.world.features.factor_net, 20)[1].mean().item()
+    return nearest_faces(images[:LOOK], study.world.features.factor_net)[1].mean().item()
 
 
 # %%

@@ -6,6 +6,7 @@ others without running them again.
 
 import importlib.util
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -68,6 +69,7 @@ TEMPERATURES = (0.7, 0.8, 0.9, 1.0)
 CURVE = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # of MLE
 PRICES = (2, 4, 8, 16)  # of rejection: samples drawn for each one kept
 _REJECTION = "MLE, a critic keeps 1 of "
+REWEIGHTED = "MLE reweighted by e^D"  # what rejection tends to as its price grows, and what RAL anchored descends to
 
 FUNCTIONS: dict[str, Method] = {
     "MLE for longer": methods.mle_for_longer,
@@ -83,9 +85,9 @@ FUNCTIONS: dict[str, Method] = {
 }
 TRAINED = (
     "RAL single", "RAL intermediate", "RAL, KL 0.1", "RAL, KL 0.3", "RAL, KL 1", "RAL, KL 3", "RAL anchored",
-    "RAL, true reward",
+    "RAL, true reward", "RAL, true reward for longer",
 )  # fmt: skip
-METHODS = ("MLE", *(f"{_REJECTION}{price}" for price in PRICES), *TRAINED, *FUNCTIONS)
+METHODS = ("MLE", *(f"{_REJECTION}{price}" for price in PRICES), REWEIGHTED, *TRAINED, *FUNCTIONS)
 
 
 def load(file_and_function: str) -> Method:
@@ -172,7 +174,7 @@ def score_rejection(study: Study, seed: int, prices: Sequence[int] = PRICES) -> 
     """The numbers of MLE samples of which the known critic keeps one in `price`, for each price.
 
     p_accepted(c) = G(c) a(c) / Z, with a = sigma(D - tau) and Z = E_G a. No sample is thrown away: each is weighted by
-    a. So Z, and with it NLL_test and the entropy, is an estimate.
+    a. So Z, and with it NLL_test and the entropy, is an estimate. With an infinite price a is in proportion to e^D.
     """
     world, start = study.world, Start(study, seed)
     n, G = world.config.n_eval, start.generator
@@ -255,6 +257,9 @@ class Bench:
         if method.startswith(_REJECTION):
             rows = list(score_rejection(study, seed).values())
             seconds = None
+        elif method == REWEIGHTED:
+            (row,) = score_rejection(study, seed, (math.inf,)).values()
+            rows, seconds = [{key: value for key, value in row.items() if key != "price"}], None
         elif method in FUNCTIONS:
             prior = run(FUNCTIONS[method], study, seed)
             seconds = time.monotonic() - began

@@ -34,6 +34,10 @@ RUNS: dict[str, dict[str, Any]] = {
         "reward": "none", "reference": "oracle", "kl": 1.0, "gamma": 1.0, "critic_updates": 0, "warmup": 0,
         "lr_prior": lambda c: 3 * c.lr_prior,
     },
+    "RAL, true reward for longer": {
+        "reward": "none", "reference": "oracle", "kl": 1.0, "gamma": 1.0, "critic_updates": 0, "warmup": 0,
+        "lr_prior": lambda c: 3 * c.lr_prior, "updates": lambda c: 4 * c.updates,
+    },
     # Half of the codes in an update: as much time for twice as many updates.
     "RAL partial": {"partial": True, "updates": lambda c: 2 * c.updates},
     "RAL top": {"levels": "top"},
