@@ -91,7 +91,8 @@ def test_at_an_infinite_price_a_critic_that_knows_everything_leaves_the_truth():
     D = log_o - log_g
     drawn, true = (torch.multinomial(x.exp(), 40_000, replacement=True) for x in (log_g, log_o))
     row = bench._accepted(*([x[i] for x in (log_g, log_o, D)] for i in (drawn, true)), price=math.inf)
-    assert row["KL(G||oracle)"] == pytest.approx(0, abs=0.02) and row["KL(oracle||G)"] == pytest.approx(0, abs=0.02)
+    apart = (log_g.exp() * (log_g - log_o)).sum().item()
+    assert max(abs(row["KL(G||oracle)"]), abs(row["KL(oracle||G)"])) < 0.1 * apart  # Z is an estimate
     assert 0 < row["samples that count"] < len(drawn)
 
 
