@@ -79,8 +79,10 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
     run.add_argument("--force", action="store_true", help="make everything again, also what is already there")
 
     one = add("train", "train generators of the oracle experiment, or the priors of images")
-    several = {"required": True, "action": "append"}
-    one.add_argument("--method", help=f"{METHODS}; may be given again, with its --generator", **several)
+    several = {"action": "append"}
+    one.add_argument(
+        "--method", help=f"{METHODS}; may be given again, with its --generator (default: the world alone)", **several
+    )
     one.add_argument("--generator", type=int, help="the generator's seed, for each --method", **several)
 
     draw = add("sample", "draw images from a generator: a PNG, and their codes", pretrained=True)

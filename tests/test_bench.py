@@ -72,7 +72,7 @@ def test_what_rejection_accepts_is_the_exact_distribution():
     log_g, log_o = map_log_prob(G, MAPS).double(), map_log_prob(oracle, MAPS).double()
     D = log_o - log_g
     drawn, true = (torch.multinomial(x.exp(), 40_000, replacement=True) for x in (log_g, log_o))
-    row = bench._accepted(*([x[i] for x in (log_g, log_o, D)] for i in (drawn, true)), price=4)
+    row = bench.accepted(*([x[i] for x in (log_g, log_o, D)] for i in (drawn, true)), price=4)
     tau = bench.rejection_threshold(D[drawn], 4)
     accepted = log_g.exp() * torch.sigmoid(D - tau)
     accepted /= accepted.sum()
@@ -90,7 +90,7 @@ def test_at_an_infinite_price_a_critic_that_knows_everything_leaves_the_truth():
     log_g, log_o = map_log_prob(G, MAPS).double(), map_log_prob(oracle, MAPS).double()
     D = log_o - log_g
     drawn, true = (torch.multinomial(x.exp(), 40_000, replacement=True) for x in (log_g, log_o))
-    row = bench._accepted(*([x[i] for x in (log_g, log_o, D)] for i in (drawn, true)), price=math.inf)
+    row = bench.accepted(*([x[i] for x in (log_g, log_o, D)] for i in (drawn, true)), price=math.inf)
     apart = (log_g.exp() * (log_g - log_o)).sum().item()
     assert max(abs(row["KL(G||oracle)"]), abs(row["KL(oracle||G)"])) < 0.1 * apart  # Z is an estimate
     assert 0 < row["samples that count"] < len(drawn)

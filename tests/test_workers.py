@@ -32,7 +32,7 @@ def test_runs_side_by_side(smoke, tmp_path, capsys):
 def test_the_words_of_a_process_that_fails_arrive(smoke, tmp_path):
     study = Study(OracleWorld(smoke, root=tmp_path))
     with pytest.raises(RalkitError, match="training in another process failed: unknown method 'GAN'"):
-        train_apart([[(study, "GAN", 1)]], threads=1)
+        train_apart([[(study, "GAN", 1)]], 1, threads=1)
 
 
 def test_a_method_under_two_names_is_one_job(tmp_path):
@@ -40,6 +40,26 @@ def test_a_method_under_two_names_is_one_job(tmp_path):
     n = study.world.config.size // 2**study.world.config.ral.critic_stages
     jobs = [(study, m, 1) for m in ("RAL single", f"RAL single {n}x{n}", "RAL intermediate")]
     assert distinct(jobs) == [(study, "RAL single", 1), (study, "RAL intermediate", 1)]
+
+
+def test_parts_are_of_one_study_and_leave_nothing_out(tmp_path):
+    one, two = (Study(World("smoke", root=tmp_path, levels=n)) for n in (1, 2))
+    jobs = [(study, m, 1) for m in ("RAL single", "RAL intermediate", "RAL partial", "RAL top") for study in (two, one)]
+    jobs += [(one, "MLE continued", s) for s in range(5)]
+    shares = list(workers.parts(jobs, 1))
+    assert sorted(map(str, (job for share in shares for job in share))) == sorted(map(str, jobs))
+    assert all(len({job[0] for job in share}) == 1 and len(share) <= 4 for share in shares) and len(shares) >= 4
+    assert [list(share) for share in workers.parts(jobs[:5], 2)] == [[j] for j in (*jobs[0:5:2], *jobs[1:5:2])]
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or usable_cores() == 1, reason="trained one after the other here")
+def test_two_worlds_are_made_side_by_side_and_nothing_is_loaded(tmp_path, monkeypatch):
+    one, two = (Study(World("smoke", root=tmp_path, levels=n)) for n in (1, 2))
+    monkeypatch.setattr("ralkit.course.world.train_vqvae", lambda *_, **__: pytest.fail("trained in this process"))
+    monkeypatch.setattr("ralkit.course.study.train_mle", lambda *_, **__: pytest.fail("trained in this process"))
+    workers.train_side_by_side((two, ["MLE"], [1]), (one, ["MLE"], [1]))
+    assert all(study.is_stored("MLE", 1) and study.world.is_made() for study in (one, two))
+    assert not any(name.startswith("MLE") for study in (one, two) for name in study.trainer.histories)
 
 
 def test_a_worker_is_told_all_options(tmp_path):
@@ -79,7 +99,7 @@ def test_a_run_that_fails_elsewhere_ends_the_others(monkeypatch, smoke, tmp_path
     monkeypatch.setattr(workers, "train_command", command)
     monkeypatch.setattr(workers, "begin", lambda *a: begun.append(begin(*a)) or begun[-1])
     with pytest.raises(RalkitError, match="another process failed: no such thing"):
-        train_apart([[(slow, "MLE", 1), (slow, "MLE", 2)], [(bad, "MLE", 3)]], threads=1)
+        train_apart([[(slow, "MLE", 1), (slow, "MLE", 2)], [(bad, "MLE", 3)], [(slow, "MLE", 4)]], 2, threads=1)
     assert sorted(p.returncode for p in begun) == [-signal.SIGTERM, 1]
 
 
@@ -101,7 +121,7 @@ def test_a_training_process_that_is_killed_is_named_by_its_signal(monkeypatch, s
     kill = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
     monkeypatch.setattr(workers, "train_command", lambda *_: kill)
     with pytest.raises(RalkitError, match="ended by SIGKILL; the memory may have been too small"):
-        train_apart([[(study, "MLE", 1)]], threads=1)
+        train_apart([[(study, "MLE", 1)]], 1, threads=1)
 
 
 def test_cores_are_those_that_the_process_may_use(monkeypatch):

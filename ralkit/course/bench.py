@@ -180,10 +180,10 @@ def score_rejection(study: Study, seed: int, prices: Sequence[int] = PRICES) -> 
     n, G = world.config.n_eval, start.generator
     sets = *world.sample((G,), n, 7), *world.test_codes(n)
     of_G, of_oracle = ((map_log_prob(G, c), map_log_prob(world.oracle, c), start.scores(c)) for c in sets)
-    return {price: _accepted(of_G, of_oracle, price) for price in prices}
+    return {price: accepted(of_G, of_oracle, price) for price in prices}
 
 
-def _accepted(of_G: Sequence[torch.Tensor], of_oracle: Sequence[torch.Tensor], price: int) -> Numbers:
+def accepted(of_G: Sequence[torch.Tensor], of_oracle: Sequence[torch.Tensor], price: int) -> Numbers:
     """The numbers of what is accepted, from log G, log oracle and D of samples of G, and of the oracle's codes."""
     (g_g, g_o, D), (o_g, o_o, D_o) = of_G, of_oracle
     tau = rejection_threshold(D, price)

@@ -40,14 +40,20 @@ def make_world(
     return World(preset, dataset, seed, levels=levels, features=features or "auto", **options)
 
 
-def train(method: list[str], generator: list[int], **options: Any) -> None:
-    """Train generators, or continue or load them; under torchrun all its processes train each of them together."""
+def train(method: list[str] | None, generator: list[int] | None, **options: Any) -> None:
+    """Train generators, or continue or load them; without a method, make the world that they learn in.
+
+    Under torchrun all its processes train each of them together.
+    """
+    method, generator = method or [], generator or []
     if len(method) != len(generator):
         raise RalkitError(f"{len(method)} times --method and {len(generator)} times --generator; give one for each")
     with distributed.process_group():
         study = Study(make_world(**options))
         for name in method:
             study.recipe(name)  # an unknown one is said before hours of training
+        if not method:
+            study.world.prepare()
         for name, seed in zip(method, generator, strict=True):
             study.generator(name, seed)
 

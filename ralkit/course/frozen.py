@@ -1,5 +1,6 @@
 """Frozen worlds: what a preset trains, as one committed file a world, unpacked once and then read as artefacts are."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,12 @@ CONTENTS = "contents.pt"  # written last: with it, and all that it names, a fold
 
 @dataclass(frozen=True)
 class Frozen:
-    """A frozen world: its version, the digest of its weights, and the folder that its file was unpacked into."""
+    """A frozen world: its version, the digest of its weights, the folder it was unpacked into, the priors' seeds."""
 
     version: int
     digest: str
     folder: Path
+    seeds: tuple[int, ...]
 
     def __str__(self) -> str:
         return f"pretrained, version {self.version}, {self.digest}"
@@ -51,7 +53,9 @@ def find(project: Project, world: str, networks: Sequence[str]) -> Frozen | None
     contents = store.read(folder / CONTENTS)
     if not set(networks) <= set(contents["names"]):
         return _none(f"{file} was made with other settings or another seed")
-    return Frozen(contents["version"], contents["digest"], folder)
+    priors = (re.match(r"MLE-(?:top-|bottom-)?(\d+)-", name) for name in contents["names"])
+    seeds = sorted({int(prior[1]) for prior in priors if prior})
+    return Frozen(contents["version"], contents["digest"], folder, tuple(seeds))
 
 
 def _none(why: str) -> None:

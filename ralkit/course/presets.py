@@ -89,6 +89,12 @@ class Preset:
     ablations: bool = False  # whether the appendix is run: many more runs, none of which the paper has
     needs_cuda: bool = False
 
+    @property
+    def levels(self) -> list[int | None]:
+        """The levels of codes of the preset's worlds of images; None among them for that of the oracle experiment."""
+        models = {1: self.images and self.images.one, 2: self.images and self.images.two, None: self.oracle}
+        return [levels for levels, there in models.items() if there]
+
     def world(self, levels: int | None = None) -> WorldConfig:
         """The world of the oracle experiment, or that of the images with `levels` maps of codes (1 or 2).
 
@@ -123,7 +129,7 @@ QUICK_IMAGE_RAL = RalConfig(
 QUICK = Preset(
     "quick",
     "real training on a laptop without GPU: smaller images, networks and lengths than the paper's, RAL settings chosen "
-    "by their diagnostics on seed 0, which is not reported, and one seed where a run is dear",
+    "by their diagnostics on seed 0, which is not reported, and one seed of the images (a pretrained world has more)",
     size=32,
     n_train=20_000,
     n_test=4_000,
@@ -147,7 +153,7 @@ QUICK = Preset(
             VQVAEConfig(stages=3, hidden=48, residual=24, batch=8, steps=16_000, lr=2e-3),
             (SnailConfig(24, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=32, steps=16_000, lr=6e-3),),
             QUICK_IMAGE_RAL,
-            seeds=3,
+            seeds=1,
         ),
         two=LevelsConfig(
             VQVAEConfig(stages=2, hidden=48, residual=24, batch=16, steps=4000, lr=2e-3),

@@ -18,6 +18,7 @@ from . import origin
 from .project import commit_of
 from .world import World
 
+TRAINING = "training"  # among the minutes of notebooks: what `reproduce` trains before them
 MINUTES = "minutes", "pretrained minutes"  # of runs from scratch, and of those with worlds from data/pretrained/
 
 

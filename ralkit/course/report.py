@@ -10,7 +10,7 @@ from . import paper
 from .answer import TERMS, answer, in_short
 from .claims import CONTROL, EFFECT, HOLM, PRICE, claims_of, judged
 from .hero import HERO, draw_hero
-from .record import markdown_table, read_minutes
+from .record import TRAINING, markdown_table, read_minutes
 from .saved import Saved, damaged, forget, missing, origin_line, saved, unknown
 
 __all__ = ["claims", "damaged", "forget", "index", "missing", "readme_parts", "saved", "update_readme", "write_report"]
@@ -153,7 +153,7 @@ def write_report(folder: Path, minutes: dict[str, float]) -> Path:
         lines.append(origin_line(max((about["origin"] for about in items.values()), key=lambda o: o["seconds"])))
     if minutes:
         shares = ", ".join(f"{name} {m:.1f}" for name, m in sorted(minutes.items()))
-        lines.append(f"The notebooks took {sum(minutes.values()):.0f} minutes: {shares}.")
+        lines.append(f"The run took {sum(minutes.values()):.0f} minutes: {shares}.")
     if lost := unknown(folder):
         lines.append(
             f"The file origin.json is damaged, missing or of another run: where {len(lost)} of the figures and "
@@ -193,12 +193,13 @@ def _times(took: dict[str, Any]) -> str:
     lines = []
     for kind, says in kinds.items():
         if minutes := took[kind]:
-            numbers = [name.partition("_")[0] for name in sorted(minutes)]
+            numbers = [name.partition("_")[0] for name in sorted(minutes) if name != TRAINING]
             in_a_row = [int(n) for n in numbers] == [*range(int(numbers[0]), int(numbers[-1]) + 1)]
             names = f"notebooks {f'{numbers[0]} to {numbers[-1]}' if in_a_row else ', '.join(numbers)}"
             longest = max(minutes, key=minutes.get)
+            what = "training" if longest == TRAINING else f"notebook {longest.partition('_')[0]}"
             says = says.format(names=names, total=sum(minutes.values()))
-            lines.append(f"{says}, {minutes[longest]:.1f} of them for notebook {longest.partition('_')[0]}.")
+            lines.append(f"{says}, {minutes[longest]:.1f} of them for {what}.")
     return " ".join((*lines, f"(On {took['device']}.)")) if lines else ""
 
 

@@ -45,7 +45,7 @@ def reproduce(
     from . import report  # these are slow to import
     from .execute import run_notebook, say
     from .outputs import keep_outputs
-    from .record import MINUTES, read_minutes
+    from .record import MINUTES, TRAINING, read_minutes
 
     artefacts, times = run / "artefacts", figures / "minutes.json"
     if force:
@@ -61,19 +61,25 @@ def reproduce(
     minutes = known[kind]
     committed = figures == root / "figures" / "quick" and parameters["seed"] == 1
     started, clock = time.time(), time.monotonic()
-    for i, source in enumerate(chosen, 1):
+    steps = {path.stem: lambda path=path: run_notebook(path, run / path.name, parameters) for path in chosen}
+    whole = {f"{n:02}" for n in range(int(APPENDIX))} <= {name[:2] for name in steps}
+    if whole and not parameters.get("pretrained"):
+        steps = {TRAINING: lambda: train_course(root, parameters)} | steps
+    for i, (name, step) in enumerate(steps.items()):
         pace = 1.0 if ours else _pace(spent, earlier) if from_nothing else None
-        left = _minutes_left([path.stem for path in chosen[i - 1 :]], earlier, pace, from_nothing)
-        say(f"[{i}/{len(chosen)}] {source.stem} ({title}), {_minutes((time.monotonic() - clock) / 60)} so far{left}")
+        left = _minutes_left(list(steps)[i:], earlier, pace, from_nothing)
+        count = f"[{i + 1}/{len(steps)}]"
+        say(f"{count} {name} ({title}), {_minutes((time.monotonic() - clock) / 60)} so far{left}")
         began = time.monotonic()
-        run_notebook(source, run / source.name, parameters)
-        spent[source.stem] = took = (time.monotonic() - began) / 60
+        step()
+        spent[name] = took = (time.monotonic() - began) / 60
         # A run that loads what is there says little of what making it takes; to load is what pretrained worlds are for.
         always = from_nothing or kind == "pretrained minutes"
-        minutes[source.stem] = took if always else max(took, minutes.get(source.stem, 0.0))
+        minutes[name] = took if always else max(took, minutes.get(name, 0.0))
         store.write_bytes(times, json.dumps(known, indent=1, sort_keys=True).encode())
-        say(f"[{i}/{len(chosen)}] {source.stem}: {took:.1f} minutes")
-        if committed:
+        say(f"{count} {name}: {took:.1f} minutes")
+        if committed and name != TRAINING:
+            source = root / "notebooks" / f"{name}.ipynb"
             try:
                 keep_outputs(run / source.name, source, root)
             except RalkitError as error:  # the others are worth running
@@ -92,6 +98,23 @@ def reproduce(
     if gone:
         items = ", ".join(f"{item.name} ({item.notebook})" for item in gone)
         raise RalkitError(f"notebooks ran to their end and left out: {items}; that is a defect of theirs")
+
+
+def train_course(root: Path, parameters: dict[str, Any]) -> None:
+    """Train what the course's notebooks load, side by side on a CPU's cores; elsewhere they train it themselves."""
+    from .commands import make_world
+    from .runs import COURSE
+    from .study import Study
+    from .workers import train_side_by_side
+
+    preset, dataset, seed = (parameters[key] for key in ("preset", "dataset", "seed"))
+    there = get_preset(preset).levels
+    plans = {
+        levels: Study(make_world(preset, dataset, seed, levels, None, root, False))
+        for levels in COURSE
+        if levels in there
+    }
+    train_side_by_side(*((study, COURSE[levels], study.seeds) for levels, study in plans.items()))
 
 
 def _remove(folder: Path) -> None:

@@ -65,6 +65,15 @@ RUNS |= {
 }  # fmt: skip
 
 
+# What notebooks 00 to 09 train, by levels of codes (None: the oracle experiment), so that `reproduce` can train it side
+# by side before they run. What takes longest comes first.
+COURSE: dict[int | None, tuple[str, ...]] = {
+    2: (*METHODS, "RAL partial", "RAL top", "RAL bottom"),
+    1: (*METHODS, *(f"RAL {reward} {n}x{n}" for reward in ("single", "intermediate") for n in (8, 4, 2))),
+    None: METHODS,
+}
+
+
 def recipe(run: str, ral: RalConfig, size: int) -> RalConfig:
     """The RalConfig of a run, from the preset's `ral`, for images of `size` pixels; RalkitError for an unknown run."""
     if run not in RUNS:

@@ -1,11 +1,11 @@
-"""Training side by side: studies' methods shared out among processes, one a core, which leave what this one loads."""
+"""Training side by side: worlds, and methods in them, in processes of their own, which leave what this one loads."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -15,7 +15,11 @@ from .progress import PROGRESS
 from .study import Study
 from .world import World
 
-Job = tuple[Study, str, int]  # a study, a method, a seed
+Job = tuple[Study, str | None, int | None]  # a study, a method, a seed
+Plan = tuple[Study, Sequence[str], Sequence[int]]  # a study, methods, seeds
+
+# For glibc: freed blocks are kept, because to ask the system for each large tensor costs a tenth of a small step.
+KEEP_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
 
 def usable_cores() -> int:
@@ -28,27 +32,50 @@ def usable_cores() -> int:
         return cores
 
 
-def train_together(*plans: tuple[Study, Sequence[str], Sequence[int]]) -> None:
+def train_together(*plans: Plan) -> None:
     """Load what studies' methods leave, by seed; train what is not there, side by side on a CPU's cores.
 
-    Each is too small for two cores. They begin method by method: those after the first find their critic warm. Raises
-    RalkitError with the words of a run that failed, which ends the others.
+    Raises RalkitError with the words of a run that failed, which ends the others.
+    """
+    train_side_by_side(*plans)
+    # Now they are loaded, with their histories; what was not trained apart is trained here.
+    for study, methods, seeds in plans:
+        for _, method, seed in distinct((study, m, s) for m in ("MLE", *methods) for s in seeds):
+            study.generator(method, seed)
+
+
+def train_side_by_side(*plans: Plan) -> None:
+    """Train what is missing of studies' methods, by seed, in processes of their own: each is too small for two cores.
+
+    Where there is one core, or a single run is missing, nothing is trained. Raises RalkitError with the words of a run
+    that failed, which ends the others.
     """
     cores = usable_cores()
-    others = dict.fromkeys(m for _, methods, _ in plans for m in methods if m != "MLE")
-    for wave in (("MLE",), others):  # all others start from MLE
-        jobs = distinct(
-            (study, m, s) for m in wave for study, methods, seeds in plans if m in ("MLE", *methods) for s in seeds
-        )
+    waves = [[(study, "MLE", s) for study, _, seeds in plans for s in seeds]]  # all others start from MLE
+    waves += [[(study, m, s) for study, methods, seeds in plans for m in methods if m != "MLE" for s in seeds]]
+    for jobs in map(distinct, waves):
         apart = [job for job in jobs if can_be_told(job[0].world) and not job[0].is_stored(*job[1:])]
         workers = min(cores, len(apart))
         if workers > 1:
-            for study in dict.fromkeys(job[0] for job in apart):
-                study.world.prepare()  # here, by all cores: the processes would wait for the first of them
-            train_apart([apart[k::workers] for k in range(workers)], max(1, cores // workers))
-        # Now they are loaded, with their histories; what was not trained apart is trained here.
-        for study, method, seed in jobs:
-            study.generator(method, seed)
+            studies = list(dict.fromkeys(job[0] for job in apart))
+            fresh = [study for study in studies if not study.world.is_made()]
+            fresh.sort(key=lambda study: -len(study.world.networks))  # what takes longest comes first
+            if len(fresh) > 1:
+                train_apart([[(study, None, None)] for study in fresh], workers, max(1, cores // workers))
+            for study in studies:
+                study.world.prepare()  # by all cores, where it is one: the processes would wait for the first of them
+            train_apart(list(parts(apart, workers)), workers, max(1, cores // workers))
+
+
+def parts(jobs: Sequence[Job], workers: int) -> Iterator[Sequence[Job]]:
+    """The jobs in some four parts for each worker, of one study each: a worker that has done one takes the next.
+
+    Within a study they stay method by method, so that those after the first find their critic warm.
+    """
+    size = -(-len(jobs) // (4 * workers))
+    for study in dict.fromkeys(job[0] for job in jobs):
+        own = [job for job in jobs if job[0] is study]
+        yield from (own[i : i + size] for i in range(0, len(own), size))
 
 
 def distinct(jobs: Iterable[Job]) -> list[Job]:
@@ -63,7 +90,7 @@ def can_be_told(world: World) -> bool:
 
 
 def train_command(world: World, jobs: Sequence[tuple[str, int]]) -> list[str]:
-    """The command line that trains methods of this world, by seed, with all its options."""
+    """The command line that makes this world, and trains methods in it, by seed, with all its options."""
     p = world.project
     command = [sys.executable, "-m", "ralkit", "train", "--preset", p.preset.name, "--dataset", p.dataset]
     command += ["--seed", str(p.seed), "--root", str(p.root), *world.fitting.flags()]
@@ -76,28 +103,30 @@ def train_command(world: World, jobs: Sequence[tuple[str, int]]) -> list[str]:
     return command
 
 
-def train_apart(shares: Sequence[Sequence[Job]], threads: int) -> None:
-    """Train each share in a process of its own, one after another for each of its worlds.
+def train_apart(shares: Sequence[Sequence[Job]], workers: int, threads: int) -> None:
+    """Let `workers` at a time train the shares, each in a process of so many threads; the first to fail ends all.
 
-    A process takes long to begin, so small runs share one. The first that fails ends the others.
+    The jobs of a share are of one study. Without a method a job makes the study's world.
     """
     running: list[subprocess.Popen] = []
     ending = threading.Event()
 
     def work(share: Sequence[Job]) -> None:
-        for study in dict.fromkeys(study for study, _, _ in share):
-            jobs = [job[1:] for job in share if job[0] is study]
-            with begin(train_command(study.world, jobs), threads) as process:
-                running.append(process)
-                if ending.is_set():  # the others were ended while this one began
-                    process.terminate()
-                complaints = ThreadPoolExecutor(1).submit(process.stderr.read)
-                for line in process.stdout:
-                    PROGRESS.line(line)
-            if process.returncode:
-                raise RalkitError(f"training in another process failed: {why(process.returncode, complaints.result())}")
+        if ending.is_set():
+            return
+        jobs = [job[1:] for job in share if job[1] is not None]
+        with begin(train_command(share[0][0].world, jobs), threads) as process:
+            running.append(process)
+            if ending.is_set():  # the others were ended while this one began
+                process.terminate()
+            complaints = ThreadPoolExecutor(1).submit(process.stderr.read)
+            for line in process.stdout:
+                PROGRESS.line(line)
+        if process.returncode:
+            ending.set()
+            raise RalkitError(f"training in another process failed: {why(process.returncode, complaints.result())}")
 
-    with ThreadPoolExecutor(len(shares)) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         working = [pool.submit(work, share) for share in shares]
         try:
             for done in as_completed(working):
@@ -111,7 +140,7 @@ def train_apart(shares: Sequence[Sequence[Job]], threads: int) -> None:
 
 def begin(command: list[str], threads: int) -> subprocess.Popen:
     """Start a command in a process of so many threads, its output on pipes."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | KEEP_BLOCKS | {"OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
     )

@@ -76,10 +76,11 @@ class World:
         self.levels, self.seed, self.fitting = levels, seed, fitting or Fitting()
         self.device = find_device(preset, self.fitting.device)
         self.config, self.project = preset.world(levels), Project.of(preset, dataset, seed, root)
-        self.seeds = tuple(range(seed, seed + self.config.seeds))
         self.frozen = None
         if pretrained and dataset == "faces":
             self.frozen = frozen.find(self.project, self.name, [Artefacts.file_name(*of) for of in self.networks])
+        # A frozen world may have more seeds than the preset has the time to train.
+        self.seeds = self.frozen.seeds if self.frozen else tuple(range(seed, seed + self.config.seeds))
         folder = self.frozen.folder if self.frozen else self.project.artefacts
         self.trainer = Trainer(folder, self.device, self.config.points, self.fitting)
         self.features = Features(features, self.project, self.config, self.trainer)
@@ -208,6 +209,10 @@ class World:
     def prepare(self) -> int:
         """Make the data that priors learn from, and all that comes before; return how many maps there are."""
         return len(self.data["train"][0])
+
+    def is_made(self) -> bool:
+        """Whether the networks that this world is made by are there."""
+        return all(self.trainer.artefacts.is_stored(*of) for of in self.networks)
 
     @property
     def data_inputs(self) -> tuple:
