@@ -15,7 +15,7 @@ ROWS = [{"method": "MLE", "NLL": 1.5}]
 def record(tiny, tmp_path):
     record = Record(OracleWorld(tiny, root=tmp_path))
     for name in ("table-1", "table-2"):
-        record.save_table(name, ROWS, f"Of {name}")
+        record.table(name, ROWS, f"Of {name}")
     return record
 
 
@@ -34,7 +34,7 @@ def test_another_world_keeps_what_differs_of_it(record, monkeypatch):
     other = record.origin()
     other["configuration"] = other["configuration"] | {"size": 99, "vqvae": other["configuration"]["vqvae"] | {"K": 7}}
     monkeypatch.setattr(record, "origin", lambda: other)
-    record.save_table("table-3a", ROWS, "Of another world")
+    record.table("table-3a", ROWS, "Of another world")
     assert written(record, "table-3a")["configuration"] == {"size": 99, "vqvae": {"K": 7}}
     assert saved.saved(record.figures)["table-3a"]["origin"] == json.loads(json.dumps(other))
 
@@ -60,7 +60,7 @@ def test_a_lost_origin_is_named_and_its_figures_stay(record, content):
 
 def test_the_next_figure_heals_a_lost_origin_of_the_same_run(record):
     (record.figures / "origin.json").write_text("{")
-    record.save_table("table-3a", ROWS, "Of the same run")
+    record.table("table-3a", ROWS, "Of the same run")
     assert report.damaged(record.figures) == []
 
 
@@ -68,7 +68,7 @@ def test_a_whole_run_shares_what_most_of_its_figures_have(record, monkeypatch):
     moved = record.origin() | {"device": "another machine"}
     monkeypatch.setattr(record, "origin", lambda: moved)
     for name in ("figure-a", "figure-b", "figure-c"):
-        record.save_table(name, ROWS, "Of another machine")
+        record.table(name, ROWS, "Of another machine")
     before = saved.saved(record.figures)
     assert written(record, "figure-a")["device"] == "another machine"
     saved.share(record.figures)
@@ -81,7 +81,7 @@ def test_sharing_that_is_killed_half_way_loses_nothing(record, monkeypatch):
     moved = record.origin() | {"device": "another machine"}
     monkeypatch.setattr(record, "origin", lambda: moved)
     for name in ("figure-a", "figure-b", "figure-c"):
-        record.save_table(name, ROWS, "Of another machine")
+        record.table(name, ROWS, "Of another machine")
     before, write, left = saved.saved(record.figures), saved.store.write_bytes, [0]
 
     def killed(path, content):
@@ -101,7 +101,7 @@ def test_sharing_that_is_killed_half_way_loses_nothing(record, monkeypatch):
 
 
 def test_a_table_is_a_page_of_its_own(record):
-    record.save_table("table-1", ROWS, "Table 1", note="So it is.", paper=[{"method": "MLE", "NLL": 7.55}])
+    record.table("table-1", ROWS, "Table 1", note="So it is.", paper=[{"method": "MLE", "NLL": 7.55}])
     page = (record.figures / "table-1.md").read_text()
     ours, theirs = "| method | NLL |\n| --- | --- |\n| MLE | 1.5 |", "| method | NLL |\n| --- | --- |\n| MLE | 7.55 |"
     assert page == f"# Table 1\n\n{ours}\n\nThe paper's:\n\n{theirs}\n\nSo it is.\n"

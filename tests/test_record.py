@@ -15,9 +15,9 @@ def test_figures_tables_and_report(tiny, tmp_path):
     record = Record(OracleWorld(tiny, root=tmp_path))
     figure, ((ax,),) = new_figure()
     ax.plot([0, 1])
-    record.save_figure("figure-4", figure, "Fig. 4", data={"x": [1]})
+    record.figure("figure-4", figure, "Fig. 4", data={"x": [1]})
     rows = [{"method": "MLE", "NLL": 1.23456}]
-    record.save_table("table-1", rows, "Table 1", note="So it is.", paper=[{"method": "MLE", "NLL": 7.55}])
+    record.table("table-1", rows, "Table 1", note="So it is.", paper=[{"method": "MLE", "NLL": 7.55}])
     origin = saved(record.figures)["table-1"]["origin"]
     assert origin["preset"] == "smoke" and origin["world"] == "oracle world" and origin["features"] == "FD-faces"
     assert origin["configuration"]["ral"]["rollouts"] == tiny.ral.rollouts

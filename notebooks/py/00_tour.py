@@ -82,8 +82,7 @@ def draw(prior, n, number, temperature=1.0):
 # %%
 images = world.images.test[:16]
 fig = plots.image_grid(images, columns=8)
-record.save_figure("00-01-images", fig, title="Images of the test set")
-fig
+record.figure("00-01-images", fig, title="Images of the test set")
 
 # %% [markdown]
 # ## Codes
@@ -97,14 +96,12 @@ fig
 shape = tuple(codes.shape[1:])
 H, W = shape
 fig = plots.labelled_rows({"image": images[:10], "decoded again": world.decode(codes[:10])})
-record.save_figure("00-02-reconstructions", fig, title="Images and their reconstructions from codes")
 print(f"{world.images.size}x{world.images.size} pixels -> {H}x{W} codes, each one of {world.vqvae.K}")
-fig
+record.figure("00-02-reconstructions", fig, title="Images and their reconstructions from codes")
 
 # %%
 fig = plots.code_maps(codes[:4], world.vqvae.K, images[:4], inch=2.0)
-record.save_figure("00-03-codes", fig, title="Images and their code maps")
-fig
+record.figure("00-03-codes", fig, title="Images and their code maps")
 
 # %% [markdown]
 # ## Prior
@@ -132,8 +129,7 @@ fig = plots.labelled_rows(
         "MLE samples": decode(mle_codes),
     }
 )
-record.save_figure("00-04-samples", fig, title="Real images, samples of the oracle and of the MLE generator")
-fig
+record.figure("00-04-samples", fig, title="Real images, samples of the oracle and of the MLE generator")
 
 # %% [markdown]
 # ## Critic, rewards, returns
@@ -179,8 +175,7 @@ for i, (top, middle, bottom) in enumerate(axes.T):
     plots.score_overlay(fake[i], scores[i], top, f"score map, mean {scores[i].mean():+.2f}", limits[0])
     plots.value_map(r[i].view(H, W), middle, "rewards r", limits[1])
     plots.value_map(Q[i].view(H, W), bottom, f"returns Q, $\\gamma$ = {cfg.gamma:g}", limits[2])
-record.save_figure("00-05-rewards", fig, title="From score maps to rewards and returns, of four MLE samples")
-fig
+record.figure("00-05-rewards", fig, title="From score maps to rewards and returns, of four MLE samples")
 
 # %% [markdown]
 # ## Policy gradient
@@ -197,8 +192,7 @@ fig
 # %%
 ral_codes = draw(prior, 10, seed)
 fig = plots.labelled_rows({"MLE": decode(mle_codes), "RAL": decode(ral_codes)})
-record.save_figure("00-06-before-after", fig, title="Samples before and after RAL, same random numbers")
-fig
+record.figure("00-06-before-after", fig, title="Samples before and after RAL, same random numbers")
 
 # %% [markdown]
 # ## Did it help?
@@ -216,10 +210,9 @@ fig
 runs = {method: [in_updates(method, study.history(method, first))] for method in methods}
 fig = plots.curves(runs, ("NLL_oracle", "NLL_test"), "updates of RAL", world.own_numbers)
 data = {method: {key: h[key] for key in ("step", "NLL_oracle", "NLL_test")} for method, (h,) in runs.items()}
-record.save_figure(
+record.figure(
     "00-07-curves", fig, title="Quality (left) and diversity (right) along the updates, first seed", data=data
 )
-fig
 
 # %%
 lines = [
@@ -278,8 +271,7 @@ second_row = [
 # %%
 rows = [("1  VQ-VAE, then the prior of its codes by maximum likelihood", first_row), ("2  RAL", second_row)]
 fig = plots.chain(rows, back="policy gradient: codes whose return is above the others' become more likely")
-record.save_figure("00-pipeline", fig, title="The pipeline, from real intermediate data")
-fig
+record.figure("00-pipeline", fig, title="The pipeline, from real intermediate data")
 
 # %% [markdown]
 # ## Play: temperature

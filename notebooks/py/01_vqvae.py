@@ -59,9 +59,8 @@ print(record.about("01_vqvae"))
 # %%
 images = world.images
 fig = plots.image_grid(images.test[:32], columns=8)
-record.save_figure("01-01-images", fig, title=f"Test images of the data set {images.name}")
 print(f"{len(images.train)} training and {len(images.test)} test images of {size}x{size} pixels")
-fig
+record.figure("01-01-images", fig, title=f"Test images of the data set {images.name}")
 
 # %% [markdown]
 # A cartoon face is drawn from a list of **factors**, each with a handful of values, and from a few continuous
@@ -84,8 +83,7 @@ def vary(name):
 fig = plots.labelled_rows({name.replace("_", " "): vary(name) for name in FACTORS})
 for ax in fig.axes:
     ax.set_frame_on(False)
-record.save_figure("01-02-factors", fig, title="One face, one factor changed in each row")
-fig
+record.figure("01-02-factors", fig, title="One face, one factor changed in each row")
 
 # %%
 combinations = math.prod(len(values) for values in FACTORS.values())
@@ -156,9 +154,8 @@ patch = S // H
 fig, ((ax,),) = plots.new_figure(size=(3.4, 3.4))
 middle = H // 2 * patch + patch // 2
 plots.receptive_field(seen, (middle, middle), ax, f"what z at ({H // 2}, {H // 2}) sees")
-record.save_figure("01-03-encoder-field", fig, title="The pixels that one position of the encoder's output depends on")
 print(f"{(seen > 0).sum().item()} of {S * S} pixels; its own patch has {patch * patch}")
-fig
+record.figure("01-03-encoder-field", fig, title="The pixels that one position of the encoder's output depends on")
 
 # %% [markdown]
 # ## Quantisation: the nearest of $K$ vectors
@@ -217,10 +214,7 @@ left.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xticks=[], yticks=[], aspect="equal
 left.set_title("before: points of the plane", fontsize=9)
 torch.manual_seed(seed)
 show_cells(right, 0.8 * torch.randn(8, 2), "after: 8 codes")
-record.save_figure(
-    "01-04-quantisation", fig, title="Quantisation in the plane: each point takes its nearest vector's code"
-)
-fig
+record.figure("01-04-quantisation", fig, title="Quantisation in the plane: each point takes its nearest vector's code")
 
 # %% [markdown]
 # These eight vectors were put down at random, so some of them cut clusters apart, and others lie where there are no
@@ -270,8 +264,7 @@ ax.scatter(*vectors.T, marker="X", color="black", s=50, label="codebook")
 ax.scatter(*target, marker="*", color="red", s=120, label="where the loss wants z_q")
 ax.set(xticks=[], yticks=[], aspect="equal")
 ax.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-record.save_figure("01-05-straight-through", fig, title="The straight-through gradient in the plane")
-fig
+record.figure("01-05-straight-through", fig, title="The straight-through gradient in the plane")
 
 # %% [markdown]
 # `Codebook.forward` returns exactly this $z_q$, along with the codes and the commitment loss, which the next section
@@ -415,8 +408,7 @@ for row, (name, options) in zip(axes, cases.items(), strict=True):
         used = perplexity(nearest(plane, vectors), 8)
         show_cells(ax, vectors, f"{t} updates, perplexity {used:.1f}")
     row[0].set_ylabel(name, fontsize=9)
-record.save_figure("01-06-codebook", fig, title="Moving averages, revival and placement: eight vectors in the plane")
-fig
+record.figure("01-06-codebook", fig, title="Moving averages, revival and placement: eight vectors in the plane")
 
 # %% [markdown]
 # ## Training
@@ -440,8 +432,7 @@ with widgets.live(world.trainer):  # its curves, while it trains; nothing if it 
     model = world.vqvae
 history = world.trainer.histories["VQ-VAE oracle world"]
 fig = plots.curves({"VQ-VAE": [history]}, ["mse", "test_mse", "commitment", "perplexity", "test_perplexity"])
-record.save_figure("01-07-training", fig, title="Training the VQ-VAE", data=history)
-fig
+record.figure("01-07-training", fig, title="Training the VQ-VAE", data=history)
 
 # %%
 before, after = history["test_mse"][0], history["test_mse"][-1]
@@ -460,8 +451,7 @@ codes = model.encode(x)
 x_hat = model.decode(codes)
 difference = (x - x_hat).abs() - 1  # 0 becomes black
 fig = plots.labelled_rows({"original": x, "reconstruction": x_hat, "|difference|": difference})
-record.save_figure("01-08-reconstructions", fig, title="Test images, reconstructed")
-fig
+record.figure("01-08-reconstructions", fig, title="Test images, reconstructed")
 
 # %%
 (test_codes,) = world.codes["test"]
@@ -478,10 +468,7 @@ print(f"On average a pixel is off by {error:.1f} of 255 grey levels, from {code_
 
 # %%
 fig = plots.code_maps(codes[:6], K, images=x_hat[:6])
-record.save_figure(
-    "01-09-code-maps", fig, title="Reconstructions and their code maps", data={"codes": codes[:6].tolist()}
-)
-fig
+record.figure("01-09-code-maps", fig, title="Reconstructions and their code maps", data={"codes": codes[:6].tolist()})
 
 # %% [markdown]
 # How often is each code used? The bars show the share of each code in the test maps, with the most used code first.
@@ -494,10 +481,9 @@ fig, ((ax,),) = plots.new_figure(size=(6.5, 2.6))
 ax.bar(range(K), (counts[by_use] / counts.sum()).tolist(), width=1.0, edgecolor="white", linewidth=0.3)
 ax.axhline(1 / K, color="black", linestyle="--", linewidth=1)
 ax.set(xlabel="codes, most used first", ylabel="share of test codes", xlim=(-0.5, K - 0.5))
-record.save_figure("01-10-usage", fig, title="How often each code occurs", data={"counts": counts[by_use].tolist()})
 used, top = (counts > 0).sum().item(), counts[by_use[0]] / counts.sum()
 print(f"{used} of {K} codes occur, perplexity {perplexity(test_codes, K):.1f}; the commonest makes up {top:.1%}")
-fig
+record.figure("01-10-usage", fig, title="How often each code occurs", data={"counts": counts[by_use].tolist()})
 
 # %% [markdown]
 # ## What one code does
@@ -544,8 +530,7 @@ for (upper, lower), (i, j), code, y, map_ in zip(axes.T[1:], places, others, cha
     corners = [j * patch - 0.5, (j + 1) * patch - 0.5], [i * patch - 0.5, (i + 1) * patch - 0.5]
     for ax in (upper, lower):
         ax.plot(*torch.cartesian_prod(*map(torch.tensor, corners))[[0, 1, 3, 2, 0]].T, color="cyan", linewidth=1)
-record.save_figure("01-11-one-code", fig, title="One code swapped: the decoder's region of influence")
-fig
+record.figure("01-11-one-code", fig, title="One code swapped: the decoder's region of influence")
 
 # %% [markdown]
 # The decoder's convolutions spread each code beyond its patch. So what is seen at a place depends on the neighbouring
@@ -573,8 +558,7 @@ constant = world.decode(alive[:, None, None].expand(-1, H, H))
 quarter = S // 4
 swatches = constant[:, :, quarter:-quarter, quarter:-quarter]
 fig = plots.image_grid(swatches, columns=16, inch=0.45)
-record.save_figure("01-12-codebook-decoded", fig, title="Each code as a constant map, most used first")
-fig
+record.figure("01-12-codebook-decoded", fig, title="Each code as a constant map, most used first")
 
 # %% [markdown]
 # The vectors themselves live in $D$ dimensions, so we project them onto their two main directions (the principal
@@ -592,9 +576,8 @@ fig, ((ax,),) = plots.new_figure(size=(4.5, 4.0))
 area = 4000 * counts[alive.cpu()] / counts.sum()
 ax.scatter(flat[:, 0], flat[:, 1], s=area, c=colours.numpy(), edgecolors="black", linewidths=0.5)
 ax.set(xlabel="first principal component", ylabel="second principal component")
-record.save_figure("01-13-codebook-plane", fig, title="The codebook's two main directions, in decoded colours")
 print(f"the two directions carry {scale[:2].square().sum() / scale.square().sum():.0%} of the vectors' variance")
-fig
+record.figure("01-13-codebook-plane", fig, title="The codebook's two main directions, in decoded colours")
 
 # %% [markdown]
 # ## How many codes are needed?
@@ -630,15 +613,13 @@ ax.set_xscale("log", base=2)
 ax.set(xlabel="codes kept, k", ylabel="mean squared error", ylim=(0, 1.1 * max(errors)))
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
-record.save_figure("01-14-codes-kept", fig, title="Error against the number of codes", data={"k": sizes, "mse": errors})
 print(f"error with 1 code {errors[0]:.4f}, with all {K} {errors[-1]:.4f}; without quantisation {continuous:.4f}")
-fig
+record.figure("01-14-codes-kept", fig, title="Error against the number of codes", data={"k": sizes, "mse": errors})
 
 # %%
 some = sizes[::2] if sizes[-1] in sizes[::2] else [*sizes[::2], sizes[-1]]
 fig = plots.labelled_rows({"original": x[:10]} | {f"k = {k}": keep(x[:10], k) for k in some})
-record.save_figure("01-15-codes-kept-images", fig, title="Reconstructions with the k most used codes")
-fig
+record.figure("01-15-codes-kept-images", fig, title="Reconstructions with the k most used codes")
 
 # %% [markdown]
 # ## The reconstruction floor
@@ -677,8 +658,7 @@ rows = [
 
 # %%
 note = "FD-faces is no FID: set the order of the rows beside the paper's, never the values."
-table = record.save_table("01-16-floors", rows, title="Floors of FD-faces", note=note, paper=paper.S_TABLE_12)
-Markdown(f"{table}\n\nThe paper's S-Table 12, in FID:\n\n{markdown_table(paper.S_TABLE_12)}\n\n{note}")
+record.table("01-16-floors", rows, title="Floors of FD-faces", note=note, paper=paper.S_TABLE_12)
 
 # %%
 real, same, others = (row["FD-faces to the test images"] for row in rows)

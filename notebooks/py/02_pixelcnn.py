@@ -38,7 +38,6 @@ import time
 
 import torch
 import torch.nn.functional as F
-from IPython.display import Markdown
 
 from ralkit.cache import Cache, GatedCache, HorizontalCache, VerticalCache
 from ralkit.course import diagrams, plots, widgets
@@ -87,8 +86,7 @@ plots.picture(axes[0], torch.arange(T).view(H, W), "raster order: t", cmap="viri
 for s in range(T):
     axes[0].text(s % W, s // W, s, ha="center", va="center", color="white", fontsize=56 / W)
 plots.picture(axes[1], state.view(H, W), f"t = {t}; known (grey), unknown", cmap="cividis")
-record.save_figure("02-01-raster", fig, title="Raster order, and what is known when code t is drawn")
-fig
+record.figure("02-01-raster", fig, title="Raster order, and what is known when code t is drawn")
 
 # %% [markdown]
 # Why do we take raster order? The known codes then fill whole rows above and a part of the current row, and a
@@ -101,8 +99,7 @@ fig
 train, test = (world.codes[split][0].long() for split in ("train", "test"))
 model = world.vqvae
 fig = plots.code_maps(test[:6], K, images=model.decode(test[:6]))
-record.save_figure("02-02-codes", fig, title="Code maps of test images")
-fig
+record.figure("02-02-codes", fig, title="Code maps of test images")
 
 # %% [markdown]
 # ## A masked convolution
@@ -137,8 +134,7 @@ for ax, kind in zip(axes, "AB", strict=True):
     plots.picture(ax, mask(5, kind), f"mask {kind}", cmap="cividis")
     for s, kept in enumerate(mask(5, kind).flatten().int().tolist()):
         ax.text(s % 5, s // 5, kept, ha="center", va="center", color="black" if kept else "white")
-record.save_figure("02-03-masks", fig, title="The two masks of a 5x5 kernel")
-fig
+record.figure("02-03-masks", fig, title="The two masks of a 5x5 kernel")
 
 # %% [markdown]
 # Does it work? To see this, we take the gradient of one output with respect to every input, as in notebook 01. Where
@@ -174,8 +170,7 @@ fig, (axes,) = plots.new_figure(1, depth, (2.0, 2.2))
 for n, ax in enumerate(axes, 1):
     gradient = input_gradient(lambda x, n=n: naive_stack(x, weights[:n]), x, at)
     plots.receptive_field(gradient, at, ax, f"{n} masked layer{'s' * (n > 1)}")
-record.save_figure("02-04-blind-spot", fig, title="Receptive field of masked 3x3 layers: the blind spot never closes")
-fig
+record.figure("02-04-blind-spot", fig, title="Receptive field of masked 3x3 layers: the blind spot never closes")
 
 # %% [markdown]
 # Nothing from the red square on is seen, so the masks do their work. But above it, on the right, there is a wedge of
@@ -242,10 +237,9 @@ for row, stream, name in zip(axes, (0, 1), ("v", "h"), strict=True):
     for n, ax in enumerate(row, 1):
         gradient = input_gradient(lambda x, n=n, s=stream: streams(x, layers[:n])[s], x, at)
         plots.receptive_field(gradient, at, ax, f"{name} after {n} layer{'s' * (n > 1)}")
-record.save_figure(
+record.figure(
     "02-05-two-streams", fig, title="Receptive fields of the vertical and the horizontal stream: no blind spot"
 )
-fig
 
 # %%
 assert (gradient[~before] == 0).all() and (gradient[before] > 0).all()
@@ -273,8 +267,7 @@ fig, ((ax,),) = plots.new_figure(size=(3.6, 3.0))
 shown = ax.imshow(grid.tanh()[None] * grid.sigmoid()[:, None], extent=(-4, 4, -4, 4), origin="lower", cmap="RdBu")
 ax.set(xlabel="a: what", ylabel="b: how much")
 fig.colorbar(shown)
-record.save_figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoid(b)")
-fig
+record.figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoid(b)")
 
 # %% [markdown]
 # One layer and the whole network are short enough to read here. These names occur in the code:
@@ -294,8 +287,7 @@ fig
 
 # %%
 fig = diagrams.two_streams(7)
-record.save_figure("02-06b-layer", fig, title="A gated layer of two streams, and what it sees beside masked layers")
-fig
+record.figure("02-06b-layer", fig, title="A gated layer of two streams, and what it sees beside masked layers")
 
 # %%
 for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
@@ -348,8 +340,7 @@ for ax in fig.axes:
     ax.axhline(uniform, color="gray", linestyle=":", label="uniform")
     ax.axhline(independent.sum(1).mean().item(), color="gray", linestyle="--", label="independent positions")
 fig.axes[0].legend(fontsize=8)
-record.save_figure("02-07-training", fig, title="Training the oracle prior", data=history)
-fig
+record.figure("02-07-training", fig, title="Training the oracle prior", data=history)
 
 # %% [markdown]
 # The next cell computes the likelihood by hand from the logits, and compares it with `ralkit`'s. The table after it
@@ -375,7 +366,7 @@ rows = [
     for name, x in nats.items()
 ]  # fmt: skip
 note = "Choices per code: the exponential of the nats, as if the model had to guess among so many equally likely codes."
-Markdown(record.save_table("02-08-likelihood", rows, title="Likelihood of the prior and two baselines", note=note))
+record.table("02-08-likelihood", rows, title="Likelihood of the prior and two baselines", note=note)
 
 # %%
 knows = nats["independent positions"] - nats["PixelCNN, test maps"]
@@ -396,15 +387,12 @@ fig, (axes,) = plots.new_figure(1, 2, (2.9, 2.6))
 for ax, (name, map_) in zip(axes, maps.items(), strict=True):
     plots.picture(ax, map_, f"{name}, nats per code", cmap="magma", vmin=0, vmax=top)
 fig.colorbar(axes[1].images[0], ax=axes.tolist())
-record.save_figure(
-    "02-09-nats-map", fig, title="Mean nats of every position on test maps", data={"nats": per_code.tolist()}
-)
 surprising = divmod(per_code.argmax().item(), W)
 print(
     f"first code {per_code[0, 0]:.2f} nats, the second {per_code[0, 1]:.2f}, the most surprising one {per_code.max():.2f}, at {surprising};"
 )
 print(f"first row {per_code[0].sum():.1f} nats, the middle one {per_code[H // 2].sum():.1f}")
-fig
+record.figure("02-09-nats-map", fig, title="Mean nats of every position on test maps", data={"nats": per_code.tolist()})
 
 # %% [markdown]
 # ## Causality, tested at every position
@@ -457,8 +445,7 @@ plots.picture(axes[0], shown, "all pairs", cmap="viridis", vmin=-4, vmax=0)
 axes[0].set(xlabel="input s", ylabel="output t")
 i, j = H // 2, W // 2
 plots.receptive_field(matrix[i * W + j].view(H, W), (i, j), axes[1], f"row t = {i * W + j} as a map")
-record.save_figure("02-10-causality", fig, title="Which outputs depend on which inputs (grey: exactly not)")
-fig
+record.figure("02-10-causality", fig, title="Which outputs depend on which inputs (grey: exactly not)")
 
 # %% [markdown]
 # ## Sampling, the plain way
@@ -496,8 +483,7 @@ assert torch.equal(drawn, sample_naive(oracle, 16, (H, W), generator=dice()))
 anything = torch.randint(K, (8, H, W), device=device, generator=dice())
 rows = {"real": test[:8], "drawn from the prior": drawn[:8], "and again": drawn[8:], "uniform codes": anything}
 fig = plots.labelled_rows({name: model.decode(codes) for name, codes in rows.items()})
-record.save_figure("02-11-samples", fig, title="Maps drawn from the prior, decoded")
-fig
+record.figure("02-11-samples", fig, title="Maps drawn from the prior, decoded")
 
 # %% [markdown]
 # ## Sampling with a cache
@@ -520,9 +506,8 @@ fig
 # %%
 fig = diagrams.cache(W, oracle.layers[0].reach)
 title = "To draw one code: what the plain and the cached sampler compute, keep and leave out"
-record.save_figure("02-12-cache", fig, title=title)
 print(f"positions computed for one map, in each stream: plain {T * T}, cached {T}")
-fig
+record.figure("02-12-cache", fig, title=title)
 
 # %% [markdown]
 # The next cell prints the code that runs for each row and each code of the map. Compare it with `down` and `right`
@@ -607,7 +592,7 @@ def timing(n, side):
 
 rows = [timing(n, side) for n, side in ((1, H), (16, H), (4, 2 * H))]
 note = f"Measured on {device_name(world.device)}; the faster of two calls."
-Markdown(record.save_table("02-13-timing", rows, title="Time to sample, without and with the cache", note=note))
+record.table("02-13-timing", rows, title="Time to sample, without and with the cache", note=note)
 
 # %%
 one, small, large = rows
@@ -648,8 +633,7 @@ for tau in taus:
 ax.set(xlabel="rank of the code", ylabel="probability", xticks=range(1, 21, 3))
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
-record.save_figure("02-14-temperature", fig, title="One conditional distribution at four temperatures")
-fig
+record.figure("02-14-temperature", fig, title="One conditional distribution at four temperatures")
 
 # %% [markdown]
 # The next figure shows decoded samples, with one row for each temperature. All samples in a column use the same random
@@ -659,8 +643,7 @@ fig
 # %%
 by_tau = {tau: oracle.sample(10, (H, W), temperature=tau, generator=dice()) for tau in taus}
 fig = plots.labelled_rows({f"temperature {tau}": model.decode(codes) for tau, codes in by_tau.items()})
-record.save_figure("02-15-temperature-samples", fig, title="Samples at four temperatures, the same random numbers")
-fig
+record.figure("02-15-temperature-samples", fig, title="Samples at four temperatures, the same random numbers")
 
 # %% [markdown]
 # The next figure has numbers for this, with the temperature along both horizontal axes. The left panel shows
@@ -699,8 +682,7 @@ data = {
     "nll": nll,
     "nll, standard error": error,
 }
-record.save_figure("02-16-temperature-entropy", fig, title="Temperature trades diversity for likelihood", data=data)
-fig
+record.figure("02-16-temperature-entropy", fig, title="Temperature trades diversity for likelihood", data=data)
 
 # %%
 real = nats["PixelCNN, test maps"]
@@ -734,8 +716,7 @@ for n in (1, 2, 3):
     assert torch.equal(codes[:, :kept], test[:10, :kept])
     rows[f"completion {n}"] = model.decode(codes)
 fig = plots.labelled_rows(rows)
-record.save_figure("02-17-completion", fig, title="Real images completed from their upper half")
-fig
+record.figure("02-17-completion", fig, title="Real images completed from their upper half")
 
 # %% [markdown]
 # The upper half of a completion is not the same as that of the real image, pixel for pixel. The codes are the same,

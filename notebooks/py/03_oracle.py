@@ -33,7 +33,7 @@ import inspect
 
 import numpy as np
 import torch
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from ralkit.course import paper, plots, widgets
 from ralkit.course.claims import claim
@@ -65,8 +65,7 @@ rows = {
     "oracle": world.decode(codes["train"][:10]),
 }
 figure = plots.labelled_rows(rows)
-record.save_figure("03-1-world", figure, "Oracle experiment: real images, their reconstructions, the oracle's samples")
-figure
+record.figure("03-1-world", figure, "Oracle experiment: real images, their reconstructions, the oracle's samples")
 
 # %% [markdown]
 # The oracle does not have to draw well. It has to be *one fixed distribution*, whose log-probabilities can be computed
@@ -141,7 +140,7 @@ def sweep(run):
 
 tempered = {run: sweep(run) for run in study.seeds}
 title = f"The MLE generator of seed {seed} at several temperatures, nats per image"
-Markdown(record.save_table("03-2-temperature", tempered[seed], title))
+record.table("03-2-temperature", tempered[seed], title)
 
 # %% [markdown]
 # Keep this table in mind. The temperature is a *free knob*, because it needs no training. A colder generator may have
@@ -180,13 +179,12 @@ histories = {m: [in_updates(m, study.history(m, s)) for s in study.seeds] for m 
 figure = plots.curves(
     {"MLE": histories["MLE"]}, ["NLL_test", "NLL_oracle", "KL(G||oracle)"], "steps", world.own_numbers
 )
-record.save_figure(
+record.figure(
     "03-3-mle",
     figure,
     "Pre-training of the generators by MLE",
     data=dict(zip(study.seeds, histories["MLE"], strict=True)),
 )
-figure
 
 # %% [markdown]
 # ## 4 · Figure 4: NLL along the updates
@@ -194,13 +192,12 @@ figure
 # %%
 fine_tuned = {m: histories[m] for m in METHODS if m != "MLE"}
 figure = plots.curves(fine_tuned, ["NLL_oracle", "KL(G||oracle)", "NLL_test"], "updates of RAL", world.own_numbers)
-record.save_figure(
+record.figure(
     "figure-4",
     figure,
     "Fig. 4: NLL_oracle during fine-tuning, with what it does not show (thin lines: seeds)",
     data={f"{m} {s}": h for m, hs in fine_tuned.items() for s, h in zip(study.seeds, hs, strict=True)},
 )
-figure
 
 # %% [markdown]
 # The left panel is the paper's figure: do the samples surprise the oracle less and less? The other two panels are what
@@ -216,8 +213,7 @@ figure
 ral_runs = {m: hs for m, hs in histories.items() if m.startswith("RAL")}
 figure = plots.curves(ral_runs, ["AUC", "SNR", "entropy"])
 title = "What the critics saw (AUC), the gradient's signal to noise, the entropy of G"
-record.save_figure("03-4-signal", figure, title, data=ral_runs)
-figure
+record.figure("03-4-signal", figure, title, data=ral_runs)
 
 # %% [markdown]
 # ## 5 · Table 1
@@ -289,14 +285,13 @@ def finding(method):
 
 # %%
 findings = "\n".join(finding(m) for m in METHODS if m.startswith("RAL"))
-text = record.save_table(
+record.table(
     "table-1",
     table,
     f"Table 1: the oracle experiment, nats per image, mean ± spread over {len(study.seeds)} seeds",
     note=findings,
     paper=paper.TABLE_1,
 )
-Markdown(f"{text}\n\n{findings}")
 
 # %% [markdown]
 # ### Was MLE at its end?
@@ -317,7 +312,7 @@ for m in METHODS:
     rows.append(row)
 title = "What each method's training took, and its change against MLE, nats per image"
 note = "Seconds include the points of the curves, and whatever else the computer did meanwhile."
-Markdown(f"{record.save_table('03-7-at-its-end', rows, title, note=note)}\n\n{note}")
+record.table("03-7-at-its-end", rows, title, note=note)
 
 # %% [markdown]
 # The next table has one line for each claim of the paper. A claim holds here if the change against *MLE continued*, the
@@ -341,7 +336,7 @@ for m in METHODS[2:]:
     d = change(m, "NLL_test")
     says = f"Abstract: {m} improves diversity (NLL_test falls)"
     rows.append(claim(says, "no number", mean_and_spread(d) + " nats", np.mean(d), noise_over_seeds(d), d))
-Markdown(record.save_table("03-claims", rows, "The paper's claims on the oracle experiment"))
+record.table("03-claims", rows, "The paper's claims on the oracle experiment")
 
 # %% [markdown]
 # For comparison, here is the paper's own Table 1. The unit of its NLL fits neither nats nor bits, neither per code nor
@@ -355,7 +350,7 @@ Markdown(markdown_table(paper.TABLE_1))
 
 # %%
 every = [{"method": m, "seed": s} | r for m in METHODS for s, r in zip(study.seeds, measured[m], strict=True)]
-Markdown(record.save_table("table-1-runs", every, "Table 1, every run (se: standard error of the estimate)"))
+record.table("table-1-runs", every, "Table 1, every run (se: standard error of the estimate)")
 
 # %% [markdown]
 # ## 6 · Against the free knob
@@ -388,7 +383,7 @@ verdict = "\n".join(
     for m, d in ((m, from_curve(m)) for m in METHODS if m.startswith("RAL"))
 )
 title = "Quality against diversity: MLE over temperatures (line) and each run"
-record.save_figure("03-5-trade-off", figure, title, data=points, note=verdict)
+display(record.figure("03-5-trade-off", figure, title, data=points, note=verdict))
 Markdown(verdict)
 
 # %% [markdown]
@@ -419,8 +414,7 @@ Markdown(
 rows = {m: world.decode(*world.sample(study.generator(m, seed), 12, seed=3)) for m in METHODS}
 rows["oracle"] = world.decode(*world.sample((oracle,), 12, seed=3))
 figure = plots.labelled_rows(rows)
-record.save_figure("03-6-samples", figure, "Samples of each method, and of the oracle, with the same random numbers")
-figure
+record.figure("03-6-samples", figure, "Samples of each method, and of the oracle, with the same random numbers")
 
 # %% [markdown]
 # ## Play: which samples does the oracle like?

@@ -81,8 +81,7 @@ print(f"{H}x{W} codes out of {G.K}: T = {T} decisions an image; {len(real_codes)
 torch.manual_seed(seed)
 before = G.sample(10, shape)
 fig = plots.labelled_rows({"real": decode(real_codes[:10]), "MLE samples": decode(before)})
-record.save_figure("04-01-before", fig, title="Real images (decoded) and samples of the MLE generator")
-fig
+record.figure("04-01-before", fig, title="Real images (decoded) and samples of the MLE generator")
 
 # %% [markdown]
 # ## 1. Sampling is a sequence of decisions
@@ -121,8 +120,7 @@ for (top, bottom), t in zip(axes.T, times, strict=True):
     bars[codes.flatten()[t].item()].set_color("red")
     bottom.set(xlabel="code", yticks=[])
     bottom.set_title(f"$G(\\cdot\\, |\\, s_{{{t}}})$, action in red", fontsize=9)
-record.save_figure("04-02-decisions", fig, title="States, policy and actions while one code map is drawn")
-fig
+record.figure("04-02-decisions", fig, title="States, policy and actions while one code map is drawn")
 
 # %% [markdown]
 # The objective is the expected reward of what $G$ draws, and its gradient is called the **policy gradient**:
@@ -207,8 +205,7 @@ for i, (norm, critic) in enumerate(fresh.items()):
         field = looks_at(critic, real[0], at)
         centre = [step * k + step // 2 for k in at]
         plots.receptive_field(field, centre, axes[0, 2 * i + j], f"norm: {norm}, $S_{{{at[0]},{at[1]}}}$")
-record.save_figure("04-03-patches", fig, title="What one score of the map sees (gradient, logarithmic colours)")
-fig
+record.figure("04-03-patches", fig, title="What one score of the map sees (gradient, logarithmic colours)")
 
 # %%
 stages = cfg.critic_stages
@@ -299,14 +296,12 @@ for name, how in configs.items():
 fig = plots.curves({name: [history] for name, history in runs.items()}, ("AUC", "gap", "critic_loss"))
 fig.axes[0].axhline(0.5, color="black", linewidth=0.8, linestyle=":")
 data = {name: {key: runs[name][key] for key in ("step", "AUC", "gap")} for name in runs}
-record.save_figure("04-04-critics", fig, title="Three critics trained alone against the MLE generator", data=data)
-fig
+record.figure("04-04-critics", fig, title="Three critics trained alone against the MLE generator", data=data)
 
 # %%
 rows = [{"critic": name, "AUC": h["AUC"][-1], "gap": h["gap"][-1]} for name, h in runs.items()]
 note = f"After {updates} updates of {cfg.critic_batch} real and as many fake images, held-out images, seed {first}."
-text = record.save_table("04-05-critics", rows, title="What three critics can see of the MLE generator", note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("04-05-critics", rows, title="What three critics can see of the MLE generator", note=note)
 
 # %%
 best = max(critics, key=lambda name: runs[name]["AUC"][-1])
@@ -348,8 +343,7 @@ for ax, (who, kind) in zip(axes[0], views, strict=True):
     with torch.no_grad():
         score_map = (critic if who == "trained" else fresh[cfg.critic_norm])(image)[0]
     plots.score_overlay(image[0], score_map, ax, f"{who}, {kind}\nD = {score_map.mean():+.2g}")
-record.save_figure("04-06-score-maps", fig, title="Score maps before and after training (blue: real, red: fake)")
-fig
+record.figure("04-06-score-maps", fig, title="Score maps before and after training (blue: real, red: fake)")
 
 # %% [markdown]
 # ## 3. Rewards
@@ -442,8 +436,7 @@ def framework(i, gamma):
 # %%
 fig = framework(0, cfg.gamma)
 title = "The RAL framework (the paper's Fig. 2), drawn from real data"
-record.save_figure("figure-2", fig, title=title, data={"score_map": fake_map[0].tolist()})
-fig
+record.figure("figure-2", fig, title=title, data={"score_map": fake_map[0].tolist()})
 
 # %% [markdown]
 # ### What gamma does to a map
@@ -460,12 +453,11 @@ weight = lambda gamma, T: gamma ** torch.arange(T - 1, -1, -1.0)  # noqa: E731
 assert torch.allclose(ral.returns(single, 0.9), single[:, -1:] * weight(0.9, T).to(world.device))
 maps = {f"T = {n * n}, $\\gamma$ = {g:g}": weight(g, n * n).view(n, n) for n in sides for g in gammas}
 fig = plots.value_maps(maps, columns=3, limit=1.0, inch=1.6)
-record.save_figure("04-07-gamma", fig, title="The weight gamma^(T-1-t) of each code under the single reward")
-fig
+record.figure("04-07-gamma", fig, title="The weight gamma^(T-1-t) of each code under the single reward")
 
 # %%
 rows = [{"T": n * n} | {f"gamma = {g:g}": g ** (n * n - 1) for g in gammas} for n in (8, 16, 32, 64)]
-Markdown(record.save_table("04-08-gamma", rows, title="Weight of the first code, gamma^(T-1), under the single reward"))
+record.table("04-08-gamma", rows, title="Weight of the first code, gamma^(T-1), under the single reward")
 
 # %% [markdown]
 # Intermediate rewards are different. There a small gamma does not silence early codes. It makes every code answer only
@@ -490,8 +482,7 @@ for ax, how in zip(axes[0], ("none", "max", "min-max"), strict=True):
         ax.hist(ral.normalise(a, b, how).flatten().cpu().numpy(), 40, density=True, histtype="step", label=label)
     ax.set(title=f'normalise="{how}"', xlabel="score", xlim=None if how == "none" else (-1.05, 1.05))
 axes[0, 0].legend(fontsize=8)
-record.save_figure("04-09-normalise", fig, title="Scores of real and fake images under three normalisations")
-fig
+record.figure("04-09-normalise", fig, title="Scores of real and fake images under three normalisations")
 
 # %% [markdown]
 # Dividing by the largest score settles the scale, but not the **zero**. (`min-max` settles both, `none` neither.) Eq.
@@ -512,8 +503,7 @@ ax.plot(offsets, [r.mean().item() for r in shifted], label="mean reward: no news
 ax.plot(offsets, [r.std().item() for r in shifted], label="spread between images: the news")
 ax.set(xlabel="constant added, in units of the largest score", ylabel="normalised reward", ylim=(-0.15, 1.05))
 ax.legend(fontsize=8)
-record.save_figure("04-10-constant", fig, title="Dividing by a maximum does not remove a constant")
-fig
+record.figure("04-10-constant", fig, title="Dividing by a maximum does not remove a constant")
 
 # %% [markdown]
 # The remedy is a **baseline**: we subtract from $Q$ what an average roll-out gets. What is left is called the
@@ -543,9 +533,8 @@ assert torch.allclose(leave_one_out(Q), ral.advantages(Q, "leave-one-out"))
 A = ral.advantages(Q, "leave-one-out")
 maps = {"Q of one roll-out": Q[0], "Q, mean of all": Q.mean(0), "advantage of the one": A[0]}
 fig = plots.value_maps({title: x.view(H, W) for title, x in maps.items()}, columns=3)
-record.save_figure("04-11-baseline", fig, title="Returns, their mean at each place, and what a baseline leaves")
 print(f"{Q.mean(0).var() / Q.var():.0%} of the variance of Q is between places, the same for every roll-out")
-fig
+record.figure("04-11-baseline", fig, title="Returns, their mean at each place, and what a baseline leaves")
 
 
 # %% [markdown]
@@ -635,9 +624,7 @@ for kind, r in kinds.items():
         row = {"reward": kind, "gamma": gamma, "relative difference": ((e - g).norm() / g.norm()).item()}
         rows.append(row | {"cosine to the true gradient": F.cosine_similarity(e, g, dim=0).item()})
 assert all(row["relative difference"] < 1e-9 for row in rows if row["gamma"] == 1 and "whole" not in row["reward"])
-Markdown(
-    record.save_table("04-12-unbiased", rows, title="Expectation of Eq. 2 over all 81 maps, and the true gradient")
-)
+record.table("04-12-unbiased", rows, title="Expectation of Eq. 2 over all 81 maps, and the true gradient")
 
 # %% [markdown]
 # Keep the "$\propto$" of Eq. 2 in mind when you read the table:
@@ -715,8 +702,7 @@ for ax, (title, part) in zip(axes[0], panels, strict=True):
     ax.grid(alpha=0.3)
 axes[0, 0].set_ylabel("across it, where the spread is largest")
 axes[0, 0].legend(fontsize=8)
-record.save_figure("04-13-variance", fig, title="200 estimates of one gradient (star), without and with a baseline")
-fig
+record.figure("04-13-variance", fig, title="200 estimates of one gradient (star), without and with a baseline")
 
 # %%
 error = {baseline: (e - g).square().sum(1).mean().sqrt().item() for baseline, e in estimates.items()}
@@ -768,8 +754,7 @@ rows = [
     for baseline in ("none", "leave-one-out")
 ]
 note = f"{cfg.reward} reward, gamma {cfg.gamma:g}, mean of {len(draws)} draws; about 1 is noise only."
-text = record.save_table("04-14a-snr", rows, title="Signal-to-noise ratio of the policy gradient", note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("04-14a-snr", rows, title="Signal-to-noise ratio of the policy gradient", note=note)
 
 # %%
 key = f"SNR, {n} roll-outs"
@@ -836,8 +821,7 @@ note = (
     f"Cosine with the gradient of -KL(G || oracle), mean ± spread over {len(draws)} draws of {n} roll-outs, seed {first}; nan: "
     f"nothing above the noise in one. That gradient itself has an SNR of {np.mean([diagnostics.gradient_snr(g) for g in ideals]):.2f}."
 )
-text = record.save_table("04-14b-direction", table, title="Does the policy gradient point to the truth?", note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("04-14b-direction", table, title="Does the policy gradient point to the truth?", note=note)
 
 # %%
 signs = {-1: 0, 0: 0, 1: 0}
@@ -878,7 +862,7 @@ for name, kind in ((name, kind) for name in critics for kind, how in settings.it
     same += bool(np.prod(changes.mean(0)) > 0)
 title = "The first step: nats of KL(G||oracle), to first order (below 0: towards the truth)"
 note = f"In {same} of {len(rows)} rows Adam's step and the plain one change the divergence in the same direction."
-Markdown(f"{record.save_table('04-14c-first-step', rows, title, note=note)}\n\n{note}")
+record.table("04-14c-first-step", rows, title, note=note)
 
 # %% [markdown]
 # Where both steps go the same way, Adam is neither the remedy nor the fault. Compare their sizes too. Adam also moves
@@ -901,8 +885,7 @@ Markdown(f"{record.save_table('04-14c-first-step', rows, title, note=note)}\n\n{
 # %%
 real_image, fake_image = decode(real_codes[:1])[0], decode(codes[:1])[0]
 fig = diagrams.one_iteration(real_image, fake_image, fake_map[0])
-record.save_figure("04-14d-iteration", fig, title="One RAL iteration: values (solid) and gradients (dashed)")
-fig
+record.figure("04-14d-iteration", fig, title="One RAL iteration: values (solid) and gradients (dashed)")
 
 # %% [markdown]
 # And this is the whole function that `ralkit` runs:
@@ -972,8 +955,7 @@ shown = {name: [in_updates(name, study.history(name, first))] for name in ("MLE 
 keys = ("NLL_oracle", "entropy", "KL(G||oracle)", "NLL_test", "AUC", "SNR")
 fig = plots.curves(shown, keys, "updates of RAL", world.own_numbers)
 data = {name: {key: h[key] for key in ("step", *keys) if key in h} for name, (h,) in shown.items()}
-record.save_figure("04-15-run", fig, title="One RAL run beside MLE continued (first seed)", data=data)
-fig
+record.figure("04-15-run", fig, title="One RAL run beside MLE continued (first seed)", data=data)
 
 
 # %%
@@ -1001,8 +983,7 @@ pictures = {
     name: decode(*world.sample((prior,), 10, seed)) for name, prior in {"MLE": G, "RAL intermediate": after}.items()
 }
 fig = plots.labelled_rows(pictures)
-record.save_figure("04-16-samples", fig, title="Samples before and after RAL, same random numbers")
-fig
+record.figure("04-16-samples", fig, title="Samples before and after RAL, same random numbers")
 
 # %% [markdown]
 # ## 10. The paper's literal setting
@@ -1025,16 +1006,14 @@ note = (
     f'"which output a 4×4 reward map from a 128×128 image" (section 5.1); the preset\'s, in both columns, has {ours.critic_stages}, '
     f"which give {side}x{side} from {world.config.size}x{world.config.size}."
 )
-text = record.save_table("04-17-settings", rows, title="Where the preset departs from section 4.4", note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("04-17-settings", rows, title="Where the preset departs from section 4.4", note=note)
 
 # %%
 (literal_prior,) = study.generator("RAL literal", first)
 shown = {name: [study.history(name, first)] for name in ("RAL intermediate", "RAL literal")}
 fig = plots.curves(shown, ("NLL_oracle", "KL(G||oracle)", "AUC"))
 data = {name: {key: h[key] for key in ("step", *keys)} for name, (h,) in shown.items()}
-record.save_figure("04-18-literal", fig, title="The paper's literal setting beside the preset's", data=data)
-fig
+record.figure("04-18-literal", fig, title="The paper's literal setting beside the preset's", data=data)
 
 
 # %%

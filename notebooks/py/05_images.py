@@ -75,8 +75,7 @@ rows = {
     "bottom of the next": two.world.decode(top, bottom.roll(-1, 0)),
 }
 figure = plots.labelled_rows(rows)
-record.save_figure("05-01-levels", figure, "What each level holds: one level swapped with the next image's")
-figure
+record.figure("05-01-levels", figure, "What each level holds: one level swapped with the next image's")
 
 
 # %%
@@ -143,8 +142,7 @@ with seeded(0):
         plots.receptive_field(*seen(prior), ax, name)
 sight, (i, j) = seen(prior)  # of the last one
 assert (sight.flatten()[: 8 * i + j] > 0).all() and not sight.flatten()[8 * i + j :].any()
-record.save_figure("05-02-attention", figure, "What a place sees: attention reaches every earlier place")
-figure
+record.figure("05-02-attention", figure, "What a place sees: attention reaches every earlier place")
 
 # %% [markdown]
 # In the figure, the place with attention sees every earlier place. Yet the bottom prior has no attention in the paper,
@@ -189,8 +187,7 @@ for k in range(3):
         bottom = sample_levels(priors, 8, two.world.shapes, given=(top, codes[1][:8]), given_rows=(top.shape[1], 0))[1]
     rows[f"bottom {k + 1}"] = two.world.decode(top, bottom)
 figure = plots.labelled_rows(rows)
-record.save_figure("05-03-bottoms", figure, "One top map in each column, three bottoms drawn for it")
-figure
+record.figure("05-03-bottoms", figure, "One top map in each column, three bottoms drawn for it")
 
 # %% [markdown]
 # ## 4 · How images are judged, and the floors
@@ -217,7 +214,7 @@ note = (
     "comparable."
 )
 title = "S-Table 12: reconstructions against real images, and other floors"
-Markdown(record.save_table("s-table-12", table, title, note, paper=paper.S_TABLE_12) + f"\n\n{note}")
+record.table("s-table-12", table, title, note, paper=paper.S_TABLE_12)
 
 # %% [markdown]
 # Two more numbers tell *how* sets differ. **Precision** is the share of the generated images that lie among the real
@@ -242,8 +239,7 @@ ax.set(
 )
 ax.set_xticks(sizes, sizes)
 ax.minorticks_off()
-record.save_figure("05-04-bias", figure, "The distance of equal distributions, by the number of images", data=bias)
-figure
+record.figure("05-04-bias", figure, "The distance of equal distributions, by the number of images", data=bias)
 
 # %%
 Markdown(
@@ -286,8 +282,7 @@ if ours:
         shown |= {f"{name}: nearest": nearest_faces(shown[name], one.world.features.factor_net)[0]}
     figure = plots.labelled_rows(shown)
     title = "Known damage at full strength, and the nearest faces that can be drawn"
-    record.save_figure("05-04b-damage", figure, title)
-    display(figure)
+    display(record.figure("05-04b-damage", figure, title))
 
 # %% [markdown]
 # The next figure shows each number as the damage grows. For *blurred* and *melted*, strength is how far pixels are moved
@@ -319,8 +314,8 @@ if ours:
         )
     axes[-1].legend(fontsize=6)
     figure.tight_layout()
-    record.save_figure("05-04c-seen", figure, "What each number says of known damage, by its strength", data=seen)
-    display(figure)
+    title = "What each number says of known damage, by its strength"
+    display(record.figure("05-04c-seen", figure, title, data=seen))
 
 
 # %%
@@ -335,7 +330,7 @@ def reaction(key, rows):
 if ours:
     reactions = [{"number": key} | {name: reaction(key, rows) for name, rows in seen.items()} for key in untouched]
     title = "What each number does with damage at full strength"
-    display(Markdown(record.save_table("05-04d-reactions", reactions, title)))
+    display(record.table("05-04d-reactions", reactions, title))
 
 # %% [markdown]
 # *Notices* means a change the right way, by more than .02 for a share and more than a tenth for a distance. *Praises* means
@@ -363,15 +358,13 @@ measured = {
 runs = {m: [one.history(m, s) for s in one.seeds] for m in METHODS[2:]}
 keys = (one.world.metric, "NLL_test", "AUC", "SNR")
 figure = plots.curves(runs, keys)
-record.save_figure("05-05-curves-one", figure, "RAL on one level: every run and the mean", data=runs)
-figure
+record.figure("05-05-curves-one", figure, "RAL on one level: every run and the mean", data=runs)
 
 # %%
 runs = {m: [two.history(m, s) for s in two.seeds] for m in METHODS[2:]}
 keys = (two.world.metric, "NLL_test", "AUC", "SNR top", "SNR bottom")
 figure = plots.curves(runs, keys)
-record.save_figure("05-06-curves-two", figure, "RAL on two levels: every run and the mean", data=runs)
-figure
+record.figure("05-06-curves-two", figure, "RAL on two levels: every run and the mean", data=runs)
 
 # %% [markdown]
 # What the logged numbers mean:
@@ -446,8 +439,7 @@ def verdict(study, method, against):
 against = [(m, base) for m in METHODS[2:] for base in METHODS[:2]]
 verdicts = "\n".join(verdict(study, *pair) for study in (one, two) for pair in against)
 title = f"Table 2: {one.world.metric} of {one.world.n_eval} samples; one map: {over(one.seeds)}, two maps: {over(two.seeds)}"
-text = record.save_table("table-2", table, title, note=verdicts, paper=paper.TABLE_2)
-Markdown(f"{text}\n\n{verdicts}")
+record.table("table-2", table, title, note=verdicts, paper=paper.TABLE_2)
 
 # %%
 every = [
@@ -455,7 +447,7 @@ every = [
     for (n, m), rows in measured.items()
     for s, row in zip((one, two)[n - 1].seeds, rows, strict=True)
 ]
-Markdown(record.save_table("table-2-runs", every, "Table 2, every run"))
+record.table("table-2-runs", every, "Table 2, every run")
 
 # %% [markdown]
 # And is what they draw a face at all? The next table gives the distance to a face, beside that of the reconstructions
@@ -483,7 +475,7 @@ for study in (one, two) if ours else ():
         rows.append({"codes": level, "method": method, "distance to a face": spread(d, ".4f"), "less MLE's": less})
 if ours:
     title = f"Is it a face? The mean distance of {LOOK} samples to the nearest face that can be drawn"
-    display(Markdown(record.save_table("05-06b-faces", rows, title)))
+    display(record.table("05-06b-faces", rows, title))
 
 # %% [markdown]
 # Was MLE at its end? The control tells: it is the same model after further training. Where its NLL_test falls, part of what
@@ -549,7 +541,7 @@ rows = [
     )
     for method, theirs in zip(METHODS[2:], paper.TABLE_2[1:], strict=True)
 ]
-Markdown(record.save_table("05-claims", rows, "The paper's claims on images"))
+record.table("05-claims", rows, "The paper's claims on images")
 
 # %% [markdown]
 # The two distances need not agree. The distance to real images contains what the VQ-VAE loses (the row
@@ -578,8 +570,7 @@ for number, study in ((1, one), (2, one), (3, two)):
     data, table = theirs[number]
     note = f"Ours are for {images}; the paper's are for {data}: to compare, run with `--dataset` and the path of that."
     title = f"S-Table {number}: distance to reconstructions, {len(world.shapes)} map(s) of codes, {over(study.seeds)}"
-    text = record.save_table(f"s-table-{number}", rows, title, note, paper=table)
-    shown.append(f"{title}\n\n{text}\n\n{note}\n\nThe paper's:\n\n{markdown_table(table)}")
+    shown.append(f"{title}\n\n" + record.table(f"s-table-{number}", rows, title, note, paper=table))
 Markdown("\n\n".join(shown))
 
 # %% [markdown]
@@ -598,28 +589,25 @@ def sheet(study, methods, n=10):
 figure = plots.labelled_rows(
     {"real, decoded": two.world.decode(*(c[:10] for c in two.world.codes["test"]))} | sheet(two, METHODS)
 )
-record.save_figure("figure-5", figure, "Figure 5: MLE and RAL, two levels, the same random numbers")
-figure
+record.figure("figure-5", figure, "Figure 5: MLE and RAL, two levels, the same random numbers")
 
 # %%
 figure = plots.labelled_rows({"real, decoded": one.world.decode(one.world.codes["test"][0][:10])} | sheet(one, METHODS))
-record.save_figure("figure-6", figure, "Figure 6: MLE and RAL, one level, the same random numbers")
-figure
+record.figure("figure-6", figure, "Figure 6: MLE and RAL, one level, the same random numbers")
 
 # %%
 key = f"{two.world.metric} to reconstructed"
 best = min(METHODS[2:], key=lambda m: np.mean([r[key] for r in measured[2, m]]))
 figure = plots.image_grid(two.world.decode(*two.world.sample(two.generator(best, seed), 32, seed=6)), 16)
-record.save_figure("figure-1", figure, f"Figure 1: samples of {best}, two levels, not picked")
-figure
+record.figure("figure-1", figure, f"Figure 1: samples of {best}, two levels, not picked")
 
 # %%
 for name, study in (("figure-s1", two), ("figure-s2", one)):
     world = study.world
     rows = {m: world.decode(*world.sample(study.generator(m, seed), 24, seed=8)) for m in ("MLE", best)}
     figure = plots.labelled_rows(rows, inch=0.5)
-    record.save_figure(name, figure, f"Figure {name[7:].upper()}: more samples, {world.levels} level(s), not picked")
-figure
+    title = f"Figure {name[7:].upper()}: more samples, {world.levels} level(s), not picked"
+    display(record.figure(name, figure, title))
 
 # %% [markdown]
 # ## 8 · Temperature, the free knob
@@ -651,8 +639,7 @@ for k, way in expected.items():
         came.append(f"{k}, {n} map{'s' * (n > 1)}: {spread(d, '+.2f')} ({side(d)}; expected: {way})")
 title = f"MLE by temperature; one map: {over(one.seeds)}, two maps: {over(two.seeds)}"
 note = f"From {temperatures[0]:g} to {temperatures[-1]:g}: {'; '.join(came)}."
-text = record.save_table("05-09-temperature", rows, title, note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("05-09-temperature", rows, title, note=note)
 
 # %% [markdown]
 # If recall rises as sampling gets colder, then bad samples kept it low, and not a lack of variety. Such a recall is no
@@ -689,8 +676,7 @@ data = {
     name: {"MLE": tempered[n], REJECTED: rejected[n]} | {m: measured[n, m] for m in METHODS[1:]}
     for n, name in ((1, "one map"), (2, "two maps"))
 }
-record.save_figure("05-07-temperature", figure, title, data=data)
-figure
+record.figure("05-07-temperature", figure, title, data=data)
 
 # %%
 lines = []
@@ -738,8 +724,7 @@ def explore(top=1.0, bottom=1.0, method="RAL intermediate", dice=5):
 
 
 figure = explore(top=0.7)
-record.save_figure("05-08-cold-top", figure, "The top map at temperature 0.7, the bottom map at 1")
-figure
+record.figure("05-08-cold-top", figure, "The top map at temperature 0.7, the bottom map at 1")
 
 # %%
 widgets.explore(

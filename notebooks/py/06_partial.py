@@ -155,8 +155,7 @@ for name, values in chance.items():
 axes[0, 1].set(xlabel="chance that the row is sampled", ylabel="row", ylim=(H - 0.5, -0.5), xlim=(-0.05, 1.05))
 axes[0, 1].legend(fontsize=8)
 data = {name: values.tolist() for name, values in chance.items()}
-record.save_figure("06-01-rows", fig, title="Which rows the two modes sample, and how often", data=data)
-fig
+record.figure("06-01-rows", fig, title="Which rows the two modes sample, and how often", data=data)
 
 # %%
 even = chance["both modes"]
@@ -236,8 +235,7 @@ with seeded(seed):
             plots.picture(ax, plots.tile(canvas(two.world.decode(*codes)), 6))
             ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
 title = f"Fig. 3: partial generation by the MLE priors, mode 1 (left) and mode 2 (right); {H} rows are a whole map"
-record.save_figure("figure-3", fig, title=title)
-fig
+record.figure("figure-3", fig, title=title)
 
 # %% [markdown]
 # ### 1.4 The critic sees equal crops
@@ -272,8 +270,7 @@ for name, values in by_code.items():
 axes[0, 1].set(xlabel="row of top codes, above the cut", ylabel="mean |difference|, nats", title="log G of real codes")
 axes[0, 1].legend(fontsize=8)
 data = {"pixels": by_pixel.tolist()} | {name: values.tolist() for name, values in by_code.items()}
-record.save_figure("06-02-cut", fig, title=f"What cutting a map after {r} of {H} rows changes above the cut", data=data)
-fig
+record.figure("06-02-cut", fig, title=f"What cutting a map after {r} of {H} rows changes above the cut", data=data)
 
 # %%
 reach = lambda x: int((x > 0.01 * x.max()).sum())  # noqa: E731
@@ -347,8 +344,7 @@ for (start, stop), mode, row in (((r, H), 1, axes[0]), ((0, r), 2, axes[1])):
     for ax, (name, x) in zip(row[1:], maps.items(), strict=True):
         plots.value_map(x[0], ax, f"{name}, {x.shape[1]}x{x.shape[2]}", x[0].nan_to_num().abs().max().item() + 1e-9)
         ax.set_facecolor("#dddddd")
-record.save_figure("06-03-cut-rewards", fig, title=f"Scores, rewards and returns in both modes, r = {r} of {H} rows")
-fig
+record.figure("06-03-cut-rewards", fig, title=f"Scores, rewards and returns in both modes, r = {r} of {H} rows")
 
 # %%
 Markdown(
@@ -485,9 +481,9 @@ note = (
     f"{', '.join(f'{x:.2f} ({size})' for size, x in theirs.items())}. The paper's full generation takes "
     f"{', '.join(f'{1000 * s / n:.0f} ms for each of {n} codes' for n, s in zip(steps, whole.values(), strict=True))}."
 )
+note += " The paper's seconds are those of a single GPU."
 title = "S-Table 11: seconds to sample a batch of 16"
-text = record.save_table("s-table-11", table, title, note=note, paper=paper.S_TABLE_11)
-Markdown(f"{text}\n\nThe paper's, seconds on a single GPU:\n\n{markdown_table(paper.S_TABLE_11)}\n\n{note}")
+record.table("s-table-11", table, title, note=note, paper=paper.S_TABLE_11)
 
 # %% [markdown]
 # Where does the rest of the time go? The next figure has one panel for each world. The horizontal axis is the share of
@@ -503,10 +499,7 @@ for ax, (size, by) in zip(axes[0], took.items(), strict=True):
     ax.plot([0, 1], [0, 1], ":", color="black")
     ax.set(xlabel="share of rows sampled", ylabel="time / time of full generation", title=size, ylim=(0, None))
 axes[0, 0].legend(fontsize=8)
-record.save_figure(
-    "06-04-timing", fig, title="Sampling time against the rows sampled, both modes", data=took, note=note
-)
-fig
+record.figure("06-04-timing", fig, title="Sampling time against the rows sampled, both modes", data=took, note=note)
 
 # %%
 above = {size: (m["mode 1"] / m["full"] - 0.5, m["mode 2"] / m["full"] - 0.5) for size, m in means.items()}
@@ -548,8 +541,7 @@ overlay(axes[0, 0], images[0], S[0], f"scores {S.shape[1]}x{S.shape[2]}")
 for i, level in enumerate(LEVELS):
     plots.value_map(rewards[i][0], axes[0, 1 + i], f"{level} rewards")
     plots.value_map(Q[i][0], axes[0, 3 + i], f"{level} Q, T = {Q[i][0].numel()}")
-record.save_figure("06-05-returns", fig, title="One score map, rewards and returns of two levels")
-fig
+record.figure("06-05-returns", fig, title="One score map, rewards and returns of two levels")
 
 # %%
 rows = [
@@ -563,7 +555,7 @@ rows = [
     for level, q in zip(LEVELS, Q, strict=True)
 ]
 title = "The returns of the two levels"
-Markdown(record.save_table("06-06-returns", rows, title, note=f"{cfg.reward} reward, MLE priors, seed {first_seed}"))
+record.table("06-06-returns", rows, title, note=f"{cfg.reward} reward, MLE priors, seed {first_seed}")
 
 # %% [markdown]
 # The bottom map is four times as long as the top map. So with a discount below 1, the same reward at the end reaches
@@ -688,9 +680,9 @@ verdict = [
 note = "\n".join(f"* {sentence}." for sentence in verdict)
 
 # %%
+note += "\n* The paper's numbers are for CelebA at 128x128."
 title = f"Table 3a: partial generation and which prior learns; {cfg.reward} reward, {over(SEEDS)}"
-text = record.save_table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE_3A)
-Markdown(f"{text}\n\nThe paper's (CelebA 128x128):\n\n{markdown_table(paper.TABLE_3A)}\n\n{note}")
+record.table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE_3A)
 
 # %% [markdown]
 # The last sentence of this list matters for the paper's conclusion that RAL on one level alone *"achieves worse FID
@@ -738,7 +730,7 @@ rows = [
 to = " to reconstructed" * (watched == two.world.metric)
 title = f"{watched}{to} along the run: full and partial generation, {over(SEEDS)}"
 note = f"{two.world.config.n_curve} samples a point, interpolated."
-Markdown(record.save_table("06-07-equal-time", rows, title, note=note))
+record.table("06-07-equal-time", rows, title, note=note)
 
 # %%
 clock = {}
@@ -751,8 +743,7 @@ for ax in fig.axes:
     ax.axvline(min(runs[0]["step"][-1] for runs in clock.values()), color="black", linewidth=0.8, linestyle=":")
 data = {name: [{key: h[key] for key in ("seconds", *shown)} for h in runs] for name, runs in clock.items()}
 title = "Full and partial generation against the clock (dotted: where the shorter run ends)"
-record.save_figure("06-08-clock", fig, title=title, data=data)
-fig
+record.figure("06-08-clock", fig, title=title, data=data)
 
 # %%
 updates, spent = ([[h[key][-1] for h in pair] for pair in pairs] for key in ("step", "seconds"))
@@ -810,8 +801,7 @@ fig, axes = plots.new_figure(1, len(sides), (2.2, 2.2))
 for ax, n in zip(axes[0], sides, strict=True):
     with torch.no_grad():
         plots.score_overlay(image[0], critic_of[n](image)[0], ax, f"{n}x{n}")
-record_one.save_figure("06-09-maps", fig, title="One MLE sample under critics of three score-map sizes, after RAL")
-fig
+record_one.figure("06-09-maps", fig, title="One MLE sample under critics of three score-map sizes, after RAL")
 
 # %%
 FD = f"{one.world.metric} to reconstructed"
@@ -837,10 +827,11 @@ for reward in ("single", "intermediate"):
 verdict += [compared(one, MAPS["single", n], MAPS["intermediate", n], FD) for n in sides]
 
 # %%
-note = "\n".join(f"* {sentence}." for sentence in verdict)
+note = "\n".join(
+    f"* {sentence}." for sentence in (*verdict, "The paper's numbers are for CelebA at 128x128, two levels")
+)
 title = f"Table 3b: kind of reward and size of the score map, one level of codes, {over(SEEDS)}"
-text = record_one.save_table("table-3b", table, title, note=note, paper=paper.TABLE_3B)
-Markdown(f"{text}\n\nThe paper's (CelebA 128x128, two levels):\n\n{markdown_table(paper.TABLE_3B)}\n\n{note}")
+record_one.table("table-3b", table, title, note=note, paper=paper.TABLE_3B)
 
 # %% [markdown]
 # ### The paper's claims
@@ -884,7 +875,7 @@ for (size, m), k in zip(means.items(), whole, strict=True):
     says = f"S-Table 11: partial generation takes fewer seconds than full ({size}; the paper: {k})"
     ours = f"{m['partial']:.3g} and {m['full']:.3g}"
     rows.append(claim(says, f"{half[k]} and {whole[k]}", ours, m["partial"] - m["full"], 0.05 * m["full"]))
-Markdown(record.save_table("06-claims", rows, "The paper's claims on partial generation, levels and score maps"))
+record.table("06-claims", rows, "The paper's claims on partial generation, levels and score maps")
 
 # %% [markdown]
 # ## 5 · Play: both modes

@@ -138,8 +138,7 @@ plots.picture(axes[0, 1], plots.to_pixels(hide(image, rows_kept(half)))[0], "low
 plots.code_map(top, world.vqvae.K, axes[0, 2], "top codes given", known=half * W)
 plots.code_map(bottom, world.vqvae.K, axes[0, 3], "bottom codes given", known=2 * half * W_bottom)
 plots.picture(axes[0, 4], plots.to_pixels(completed)[0], "completed (MLE)")
-record.save_figure("07-01-given", fig, title="Hidden pixels, the codes that are given, and one completion")
-fig
+record.figure("07-01-given", fig, title="Hidden pixels, the codes that are given, and one completion")
 
 # %% [markdown]
 # ### 1.2 What the encoder gives away
@@ -181,8 +180,7 @@ for ax, level, border in zip(axes[0], (0, 1), (half, 2 * half), strict=True):
 axes[0, 0].set_ylabel("share that changes")
 axes[0, 0].legend(fontsize=8, title="hidden pixels are now", title_fontsize=8)
 data = {name: {"top": shares[0].tolist(), "bottom": shares[1].tolist()} for name, shares in changed.items()}
-record.save_figure("07-02-leak", fig, title="Visible codes that depend on hidden pixels (border: dotted)", data=data)
-fig
+record.figure("07-02-leak", fig, title="Visible codes that depend on hidden pixels (border: dotted)", data=data)
 
 # %%
 worst = [torch.stack([shares[level] for shares in changed.values()]).amax(0) for level in (0, 1)]
@@ -235,14 +233,13 @@ rows = [
     for name, x in completions.items()
 ]
 title = "Difference of completions to the whole image, by what is given"
-Markdown(record.save_table("07-03-readings", rows, title=title, note=f"MLE, {half} of {H} rows visible, {n} images."))
+record.table("07-03-readings", rows, title=title, note=f"MLE, {half} of {H} rows visible, {n} images.")
 
 # %%
 shown = {"image, decoded": truth[:8], "hidden": hide(truth[:8], rows_kept(half))}
 shown |= {f"given: {name}": x[:8] for name, x in completions.items()}
 fig = plots.labelled_rows(shown)
-record.save_figure("07-04-readings", fig, title="MLE completions of the same images from three kinds of given codes")
-fig
+record.figure("07-04-readings", fig, title="MLE completions of the same images from three kinds of given codes")
 
 # %%
 key = "first hidden row"
@@ -304,9 +301,8 @@ shown = {
 }
 fig = plots.labelled_rows(shown, inch=1.0)
 note = f"Rows of top codes given, for two columns each: {', '.join(map(str, steps))} of {H}. RAL: intermediate reward."
-record.save_figure("figure-7", fig, title="Image completion, MLE and RAL (the paper's Fig. 7)", note=note)
 print(note)
-fig
+record.figure("figure-7", fig, title="Image completion, MLE and RAL (the paper's Fig. 7)", note=note)
 
 # %% [markdown]
 # The given part is not the input pixel for pixel, because it is decoded from codes, and the decoder looks across the
@@ -334,8 +330,7 @@ for name in ("right half", "block", "stripe"):
         drawn = decode(*complete(priors["MLE"], some, keeps[name]))
     shown |= {f"{name} hidden": hide(shown["image, decoded"], keeps[name]), f"{name} drawn": drawn}
 fig = plots.labelled_rows(shown)
-record.save_figure("07-05-plain", fig, title="Raster-order completion where given codes come after hidden ones (MLE)")
-fig
+record.figure("07-05-plain", fig, title="Raster-order completion where given codes come after hidden ones (MLE)")
 
 # %% [markdown]
 # Does the block know what is below it? To find out, we take everything that comes after its last hidden code, and
@@ -429,8 +424,7 @@ print(f"{same} of {len(some[0])} completions are those of ralkit.sampling.comple
 
 # %%
 fig = plots.labelled_rows(pictures)
-record.save_figure("07-06-resampled", fig, title=f"Completion by resampling, from 1 try and from {M} (MLE)")
-fig
+record.figure("07-06-resampled", fig, title=f"Completion by resampling, from 1 try and from {M} (MLE)")
 
 # %% [markdown]
 # ### 3.2 How many tries count?
@@ -476,7 +470,7 @@ for name, log_w in everything.items():
     gained = (log_w.softmax(1) * log_w).sum(1) - log_w.mean(1)
     rows.append(row | {"gained": gained.mean().item(), "real": (at_real - log_w.mean(1)).mean().item()})
 note = f"MLE, means over {len(some[0])} images, few; spread, gained and real in nats."
-Markdown(record.save_table("07-07-ess", rows, title="Effective sample size of resampling", note=note))
+record.table("07-07-ess", rows, title="Effective sample size of resampling", note=note)
 
 # %%
 fig, ((ax,),) = plots.new_figure(size=(4.6, 3.2))
@@ -487,8 +481,7 @@ ax.plot(numbers, numbers, color="black", linewidth=0.8, linestyle=":", label="ev
 ax.set(xscale="log", yscale="log", xlabel="tries", ylabel="effective sample size")
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
-record.save_figure("07-08-ess", fig, title="Effective sample size along the number of tries")
-fig
+record.figure("07-08-ess", fig, title="Effective sample size along the number of tries")
 
 # %%
 key = f"ESS of {M}"
@@ -586,8 +579,7 @@ for ax, key in zip(fig.axes, keys, strict=True):
     ax.set_xticks(counts)
 fig.axes[0].legend(handles=[x for x in fig.axes[0].get_lines() if x.get_label() in floors], fontsize=7)
 title = "Quality of completions along the rows given: every seed and the mean"
-record.save_figure("07-quality", fig, title=title, data={"floors": floors} | runs)
-fig
+record.figure("07-quality", fig, title=title, data={"floors": floors} | runs)
 
 
 # %%
@@ -608,7 +600,7 @@ rows += [
 ]
 title = f"Quality of completions along the rows given, {over(study.seeds)}"
 note = f"{measured} test images; distances to the reconstructions of the same images."
-Markdown(record.save_table("07-quality-table", rows, title=title, note=note))
+record.table("07-quality-table", rows, title=title, note=note)
 
 # %% [markdown]
 # The next cell computes one share by hand, as a check of the table.
@@ -678,7 +670,7 @@ says = "Abstract: exposure bias is addressed (a necessary sign: RAL gains more, 
 colder = slopes["RAL intermediate"] - slopes[COLD]
 ours = f"slope {spread(d, '+.3f')} beyond the control's, {spread(colder, '+.3f')} beyond that of {COLD}"
 row = claim(says, "no number", ours, -d.mean(), noise_over_seeds(d), -d)
-Markdown(record.save_table("07-claims", [row], "The paper's claim on exposure bias"))
+record.table("07-claims", [row], "The paper's claim on exposure bias")
 
 
 # %%
@@ -754,13 +746,12 @@ reals = decode(*(c[: 16 * several] for c in real)).view(several, 16, 3, S, S)[:g
 rows = [{"16 of": m} | {key: v.mean().item() for key, v in row.items()} for m, row in variety.items()]
 rows.append({"16 of": "different real images"} | {key: v.mean().item() for key, v in varied(reals).items()})
 note = f"Lower half hidden, {group} test images, seed {first}; reconstructions of {len(reals)} times 16 real images."
-Markdown(record.save_table("07-diversity-table", rows, title="Diversity of 16 completions of one image", note=note))
+record.table("07-diversity-table", rows, title="Diversity of 16 completions of one image", note=note)
 
 # %%
 shown = {m: drawn[m][0] for m in methods if m != "MLE continued"}
 fig = plots.labelled_rows({"given": hide(decode(*(c[:1] for c in real)), rows_kept(half))} | shown, inch=0.7)
-record.save_figure("07-diversity", fig, title="Sixteen completions of one image")
-fig
+record.figure("07-diversity", fig, title="Sixteen completions of one image")
 
 
 # %%

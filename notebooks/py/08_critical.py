@@ -99,8 +99,7 @@ beds = {name: rows for name, rows in beds.items() if rows}
 verdicts = bed.summary(beds)
 title = "The answer: every method beside MLE sampled colder, in three worlds"
 note = "\n".join(bed.in_words(verdicts, name) for name in beds)
-text = record.save_table("08-0-answer", verdicts, title, note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("08-0-answer", verdicts, title, note=note)
 
 # %% [markdown]
 # The next figure shows up to ten of these methods. Each panel is a world, and both axes are distances from the truth,
@@ -126,8 +125,7 @@ for ax, (name, rows) in zip(axes, beds.items(), strict=True):
     ax.grid(alpha=0.3)
 axes[0].legend(fontsize=6)
 title = "Methods between quality and diversity, in each world (temperature 1; curve: MLE by temperature)"
-record.save_figure("08-0-worlds", figure, title, data={name: comparison(rows) for name, rows in beds.items()})
-figure
+record.figure("08-0-worlds", figure, title, data={name: comparison(rows) for name, rows in beds.items()})
 
 # %% [markdown]
 # The numbers behind it follow, a table for each world. The first columns are of temperature 1. The last ones are nats
@@ -137,7 +135,7 @@ figure
 texts = []
 for name, rows in beds.items():
     title = f"All methods in the world '{name}': mean ± spread over seeds"
-    texts += [f"**{name}**", record.save_table(f"08-0-{name.replace(' ', '-')}", comparison(rows), title)]
+    texts += [f"**{name}**", record.table(f"08-0-{name.replace(' ', '-')}", comparison(rows), title)]
 Markdown("\n\n".join(texts))
 
 # %% [markdown]
@@ -153,7 +151,7 @@ Markdown("\n\n".join(texts))
 # %%
 CONTROLS = ("RAL single", "RAL intermediate", "reward log G", "RAL, shuffled rewards")
 moved = [{"world": name} | line for name, rows in beds.items() for line in bed.changes(rows)]
-record.save_table("08-0-changes", moved, "What each method changes of its MLE generator, seed by seed (temperature 1)")
+record.table("08-0-changes", moved, "What each method changes of its MLE generator, seed by seed (temperature 1)")
 lines = []
 for name, m in ((name, m) for name in beds for m in CONTROLS):
     of = [line for line in moved if (line["world"], line["method"]) == (name, m)]
@@ -199,10 +197,7 @@ data = {
     name: {m: [at_temperature(own, 1) for own in rows[m].values()] for m in CHAIN if m in rows}
     for name, rows in beds.items()
 }
-record.save_figure(
-    "08-0-lost", figure, "Where the distance from the truth is lost: critic, training, network", data=data
-)
-figure
+record.figure("08-0-lost", figure, "Where the distance from the truth is lost: critic, training, network", data=data)
 
 # %% [markdown]
 # The rest of this notebook shows how one comes to these answers, step by step, in the small network's world.
@@ -252,8 +247,7 @@ for ax, (x, y) in zip(axes, PLANES, strict=True):
     ax.grid(alpha=0.3)
 axes[0].legend(fontsize=7)
 title = "Quality against diversity: every method over temperatures, every seed (circles: temperature 1)"
-record.save_figure("08-1-planes", figure, title, data=swept)
-figure
+record.figure("08-1-planes", figure, title, data=swept)
 
 # %% [markdown]
 # In each plane the black points are one MLE model at several temperatures. A coloured run that lies below this curve, or
@@ -343,8 +337,7 @@ for m in PAPER:
     )
 note = "\n".join(lines)
 title = "The verdict: nats above (+) or below (-) the MLE model's temperature curve"
-text = record.save_table("08-verdict", table, title, note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("08-verdict", table, title, note=note)
 
 # %% [markdown]
 # ## 3 · Rejection sampling: the other free knob
@@ -380,8 +373,7 @@ for ax, (x, y) in zip(axes, PLANES, strict=True):
     ax.set(xlabel=x, ylabel=y)
     ax.grid(alpha=0.3)
 axes[0].legend(fontsize=8)
-record.save_figure("08-2-rejection", figure, "Rejection sampling by a critic beside the temperature", data=rejected)
-figure
+record.figure("08-2-rejection", figure, "Rejection sampling by a critic beside the temperature", data=rejected)
 
 # %% [markdown]
 # A brown line is one MLE model at several prices, and it goes down as the price grows. Where it lies below the black
@@ -408,8 +400,7 @@ note = (
     "costs RAL one draw, but it costs rejection as many draws as its price. So at a price of 4, rejection has drawn "
     f"as many as RAL after {max(0, roll_outs - own) // 3:,} kept samples."
 )
-text = record.save_table("08-3-rejection", rows, "Rejection sampling beside the temperature curve, in nats", note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("08-3-rejection", rows, "Rejection sampling beside the temperature curve, in nats", note=note)
 
 # %% [markdown]
 # When the weights $a$ are unequal, few samples decide the averages. The column *samples that count* says how many. It is
@@ -440,7 +431,7 @@ for m in ("MLE", *PAPER):
         row["AUC of its own critic, at the end"] = spread(own, ".3f")
         row["fresh less own"] = spread(np.subtract(seen, own), "+.3f")
     rows.append(row)
-Markdown(record.save_table("08-4-fresh", rows, "Reward hacking: critics trained afresh on final samples"))
+record.table("08-4-fresh", rows, "Reward hacking: critics trained afresh on final samples")
 
 # %% [markdown]
 # If a fresh critic sees much more than the run's own critic, then the prior has learnt blind spots. But a fresh critic
@@ -481,8 +472,7 @@ ax.set(xlabel=f"real rows given, of {H}", ylabel="KL(G||oracle), nats per code, 
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
 title = "Exposure bias: the last rows, by how much of the map was real (± one seed)"
-record.save_figure("08-5-exposure", figure, title, data={m: values.tolist() for m, values in biased.items()})
-figure
+record.figure("08-5-exposure", figure, title, data={m: values.tolist() for m, values in biased.items()})
 
 # %% [markdown]
 # Every line falls to the right: the more of a map is real, the better its last rows. How steep a line is, is the
@@ -507,7 +497,7 @@ for m in PAPER:
     says = f"Abstract: exposure bias is addressed ({m}; how much worse the same last rows get, oracle experiment)"
     ours = f"{spread(more, '+.2f')} nats a code ({COLD}: {spread(growth[COLD] - growth['MLE continued'], '+.2f')})"
     rows.append(claim(says, "no number", ours, more.mean(), noise_over_seeds(more), more))
-record.save_table("08-claims", rows, "The paper's claim on exposure bias, where the truth is known")
+record.table("08-claims", rows, "The paper's claim on exposure bias, where the truth is known")
 Markdown("\n".join(lines))
 
 # %% [markdown]
@@ -563,8 +553,7 @@ rows = comparison({m: small[m] for m in TRIED if m in small})
 won = {line["method"] for line in verdicts if line["small network"].startswith("better")}
 won = [m for m in (*bed.TRAINED, *bed.FUNCTIONS) if m in won and not m.startswith("MLE, ")]
 note = f"Trained methods that are better than colder MLE in this world: {', '.join(won) or 'none'}."
-text = record.save_table("08-7-win", rows, "RAL with other rewards, in the small network's world", note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("08-7-win", rows, "RAL with other rewards, in the small network's world", note=note)
 
 # %% [markdown]
 # To try a change of your own, use seed 0. The settings were chosen on it, and no result is reported on it:

@@ -75,7 +75,7 @@ def architecture(number):
 
 for number, (_, name, _) in paper.ARCHITECTURES.items():
     ours, theirs = architecture(number)
-    record.save_table(f"s-table-{number}", ours, f"S-Table {number}: the preset {name}", paper=theirs)
+    record.table(f"s-table-{number}", ours, f"S-Table {number}: the preset {name}", paper=theirs)
 Markdown(markdown_table([row for number in paper.ARCHITECTURES for row in architecture(number)[0]]))
 
 # %%
@@ -187,8 +187,7 @@ if rows:
         f"{beside_MLE(truth, 'KL(G||oracle)')}; of what it does not ask for, {beside_MLE(truth, 'NLL_test')} and "
         f"{beside_MLE(truth, fd)}."
     )
-    text = record.save_table("09-2-against", rows, "RAL at temperature 1 against what else MLE can do", note=note)
-    display(Markdown(f"{text}\n\n{note}"))
+    display(record.table("09-2-against", rows, "RAL at temperature 1 against what else MLE can do", note=note))
 else:
     print("What this needs is not here yet: run 08.")
 
@@ -227,7 +226,7 @@ def show(name):
         if about["note"]:
             display(Markdown(about["note"]))
     else:
-        display(Markdown(f"##{table_page(about)}"))  # its title is a heading already
+        display(Markdown(f"### {about['title']}\n\n{table_page(about)}"))
 
 
 for item in paper.ITEMS:
@@ -314,8 +313,8 @@ def explore(number=start, first_seeds=seeds):
 # %%
 if numbers:
     figure = explore()
-    record.save_figure("09-1-seeds", figure, "Every seed's change against the control, and the noise of their mean")
-    display(figure)
+    title = "Every seed's change against the control, and the noise of their mean"
+    display(record.figure("09-1-seeds", figure, title))
 else:
     print("Table 1 and Table 2 are not here yet: run 03 and 05.")
 

@@ -95,13 +95,12 @@ logged = (one.world.metric, "NLL_test", "AUC", "SNR")
 logged = [key for key in logged if all(key in h for runs in curves.values() for h in runs)]
 fig = plots.curves(curves, logged[:-2])
 data = {name: [{key: h[key] for key in ("step", *logged)} for h in runs] for name, runs in curves.items()}
-record_one.save_figure(
+record_one.figure(
     "10-1-curves",
     fig,
     title="Ablations on one level: distance and NLL_test, every seed and the mean",
     data=data,
 )
-fig
 
 # %%
 fig = plots.curves(curves, ("AUC", "SNR"))
@@ -109,8 +108,7 @@ for ax, chance in zip(fig.axes, (0.5, 1.0), strict=True):
     ax.axhline(chance, color="black", linewidth=0.8, linestyle=":")
     ax.set_ylim(bottom=min(0.9 * chance, ax.get_ylim()[0]))
 title = "Ablations on one level: what the critic sees, signal to noise of the gradient (dotted: none)"
-record_one.save_figure("10-2-diagnosis", fig, title=title, data=data)
-fig
+record_one.figure("10-2-diagnosis", fig, title=title, data=data)
 
 # %% [markdown]
 # In the table, *first* is before any update of $G$, right after the critic's warm-up; *later* is the mean over the
@@ -147,8 +145,7 @@ def found(method):
 
 note = "\n".join([f"* {compared(one, base, 'MLE', FD)}.", *map(found, ON_IMAGES)])
 title = f"Ablations of {base} on one level of codes, mean ± spread over {len(one.seeds)} runs"
-text = record_one.save_table("10-3-images", table, title, note=note)
-Markdown(f"{text}\n\n{note}")
+record_one.table("10-3-images", table, title, note=note)
 
 # %%
 expected = {"RAL without baseline": "SNR, later", "RAL without layer norm": "AUC, first", "RAL WGAN-GP": "AUC, first"}
@@ -204,8 +201,7 @@ note = "\n".join(
     f"* **{m}** against {default}: NLL_oracle {spread([study.measure(m, s)['NLL_oracle'] - study.measure(default, s)['NLL_oracle'] for s in study.seeds])}."
     for m in ABLATIONS
 )
-text = record.save_table("10-4-oracle", rows, f"Ablations of {default} in the oracle experiment", note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("10-4-oracle", rows, f"Ablations of {default} in the oracle experiment", note=note)
 
 # %%
 rival = "RAL, three times the learning rate"
@@ -286,8 +282,7 @@ for m in TAKEN_BACK:
     lines.append(f"* **{m.removeprefix('RAL anchored, ')}**, less RAL anchored: {'; '.join(words)}.")
 note = "\n".join(lines)
 title = "RAL anchored with some settings taken back to RAL's own: temperature 1, mean ± spread over seeds"
-text = record.save_table("10-5-taken-back", table, title, note=note)
-Markdown(f"{text}\n\n{note}")
+record.table("10-5-taken-back", table, title, note=note)
 
 # %%
 figure, ((ax,),) = plots.new_figure(size=(7.4, 4.2))
@@ -302,8 +297,7 @@ ax.set(xlabel=f"{x} (nats per image): diversity", ylabel=f"{y}: quality")
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
 title = "RAL anchored, and what changes when settings are taken back (every seed, temperature 1)"
-record.save_figure("10-6-taken-back", figure, title, data=rows_of)
-figure
+record.figure("10-6-taken-back", figure, title, data=rows_of)
 
 # %% [markdown]
 # Where the numbers disagree with the table of theory, mind what that leaves out: so many updates are not the end, no critic is

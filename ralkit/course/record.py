@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 
 from .. import __version__, store
 from ..training import device_name
@@ -64,26 +65,30 @@ class Record:
             "commit": commit_of(),
         }
 
-    def save_figure(self, name: str, figure, title: str, data: Any = None, note: str = "") -> None:
-        """Write a matplotlib figure as figures/<preset>/<name>.png, its data and origin beside it."""
+    def figure(self, name: str, figure: Figure, title: str, data: Any = None, note: str = "") -> Figure:
+        """Keep a figure as figures/<preset>/<name>.png, its data and origin beside it; return it, to be shown."""
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=150, bbox_inches="tight", metadata={"Software": None})
         store.write_bytes(self.figures / f"{name}.png", buffer.getvalue())
         self._save_about(name, {"kind": "figure", "title": title, "data": data, "note": note})
+        return figure
 
-    def save_table(
+    def table(
         self, name: str, rows: list[dict[str, Any]], title: str, note: str = "", paper: list[dict] | None = None
-    ) -> str:
-        """Write rows as figures/<preset>/<name>.csv and a page .md, their origin beside; return rows as markdown."""
+    ) -> "Shown":
+        """Keep rows as <name>.csv and a page .md, their origin beside; return what a notebook shows of them.
+
+        That is the table, the paper's beside it where it is given, and the note.
+        """
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         about = {"kind": "table", "title": title, "rows": rows, "paper": paper, "note": note}
         store.write_bytes(self.figures / f"{name}.csv", buffer.getvalue().encode())
-        store.write_bytes(self.figures / f"{name}.md", table_page(about).encode())
+        store.write_bytes(self.figures / f"{name}.md", f"# {title}\n\n{table_page(about)}\n".encode())
         self._save_about(name, about)
-        return markdown_table(rows)
+        return Shown(table_page(about))
 
     def _save_about(self, name: str, about: dict[str, Any]) -> None:
         """Write what a figure or table is, with what of its origin the folder's origin.json does not say."""
@@ -104,12 +109,19 @@ def read_minutes(file: Path) -> dict[str, Any]:
         return {"device": ""} | {key: {} for key in MINUTES}
 
 
+class Shown(str):
+    """Markdown that a notebook shows as what it says."""
+
+    def _repr_markdown_(self) -> str:
+        return self
+
+
 def table_page(about: dict[str, Any]) -> str:
-    """A table as a page of markdown: its title, ours, the paper's, and what was concluded."""
-    parts = [f"# {about['title']}", markdown_table(about["rows"])]
+    """A table in markdown: ours, the paper's, and what was concluded."""
+    parts = [markdown_table(about["rows"])]
     if about.get("paper"):
         parts += ["The paper's:", markdown_table(about["paper"])]
-    return "\n\n".join([*parts, *([about["note"]] if about["note"] else [])]) + "\n"
+    return "\n\n".join([*parts, *([about["note"]] if about["note"] else [])])
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from ..errors import RalkitError
 from . import origin, paper
 from .record import table_page
 
-Saved = dict[str, dict[str, Any]]  # by name, what save_figure and save_table wrote beside a figure or table
+Saved = dict[str, dict[str, Any]]  # by name, what `Record` wrote beside a figure or table
 
 
 def saved(folder: Path) -> Saved:
