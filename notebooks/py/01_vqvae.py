@@ -10,9 +10,9 @@
 # # 1. VQ-VAE: an image as a small map of discrete codes
 #
 # A **VQ-VAE** is an autoencoder with a discrete middle. Its encoder writes an image as a map of whole numbers, the
-# *codes*, and its decoder draws the image again from that map. Everything later in this course (priors, sampling,
-# reinforcement learning) happens on those numbers, and the decoder that we build here turns them into pixels. After
-# this notebook you can
+# *codes*, and its decoder draws the image again from that map. Everything later in this course happens on those
+# numbers, and the decoder that we build here turns them into pixels. For example, the next notebook trains a
+# **prior**, which is a model that makes new code maps. After this notebook you can
 #
 # * say what a code map keeps of an image, and how many bits it takes;
 # * write the quantisation, its straight-through gradient and the codebook's moving averages in a few lines each;
@@ -21,7 +21,8 @@
 #
 # **The paper**: section 3 (stage 1), section 5.1, S-Tables 4 and 12.
 #
-# **Before**: `00_tour`. **Next**: `02_pixelcnn` (a prior over the maps), then `03_oracle`, `04_ral`.
+# **Before**: [00 · the tour](00_tour.ipynb). **Next**: [02 · PixelCNN](02_pixelcnn.ipynb), the prior over the maps.
+# Then [03 · the oracle](03_oracle.ipynb) and [04 · RAL](04_ral.ipynb).
 
 # %% tags=["parameters"]
 preset = "quick"  # smoke, quick, deep or gpu
@@ -35,8 +36,10 @@ import math
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
+from matplotlib.patches import Rectangle
 
 from ralkit.course import paper, plots, widgets
+from ralkit.course.exercises import check
 from ralkit.course.faces import FACTORS, NUISANCES, faces, render
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record, markdown_table
@@ -63,13 +66,17 @@ print(f"{len(images.train)} training and {len(images.test)} test images of {size
 record.figure("01-01-images", fig, title=f"Test images of the data set {images.name}")
 
 # %% [markdown]
+# All faces have the same parts, but they differ in colours, hair, mouth and so on. The images are small, so an eye is
+# only a few pixels wide.
+#
 # A cartoon face is drawn from a list of **factors**, each with a handful of values, and from a few continuous
 # **nuisances** (shift, tilt, light). The next figure draws one face again and again. Each row changes one factor,
 # named at the left, and runs through its values.
 #
-# The factors matter again at the end of this notebook. There a small network that recognises them supplies the
-# features of **FD-faces**, which is a distance between two sets of images. That network is always trained on the
-# cartoon faces, so the figure shows them even if you bring your own data set.
+# The factors matter again at the end of this notebook. There a small network that recognises them describes each image
+# by a list of numbers, which are its **features**. From these we compute **FD-faces**, a distance between two sets of
+# images. The network is always trained on the cartoon faces, so the figure shows them even if you bring your own data
+# set.
 
 
 # %%
@@ -84,6 +91,10 @@ fig = plots.labelled_rows({name.replace("_", " "): vary(name) for name in FACTOR
 for ax in fig.axes:
     ax.set_frame_on(False)
 record.figure("01-02-factors", fig, title="One face, one factor changed in each row")
+
+# %% [markdown]
+# The background and the hair change a large part of the image. But the brows, the mouth and the eye colour change only
+# a few pixels. Keep these small factors in mind, because a short description of an image may well lose them first.
 
 # %%
 combinations = math.prod(len(values) for values in FACTORS.values())
@@ -121,8 +132,9 @@ print(f"{image_bits / code_bits:.0f} times fewer bits, a sequence {3 * S * S / T
 #
 # ## The encoder
 #
-# The encoder is a stack of strided convolutions, and each stage halves the side of its input. The table lists its
-# layers with the shapes of their outputs. We use an untrained encoder here, because only the shapes count.
+# The encoder begins with strided convolutions, and each of them halves the side of its input. The table lists its
+# layers, without the ReLUs, and the shapes of their outputs as (images, channels, height, width). We use an untrained
+# encoder here, because only the shapes count.
 
 # %%
 torch.manual_seed(seed)
@@ -136,28 +148,46 @@ for layer in untrained.encoder:
 Markdown(markdown_table([row for row in rows if row["layer"] != "ReLU"]))
 
 # %% [markdown]
+# After the strided convolutions the height and the width are those of the code map, and the later layers keep them. The
+# last layer gives each position the $D$ numbers of its vector.
+#
 # How much of the image can one position of $z$ see? The pixels that can change an output are called its **receptive
 # field**, and a gradient shows them exactly. We take the gradient of one position of $z$ with respect to all pixels.
-# Where it is zero, the pixel has no say, at least in this image.
+# Where it is zero, the pixel has no influence, at least in this image.
 #
-# In the figure, each cell is a pixel of the image and the red square marks the middle of the position's own patch.
-# Grey pixels have a gradient of exactly zero, and brighter colours mean a larger one, on a logarithmic scale. Look at
-# how far the coloured area reaches beyond the patch. We will use this kind of picture often.
+# In the figure, each cell is a pixel of the image. The red frame is the position's own patch, and the red square marks
+# its middle. Grey pixels have a gradient of exactly zero, and brighter colours mean a larger one, on a logarithmic
+# scale. Look at how far the coloured area reaches beyond the patch. We will use this kind of picture often.
 
 # %%
 pixels = x[:1].clone().requires_grad_()
 centre = untrained.encoder(pixels)[0, :, H // 2, H // 2]
 centre.sum().backward()
 seen = pixels.grad[0].abs().sum(0)
-
 patch = S // H
-fig, ((ax,),) = plots.new_figure(size=(3.4, 3.4))
+
+
+def frame(ax, i, j, colour):
+    """Draw the border of the patch that belongs to position (i, j) of the code map."""
+    corner = (j * patch - 0.5, i * patch - 0.5)
+    ax.add_patch(Rectangle(corner, patch, patch, fill=False, edgecolor=colour, linewidth=1))
+
+
+# %%
+fig, ((ax,),) = plots.new_figure(size=(4.2, 3.4))
 middle = H // 2 * patch + patch // 2
 plots.receptive_field(seen, (middle, middle), ax, f"what z at ({H // 2}, {H // 2}) sees")
+frame(ax, H // 2, H // 2, "red")
+fig.colorbar(ax.images[0], ax=ax, shrink=0.8, label="log10 of the gradient (largest: 0)")
 print(f"{(seen > 0).sum().item()} of {S * S} pixels; its own patch has {patch * patch}")
 record.figure("01-03-encoder-field", fig, title="The pixels that one position of the encoder's output depends on")
 
 # %% [markdown]
+# The coloured area is much larger than the patch. It has the form of nested squares. The convolutions alone reach the
+# bright one in the middle, and each residual block adds a darker ring around it. So the code of a position depends on
+# its patch and on much that surrounds the patch. The middle of the squares lies a little to the upper left of the red
+# square, because a strided convolution is centred on the first of each two pixels.
+#
 # ## Quantisation: the nearest of $K$ vectors
 #
 # The **codebook** holds $K$ vectors $e_1 \dots e_K$ of $D$ numbers each. **Quantisation** replaces the vector at every
@@ -217,9 +247,10 @@ show_cells(right, 0.8 * torch.randn(8, 2), "after: 8 codes")
 record.figure("01-04-quantisation", fig, title="Quantisation in the plane: each point takes its nearest vector's code")
 
 # %% [markdown]
-# These eight vectors were put down at random, so some of them cut clusters apart, and others lie where there are no
-# points. A later section moves them to better places. Before that, we need to know how an encoder can learn *through*
-# an $\arg\min$.
+# These eight vectors were put down at random, so they fit the six clusters badly. Some crosses share one cluster, for
+# example, and one cross serves two clusters from afar. Most crosses lie nearer to the middle than the points, so most
+# points move a long way when a cross replaces them. A later section moves the vectors to better places. Before that, we
+# need to know how an encoder can learn *through* an $\arg\min$.
 #
 # ## The straight-through gradient
 #
@@ -261,14 +292,19 @@ ax.plot(*torch.stack([start, e], 1).permute(2, 1, 0), ":", color="gray", linewid
 ax.quiver(*start.T, *step.T, angles="xy", scale_units="xy", scale=1, width=0.006, color="C0")
 ax.scatter(*start.T, s=14, color="C0", label="z and its step")
 ax.scatter(*vectors.T, marker="X", color="black", s=50, label="codebook")
-ax.scatter(*target, marker="*", color="red", s=120, label="where the loss wants z_q")
+ax.scatter(*target, marker="*", color="red", s=120, zorder=0, label="where the loss wants z_q")
+ax.margins(0.15)  # room for the arrows
 ax.set(xticks=[], yticks=[], aspect="equal")
 ax.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 record.figure("01-05-straight-through", fig, title="The straight-through gradient in the plane")
 
 # %% [markdown]
-# `Codebook.forward` returns exactly this $z_q$, along with the codes and the commitment loss, which the next section
-# explains. In evaluation mode it does not change the codebook, so we can compare the results.
+# Look at the points that already lie at the star. They are pushed past it to the right, because their cross still lies
+# to the left of it. So the straight-through gradient is an approximation, and it is a good one only where points and
+# crosses are close together. The commitment loss of the next section keeps them close.
+#
+# `Codebook.forward` returns exactly this $z_q$, along with the codes and the commitment loss. In evaluation mode it
+# does not change the codebook, so we can compare the results.
 
 # %%
 torch.manual_seed(seed)
@@ -304,8 +340,11 @@ assert torch.isclose(loss, loss_by_hand(untrained, x, cfg.beta))
 print({name: round(value.item(), 4) for name, value in logs.items()})
 
 # %% [markdown]
+# Both ways give the same loss. The last number that is printed, the *perplexity*, is explained in the section after
+# this one.
+#
 # Which parts get a gradient from this loss? The encoder and the decoder do, but the codebook does not. Its vectors are
-# *buffers*, which are tensors that PyTorch stores with the model but does not train, so they have to move by other
+# *buffers*, which are tensors that PyTorch stores with the model but does not train. So they have to move by other
 # means.
 
 # %%
@@ -320,9 +359,9 @@ for name in ("encoder", "decoder", "codebook"):
 #
 # The best place for $e_i$ is the mean of the encoder outputs that choose it, as in k-means. One batch gives only a
 # noisy estimate of that mean, so we keep **exponential moving averages** (EMA), in which older batches count less and
-# less. One average, $N_i$, is of how many outputs choose vector $i$, and the other, $m_i$, is of their sum. Suppose
-# that in this batch $n_i$ outputs, $z_{i,1} \dots z_{i,n_i}$, choose vector $i$. With the decay $\lambda$ = .99, the
-# update is
+# less. We keep two averages for each vector. The first, $N_i$, is of the number of outputs that choose vector $i$. The
+# second, $m_i$, is of their sum. Suppose that in this batch $n_i$ outputs, $z_{i,1} \dots z_{i,n_i}$, choose vector
+# $i$. With the decay $\lambda$ = .99, the update is
 #
 # $$N_i \leftarrow \lambda N_i + (1-\lambda)\, n_i, \qquad
 #   m_i \leftarrow \lambda m_i + (1-\lambda) \sum_{j=1}^{n_i} z_{i,j}, \qquad e_i = \frac{m_i}{N_i} .$$
@@ -352,9 +391,9 @@ print(f"decay {codebook.decay}: N, m and e agree")
 # %% [markdown]
 # ### Dead codes, and how many codes are alive
 #
-# A vector that no output chooses gets no update. It stays where it is, and we call it **dead**, unless outputs come to
-# it by themselves. To see how many codes are in use, we measure the **perplexity**. It is the exponential of the
-# entropy of the codes' frequencies $p_i$, and can be read as the effective number of codes in use. It is $K$ if all
+# A vector that no output chooses stays where it is, so the code is wasted unless outputs happen to come near it. We
+# call such a vector **dead**. To see how many codes are in use, we measure the **perplexity**. It is the exponential of
+# the entropy of the codes' frequencies $p_i$, and can be read as the effective number of codes in use. It is $K$ if all
 # codes are used equally often, and 1 if only one code is used.
 #
 # $$\text{perplexity} = \exp\Big(-\sum_i p_i \ln p_i\Big)$$
@@ -411,11 +450,20 @@ for row, (name, options) in zip(axes, cases.items(), strict=True):
 record.figure("01-06-codebook", fig, title="Moving averages, revival and placement: eight vectors in the plane")
 
 # %% [markdown]
+# In the first row, several crosses never leave the corner, so some clusters have to share a cross. In the second row,
+# revival puts those crosses on points, and at the end every cluster has a cross of its own. The third row gets there
+# much sooner, because its crosses start on points. A perplexity of 8 is not reached even then. There are only six
+# clusters, so some crosses share a cluster and are chosen less often.
+#
+# After 20 updates the second row still looks like the first. The reason is that the moving count of an unused vector
+# needs time to fall. Exercise 2 asks how long it takes.
+#
 # ## Training
 #
 # The training itself is `ralkit.training.train_vqvae`, which minimises the loss above with Adam. If a finished model
 # is on disk, it is read from there instead. The figure below the table has one panel for each number that the training
-# logs, with the updates along the horizontal axis.
+# logs, with the updates along the horizontal axis. `mse` and `test_mse` have the same scale, so the first value of
+# `test_mse`, which is that of the untrained model, lies above its panel. The dashed lines are at $K$.
 #
 # **What each logged number means**
 #
@@ -432,6 +480,12 @@ with widgets.live(world.trainer):  # its curves, while it trains; nothing if it 
     model = world.vqvae
 history = world.trainer.histories["VQ-VAE oracle world"]
 fig = plots.curves({"VQ-VAE": [history]}, ["mse", "test_mse", "commitment", "perplexity", "test_perplexity"])
+highest = 1.1 * max([*history["mse"], *history["test_mse"][1:]])
+for ax in fig.axes:
+    ax.set_ylim(0, highest if "mse" in ax.get_title() else None)
+    if "perplexity" in ax.get_title():
+        ax.axhline(K, color="black", linestyle="--", linewidth=1)
+        ax.set_ylim(0, 1.1 * K)
 record.figure("01-07-training", fig, title="Training the VQ-VAE", data=history)
 
 # %%
@@ -440,17 +494,21 @@ print(f"test error from {before:.4f} to {after:.4f} in {history['step'][-1]} upd
 print(f"perplexity of the test codes at the end: {history['test_perplexity'][-1]:.1f} of {K}")
 
 # %% [markdown]
+# Most of the gain comes early. The error falls fast at first and then slowly until the end. `test_mse` ends close to
+# `mse`, so the model has not just learnt the training images by heart. The commitment loss rises a little, but it does
+# not run away. After the start both perplexities stay well above half of $K$, so the codebook is alive.
+#
 # ## Reconstructions
 #
 # The first row shows test images, and the second row shows what came back from their codes. The third row is the
-# absolute difference of the two, and black means that there is none.
+# absolute difference of the two, made four times brighter, and black means that there is none.
 
 # %%
 x = to_float(images.test[:10]).to(device)
 codes = model.encode(x)
 x_hat = model.decode(codes)
-difference = (x - x_hat).abs() - 1  # 0 becomes black
-fig = plots.labelled_rows({"original": x, "reconstruction": x_hat, "|difference|": difference})
+difference = 4 * (x - x_hat).abs() - 1  # 0 becomes black
+fig = plots.labelled_rows({"original": x, "reconstruction": x_hat, "4 |difference|": difference})
 record.figure("01-08-reconstructions", fig, title="Test images, reconstructed")
 
 # %%
@@ -460,6 +518,10 @@ error = (to_float(images.test).to(device) - reconstructed).abs().mean().item() *
 print(f"On average a pixel is off by {error:.1f} of 255 grey levels, from {code_bits / (S * S):.3f} bits a pixel.")
 
 # %% [markdown]
+# The background, the shirt and the colour of the hair come back well. The errors lie on outlines and in the face. What
+# takes only a few pixels is often lost. Most eyes become bluish or grey, a smile becomes a flat mouth, and curls and
+# spikes become smooth. Most of these are the small factors of the second figure.
+#
 # ## Code maps
 #
 # A code map is all that the decoder gets to see, and all that the prior of the next notebook will ever learn about.
@@ -471,6 +533,9 @@ fig = plots.code_maps(codes[:6], K, images=x_hat[:6])
 record.figure("01-09-code-maps", fig, title="Reconstructions and their code maps", data={"codes": codes[:6].tolist()})
 
 # %% [markdown]
+# The background needs few codes, which come again and again around the face. The face itself needs many different ones.
+# Images with the same background share its codes, as you can see in the first and the fifth map.
+#
 # How often is each code used? The bars show the share of each code in the test maps, with the most used code first.
 # The dashed line shows the share that every code would have if all were used equally often.
 
@@ -479,13 +544,17 @@ counts = torch.bincount(test_codes.flatten(), minlength=K).cpu()
 by_use = counts.argsort(descending=True)
 fig, ((ax,),) = plots.new_figure(size=(6.5, 2.6))
 ax.bar(range(K), (counts[by_use] / counts.sum()).tolist(), width=1.0, edgecolor="white", linewidth=0.3)
-ax.axhline(1 / K, color="black", linestyle="--", linewidth=1)
+ax.axhline(1 / K, color="black", linestyle="--", linewidth=1, label="all codes used equally often: 1/K")
+ax.legend(fontsize=8)
 ax.set(xlabel="codes, most used first", ylabel="share of test codes", xlim=(-0.5, K - 0.5))
 used, top = (counts > 0).sum().item(), counts[by_use[0]] / counts.sum()
-print(f"{used} of {K} codes occur, perplexity {perplexity(test_codes, K):.1f}; the commonest makes up {top:.1%}")
+print(f"{used} of {K} codes occur, perplexity {perplexity(test_codes, K):.1f}; the most used one makes up {top:.1%}")
 record.figure("01-10-usage", fig, title="How often each code occurs", data={"counts": counts[by_use].tolist()})
 
 # %% [markdown]
+# Every bar is above zero, so no code is dead. But the use is not equal. Fewer than half of the codes lie above the
+# dashed line, and the rarest lie far below it. This is why the perplexity is lower than the number of codes that occur.
+#
 # ## What one code does
 #
 # We now swap a single code of a map for the one that is most different from it, and decode the map again. Where does
@@ -493,8 +562,8 @@ record.figure("01-10-usage", fig, title="How often each code occurs", data={"cou
 #
 # In the figure, the first column shows the decoded map above the original image. Every other column swaps one code,
 # and its title gives the place, the old code and the new one. The upper picture is the new image. The lower one shows
-# the absolute change of each pixel, and brighter means more. A cyan square marks the patch that belongs to the code,
-# so look for changes outside it.
+# the absolute change of each pixel, and brighter means more, on the same scale in all columns. A cyan square marks the
+# patch that belongs to the code, so look for changes outside it.
 
 # %%
 alive = by_use[: max(used, 1)].to(device)  # the codes that occur
@@ -524,18 +593,20 @@ maps = [(y - model.decode(one)).abs().sum(1)[0].cpu() for y in changed]
 fig, axes = plots.new_figure(2, len(places) + 1, (1.7, 1.75))
 plots.picture(axes[0, 0], plots.to_pixels(model.decode(one))[0], "decoded")
 plots.picture(axes[1, 0], plots.to_pixels(x[:1])[0], "original")
+largest = max(map_.max().item() for map_ in maps)
 for (upper, lower), (i, j), code, y, map_ in zip(axes.T[1:], places, others, changed, maps, strict=True):
     plots.picture(upper, plots.to_pixels(y)[0], f"({i}, {j}): {one[0, i, j]} to {code}")
-    plots.picture(lower, map_, "|change|", cmap="magma")
-    corners = [j * patch - 0.5, (j + 1) * patch - 0.5], [i * patch - 0.5, (i + 1) * patch - 0.5]
+    plots.picture(lower, map_, "|change|", cmap="magma", vmin=0, vmax=largest)
     for ax in (upper, lower):
-        ax.plot(*torch.cartesian_prod(*map(torch.tensor, corners))[[0, 1, 3, 2, 0]].T, color="cyan", linewidth=1)
+        frame(ax, i, j, "cyan")
 record.figure("01-11-one-code", fig, title="One code swapped: the decoder's region of influence")
 
 # %% [markdown]
-# The decoder's convolutions spread each code beyond its patch. So what is seen at a place depends on the neighbouring
-# codes as well, and a code cannot be judged by itself. For this reason RAL's critic judges regions of the decoded
-# image, not codes. The next cell measures how far the change spreads.
+# The change is strongest in and around the patch, and weak traces of it reach further. The decoder's convolutions
+# spread each code like this. So what is seen at a place depends on the neighbouring codes as well, and a code cannot be
+# judged by itself. RAL, the method of this course, uses a *critic*, which is a network that tells real images from
+# generated ones. This critic judges regions of the decoded image, not codes, for the same reason. The next cell
+# measures how far the change spreads.
 
 # %%
 inside = torch.stack([
@@ -547,6 +618,9 @@ print(f"share of the change inside the code's own {patch}x{patch} patch: {', '.j
 print(f"share of the image's pixels that change at all: {', '.join(f'{v:.0%}' for v in touched)}")
 
 # %% [markdown]
+# Less than half of the change lies inside the code's own patch. Most pixels of the image change at least a little,
+# because the layers of the decoder together reach far.
+#
 # ## The codebook, decoded
 #
 # What does each code look like? To find out, we fill a whole map with one code and decode it, so that the code has
@@ -561,6 +635,10 @@ fig = plots.image_grid(swatches, columns=16, inch=0.45)
 record.figure("01-12-codebook-decoded", fig, title="Each code as a constant map, most used first")
 
 # %% [markdown]
+# The most used codes are plain, and their colours are those of the backgrounds. The rarer codes further down have more
+# texture, because they stand for edges and details. But no picture shows an eye or a mouth, because it takes several
+# different codes side by side to draw one.
+#
 # The vectors themselves live in $D$ dimensions, so we project them onto their two main directions (the principal
 # components). In the figure the axes are the two components, and each dot is one vector. It has the mean colour of its
 # decoded picture, and its area shows how often the code is used. Look at whether vectors that lie close together have
@@ -575,11 +653,15 @@ colours = (swatches.mean((2, 3)).cpu() + 1).clamp(0, 2) / 2
 fig, ((ax,),) = plots.new_figure(size=(4.5, 4.0))
 area = 4000 * counts[alive.cpu()] / counts.sum()
 ax.scatter(flat[:, 0], flat[:, 1], s=area, c=colours.numpy(), edgecolors="black", linewidths=0.5)
-ax.set(xlabel="first principal component", ylabel="second principal component")
+ax.set(xlabel="first principal component", ylabel="second principal component", aspect="equal")
 print(f"the two directions carry {scale[:2].square().sum() / scale.square().sum():.0%} of the vectors' variance")
 record.figure("01-13-codebook-plane", fig, title="The codebook's two main directions, in decoded colours")
 
 # %% [markdown]
+# Neighbours have similar colours. One direction runs from light to dark, and the other from warm colours to cold ones.
+# The codebook was not told about colours, so this order comes from the training alone. The largest dots are again in
+# the colours of the backgrounds.
+#
 # ## How many codes are needed?
 #
 # We keep only the $k$ most used codes and send every position to the nearest of those. The decoder stays as it is,
@@ -616,12 +698,22 @@ ax.legend(fontsize=8)
 print(f"error with 1 code {errors[0]:.4f}, with all {K} {errors[-1]:.4f}; without quantisation {continuous:.4f}")
 record.figure("01-14-codes-kept", fig, title="Error against the number of codes", data={"k": sizes, "mse": errors})
 
+# %% [markdown]
+# The first few codes bring most of the gain. With all codes the curve nearly touches the line, so the quantisation
+# itself costs this model little. What is missing in the reconstructions is therefore missing in $z$ already, or the
+# decoder cannot draw it. (The line is no limit for other models, because this decoder was trained on quantised
+# vectors.)
+
 # %%
 some = sizes[::2] if sizes[-1] in sizes[::2] else [*sizes[::2], sizes[-1]]
 fig = plots.labelled_rows({"original": x[:10]} | {f"k = {k}": keep(x[:10], k) for k in some})
 record.figure("01-15-codes-kept-images", fig, title="Reconstructions with the k most used codes")
 
 # %% [markdown]
+# With few codes, even skin and hair are drawn in colours of the backgrounds, because the most used codes are those of
+# the backgrounds. The right colours come back when the rarer codes are added. So the rare codes matter, because the
+# face is made of them.
+#
 # ## The reconstruction floor
 #
 # A generator in this course makes only the code maps, and the decoder makes the images from them. So even a perfect
@@ -633,11 +725,12 @@ record.figure("01-15-codes-kept-images", fig, title="Reconstructions with the k 
 #
 # $$\mathrm{FD} = \lVert\mu_a - \mu_b\rVert^2 + \operatorname{tr}\big(C_a + C_b - 2 (C_a C_b)^{1/2}\big).$$
 #
-# The well-known FID uses the same formula with features of an Inception network. Ours uses features of a small network
-# that recognises the faces' factors, and we call it **FD-faces**. It is no FID and must never be compared with one.
-# The table below shows three floors, all against the same test images and with the same number of images:
+# The well-known Fréchet Inception distance (FID) uses the same formula with features of an Inception network. Ours uses
+# features of a small network that recognises the faces' factors, and we call it **FD-faces**. It is no FID and must
+# never be compared with one. The table below shows three floors, all against the same test images and with the same
+# number of images. Smaller is better.
 #
-# * *Other real images* would have distance zero if the number of images were not finite.
+# * *Other real images* would have distance zero if both sets were infinitely large.
 # * *The same images, reconstructed* show what the VQ-VAE loses, which is also what S-Table 12 measures.
 # * *Other real images, reconstructed* show what a perfect prior would get. **This is the one to reach.**
 
@@ -657,22 +750,27 @@ rows = [
 ]
 
 # %%
-note = "FD-faces is no FID: set the order of the rows beside the paper's, never the values."
+note = "FD-faces is no FID, so its values must not be compared with the paper's."
 record.table("01-16-floors", rows, title="Floors of FD-faces", note=note, paper=paper.S_TABLE_12)
 
 # %%
 real, same, others = (row["FD-faces to the test images"] for row in rows)
 print(
-    f"A perfect prior would get {others:.3g}. Other real images have {real:.3g}, so the finite sample is little of it; the same "
-    f"images, through the VQ-VAE, {same:.3g}: what it loses is {'nearly all' if same > 0.9 * others else 'a part'} of it."
+    f"A perfect prior would get {others:.3g}. Other real images have {real:.3g}, the price of a finite sample. "
+    f"The same images, reconstructed, have {same:.3g}.\n"
+    f"So {'nearly all' if same > 0.9 * others else 'only a part'} of the floor is what the VQ-VAE loses."
 )
 
 # %% [markdown]
+# A prior that comes near the last floor has hardly anything left to gain in this distance. Only a better VQ-VAE could
+# then bring the images closer to real ones. The paper has such a floor too, because the FID of its reconstructions is
+# well above zero in every row of its table.
+#
 # ## Explorer: edit a code
 #
 # You can choose an image, a position and a code. The left panel shows the decoded map, the middle one the image with
-# the new code, and the right one the absolute change. The first call draws a static figure, and if a kernel is
-# running, the sliders below draw it again.
+# the new code, and the right one the absolute change, on a scale of its own. The first call draws a static figure, and
+# if a kernel is running, the sliders below draw it again.
 
 
 # %%
@@ -688,6 +786,11 @@ def edit(image=0, row=H // 2, column=H // 2, code=int(by_use[0])):
 
 
 edit()
+
+# %% [markdown]
+# The first call puts the most used code, a plain one, into the middle of the face. The parts of the face around it
+# change, but the colour that the code has in the picture of the codebook does not appear. So a code means something
+# else among other neighbours.
 
 # %%
 widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), column=(0, H - 1), code=(0, K - 1))
@@ -725,39 +828,112 @@ widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), c
 #   predicts one symbol after the other.
 # * Quantisation is a search for the nearest neighbour. The gradient passes it as if it were not there, and the
 #   codebook follows by moving averages. Each of these takes a line or two of code.
-# * Perplexity is the pulse of the codebook. Placement and revival keep it up.
+# * The perplexity shows whether the codebook is alive. Placement and revival keep it high.
 # * One code moves pixels beyond its own patch, so codes must agree with their neighbours.
 # * A perfect prior stands at the reconstruction floor, so every distance in this course should be read beside it.
 #
 # ## Exercises
 #
-# 1. **Entropy.** Codes are not all used equally often. How many bits does a map take if every code is written with
-#    $-\log_2 p_i$ bits? How is that number related to the perplexity?
-# 2. **Second best.** Replace every code by the *second* nearest vector. How much worse is the error?
-# 3. **Chimera.** Give an image the upper half of its own codes and the lower half of another image's codes, and
-#    decode. Where is the seam, and why is it not sharp?
+# The cell below each question checks your answer, and the folded cell after it holds a solution.
+#
+# **1.** *(Easy, 5 minutes.)* Codes are not all used equally often. Suppose that code $i$ is written with $-\log_2 p_i$
+# bits, where $p_i$ is its share of all codes in the test maps. How many bits does a test map then take on average, to
+# the nearest bit? A map has `T` codes, and `counts` says how often each code occurs. How is your number related to the
+# perplexity?
+
+# %%
+answer = None
+check(answer, float(T * torch.special.entr(counts / counts.sum()).sum() / math.log(2)), within=1)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# 1. The mean number of bits a code is the entropy in bits: log2 of the perplexity.
+# The mean number of bits a code is the entropy in bits, which is log2 of the perplexity.
 frequencies = counts[counts > 0] / counts.sum()
 entropy = -(frequencies * frequencies.log2()).sum()
 assert torch.isclose(entropy, perplexity(test_codes, K).log2().cpu(), atol=1e-3)
 print(f"{T * entropy:.0f} bits a map, instead of {code_bits:.0f}. A prior that knows the neighbours needs fewer still.")
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
-# 2. Ask for the two nearest and take the farther of them.
-with torch.no_grad():
-    z = model.encoder(x).movedim(1, -1)  # (B, H, W, D)
-    second = torch.cdist(z.flatten(0, 2), model.codebook.vectors).topk(2, largest=False).indices[:, 1]
-    worse = F.mse_loss(model.decode(second.view(z.shape[:3])), x).item()
-print(f"error {errors[-1]:.4f} with the nearest, {worse:.4f} with the second nearest")
+# %% [markdown]
+# **2.** *(Medium, 10 minutes.)* In the figure of the eight vectors, revival has done nothing yet after 20 updates.
+# There every count starts at `len(points) / 8`, the decay is 0.9, and a vector is revived when its count falls below 2.
+# Take a vector that no point ever chooses. In which update is it revived?
+
+# %%
+answer = None
+start_count = len(points) / 8
+check(answer, float(math.ceil(math.log(2 / start_count, 0.9))))
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# 3. The decoder's convolutions look across the seam, so pixels on both sides of it blend.
+# Each update multiplies the count of such a vector by 0.9. So after t updates it is 0.9^t times what it was.
+t = math.ceil(math.log(2 / start_count, 0.9))
+print(f"In update {t}, because {start_count:.0f} x 0.9^{t} = {start_count * 0.9**t:.2f} is the first count below 2.")
+bare, revived = (watch_codebook(False, revive, steps=(t - 1, t))[1:] for revive in (False, True))
+same_before, same_after = (torch.equal(a, b) for a, b in zip(bare, revived, strict=True))
+print(f"Without and with revival the vectors are the same after {t - 1} updates: {same_before}")
+print(f"Without and with revival the vectors are the same after {t} updates: {same_after}")
+
+# %% [markdown]
+# **3.** *(Medium, 15 minutes.)* A *chimera* has the upper half of one code map and the lower half of another. Complete
+# the function. Then imagine what the decoder makes of such a map, before you open the solution. Where is the seam, and
+# is it sharp?
+
+
+# %%
+def chimera(upper, lower):
+    """Maps (B, H, W) with the upper half of the first maps (B, H, W) and the lower half of the second."""
+    return None  # your code
+
+
+small = torch.arange(8).view(1, 4, 2)
+answer = chimera(small, 10 + small)
+check(None if answer is None else answer.flatten().tolist(), [*range(4), *range(14, 18)])
+
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# The seam is in the middle. It is not sharp, because the decoder's convolutions look across it.
+def chimera(upper, lower):
+    half = upper.shape[1] // 2
+    return torch.cat([upper[:, :half], lower[:, half:]], 1)
+
+
+assert chimera(small, 10 + small).flatten().tolist() == [*range(4), *range(14, 18)]
 upper, lower = test_codes[torch.arange(12) % len(test_codes)].chunk(2)  # also of a set with fewer
-chimera = torch.cat([upper[:, : H // 2], lower[:, H // 2 :]], 1)
-plots.labelled_rows({"upper half of": model.decode(upper), "lower half of": model.decode(lower),
-                     "chimera": model.decode(chimera)})  # fmt: skip
+decoded = {"upper half of": model.decode(upper), "lower half of": model.decode(lower)}
+decoded["chimera"] = model.decode(chimera(upper, lower))
+change = (decoded["chimera"] - decoded["upper half of"]).abs().mean((0, 1, 3))  # of each row of pixels: (S,)
+print(f"Mean change in the row of pixels just above the seam: {change[S // 2 - 1]:.3f}")
+print(f"Mean change one patch above that row: {change[S // 2 - 1 - patch]:.3f}")
+plots.labelled_rows(decoded)
+
+# %% [markdown]
+# **4.** *(Hard, 20 minutes.)* How much worse do the reconstructions get if every position takes the *second* nearest
+# vector? Complete the function first, without a loop over the positions. Then reconstruct `x` with it, and compare the
+# mean squared error with `errors[-1]`, which is that of the nearest vectors.
+
+
+# %%
+def second_nearest(z, vectors):
+    """z (B, D, H, W), vectors (K, D) -> codes (B, H, W) of the second nearest vectors."""
+    return None  # your code
+
+
+three = torch.tensor([[0.0], [1.0], [10.0]])  # K = 3 vectors of one number
+four = torch.tensor([0.2, 0.9, 4.0, 7.0]).view(1, 1, 1, 4)  # four positions in one row
+answer = second_nearest(four, three)
+check(None if answer is None else answer.flatten().tolist(), [1, 0, 0, 1])
+
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# Ask for the two nearest, and take the farther of them.
+def second_nearest(z, vectors):
+    flat = z.movedim(1, -1)  # (B, H, W, D)
+    two = torch.cdist(flat.flatten(0, 2), vectors).topk(2, largest=False).indices
+    return two[:, 1].reshape(flat.shape[:3])
+
+
+assert second_nearest(four, three).flatten().tolist() == [1, 0, 0, 1]
+with torch.no_grad():
+    worse = F.mse_loss(model.decode(second_nearest(model.encoder(x), model.codebook.vectors)), x).item()
+print(f"error {errors[-1]:.4f} with the nearest, {worse:.4f} with the second nearest")
 
 # %% [markdown]
 # ## References

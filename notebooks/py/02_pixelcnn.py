@@ -18,7 +18,7 @@
 #   shifted streams;
 # * test by gradients that a network is causal, so that no output depends on its own code or on later ones;
 # * report a likelihood in nats per image, nats per code and bits, beside baselines that cost nothing;
-# * sample with a cache, show that it changes nothing but the time, and say what it cannot help.
+# * sample with a cache, show that it changes nothing but the time, and say where it does not help.
 #
 # **The paper**: section 3 (stage 2), section 5.1 (PixelCNN, caching), section 5.5 (completion), S-Table 4.
 #
@@ -41,6 +41,7 @@ import torch.nn.functional as F
 
 from ralkit.cache import Cache, GatedCache, HorizontalCache, VerticalCache
 from ralkit.course import diagrams, plots, widgets
+from ralkit.course.exercises import check
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record
 from ralkit.diagnostics import cached_logits
@@ -51,6 +52,7 @@ from ralkit.training import device_name
 
 # %matplotlib inline
 
+# %%
 world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 record, device = Record(world), world.device
 K, (H, W) = world.config.vqvae.K, world.shapes[0]
@@ -66,8 +68,9 @@ print(record.about("02_pixelcnn"))
 #
 # $$p(c) = \prod_{t=0}^{T-1} G(c_t \mid c_0, \dots, c_{t-1}) .$$
 #
-# Nothing is lost by this, because it is an identity. The gain is that $G$ is a plain classifier over $K$ classes. As
-# the next cell shows, there are far too many maps for a table, so $G$ has to be a network.
+# Each factor is called a **conditional**, because it is the probability of one code when the earlier codes are known.
+# Nothing is lost by this product, because it is an identity. The gain is that $G$ is a plain classifier over $K$
+# classes. As the next cell shows, there are far too many maps for a table, so $G$ has to be a network.
 #
 # The figure then shows the order. The left panel gives the number $t$ of every position. In the right panel it is the
 # turn of the yellow code. The grey codes are already known, and the dark ones are still unknown.
@@ -84,16 +87,18 @@ state[:t], state[t] = 1, 2
 fig, (axes,) = plots.new_figure(1, 2, (2.6, 2.7))
 plots.picture(axes[0], torch.arange(T).view(H, W), "raster order: t", cmap="viridis")
 for s in range(T):
-    axes[0].text(s % W, s // W, s, ha="center", va="center", color="white", fontsize=56 / W)
-plots.picture(axes[1], state.view(H, W), f"t = {t}; known (grey), unknown", cmap="cividis")
+    colour = "white" if s < 0.7 * T else "black"
+    axes[0].text(s % W, s // W, s, ha="center", va="center", color=colour, fontsize=56 / W)
+plots.picture(axes[1], state.view(H, W), f"grey: known when code {t} is drawn", cmap="cividis")
 record.figure("02-01-raster", fig, title="Raster order, and what is known when code t is drawn")
 
 # %% [markdown]
-# Why do we take raster order? The known codes then fill whole rows above and a part of the current row, and a
-# convolution can cover these with a fixed window. It also means that images can be completed downwards from any row.
+# The right panel shows why we take raster order. The known codes fill whole rows above and a part of the current row,
+# and a convolution can cover these with a fixed window. So images can also be completed downwards from any row.
 #
 # The next figure shows the maps that the prior has to learn. Each code map stands under the image that the decoder
-# draws from it.
+# draws from it. Every code has a colour of its own, so that you can see where it comes again. The colours are chosen at
+# random, because neighbouring numbers mean nothing.
 
 # %%
 train, test = (world.codes[split][0].long() for split in ("train", "test"))
@@ -102,16 +107,20 @@ fig = plots.code_maps(test[:6], K, images=model.decode(test[:6]))
 record.figure("02-02-codes", fig, title="Code maps of test images")
 
 # %% [markdown]
+# Along the edges of a map, where the background is, a few codes come again and again. They also come again in other
+# images with the same background. In the middle, where the face is, codes seldom repeat. So a prior can easily
+# guess a background code from its neighbours, but for the face it has to know more of the past.
+#
 # ## A masked convolution
 #
-# We want all $T$ conditionals in one pass. So we need a **causal** network, which is a convolutional network whose
-# output at $t$ depends only on inputs before $t$. A **masked convolution** achieves this by setting the kernel's taps
+# We want all $T$ conditionals in one pass. So we need a **causal** network, which is a network whose output at $t$
+# depends only on inputs before $t$. A **masked convolution** achieves this by setting the kernel's taps
 # (its single weights) on later positions to zero.
 #
 # There are two masks. **Mask A** also hides the position itself, and it belongs in the first layer. **Mask B** shows
-# the position itself, and the later layers use it. There a position no longer holds the code, but only what came
-# before the code. The figure shows both masks for a 5x5 kernel, where 1 marks a tap that is kept and 0 a tap that is
-# hidden.
+# the position itself, and the later layers use it. There a position no longer holds its own code, but only what the
+# layer before has found in earlier codes. The figure shows both masks for a 5x5 kernel, where 1 marks a tap that is
+# kept and 0 a tap that is hidden. The red frame marks the position itself.
 
 
 # %%
@@ -134,15 +143,20 @@ for ax, kind in zip(axes, "AB", strict=True):
     plots.picture(ax, mask(5, kind), f"mask {kind}", cmap="cividis")
     for s, kept in enumerate(mask(5, kind).flatten().int().tolist()):
         ax.text(s % 5, s // 5, kept, ha="center", va="center", color="black" if kept else "white")
+    ax.plot((1.5, 2.5, 2.5, 1.5, 1.5), (1.5, 1.5, 2.5, 2.5, 1.5), color="red", linewidth=2)
 record.figure("02-03-masks", fig, title="The two masks of a 5x5 kernel")
 
 # %% [markdown]
+# Both masks keep the rows above and what stands to the left, and both hide the rest. They differ in one tap only, which
+# is the position itself.
+#
 # Does it work? To see this, we take the gradient of one output with respect to every input, as in notebook 01. Where
 # this gradient is *exactly* zero, there is no path from the input to the output. All inputs with a path form the
 # **receptive field** of the output.
 #
 # The figure shows a stack of one to four masked layers on a 9x9 map. The red square is the position of the output, and
-# grey inputs have a gradient of exactly zero. Look at the grey positions above the red square.
+# grey inputs have a gradient of exactly zero. The other colours give the size of the gradient, on a logarithmic scale
+# that ends at the largest one of each panel. Look at the grey positions above the red square.
 
 
 # %%
@@ -161,6 +175,12 @@ def naive_stack(x, weights):
 
 
 # %%
+def gradient_bar(fig, axes):
+    """The colour bar of panels that show receptive fields."""
+    bar = fig.colorbar(axes.flat[0].images[0], ax=axes.ravel().tolist(), shrink=0.9)
+    bar.set_label("log10(|gradient| / largest)", fontsize=8)
+
+
 torch.manual_seed(seed)
 side, at, depth = 9, (4, 4), 4
 x = torch.randn(1, 3, side, side)
@@ -170,13 +190,14 @@ fig, (axes,) = plots.new_figure(1, depth, (2.0, 2.2))
 for n, ax in enumerate(axes, 1):
     gradient = input_gradient(lambda x, n=n: naive_stack(x, weights[:n]), x, at)
     plots.receptive_field(gradient, at, ax, f"{n} masked layer{'s' * (n > 1)}")
+gradient_bar(fig, axes)
 record.figure("02-04-blind-spot", fig, title="Receptive field of masked 3x3 layers: the blind spot never closes")
 
 # %% [markdown]
 # Nothing from the red square on is seen, so the masks do their work. But above it, on the right, there is a wedge of
 # earlier positions that is never seen, however many layers there are. This wedge is the **blind spot**. Within a row
 # the mask lets a path go only to the left, so a path has to climb one row to get one column to the right. Therefore a
-# position that is further to the right than up stays out of reach for ever.
+# position that is further to the right than up stays out of reach for ever. The next cell counts such positions.
 
 # %%
 before = torch.arange(side * side).view(side, side) < at[0] * side + at[1]
@@ -194,7 +215,8 @@ print(f"after {depth} layers {blind.sum()} of the {before.sum()} earlier positio
 # * The **horizontal stream** $h$ sees the same row to the left, and at every layer it takes in what $v$ found.
 #
 # The input is shifted only once, by a row for $v$ and by a column for $h$. From then on a layer may look at its own
-# position. So nothing has to be masked, and the kernels hold only taps that are kept.
+# position, because an earlier code stands there now. So nothing has to be masked, and the kernels hold only taps that
+# are kept.
 #
 # First we check that this is the same thing as a mask. The next cell splits a mask-A kernel into its upper rows, which
 # act on the shifted $v$, and its left part, which acts on the shifted $h$. The sum of the two must equal the masked
@@ -237,9 +259,15 @@ for row, stream, name in zip(axes, (0, 1), ("v", "h"), strict=True):
     for n, ax in enumerate(row, 1):
         gradient = input_gradient(lambda x, n=n, s=stream: streams(x, layers[:n])[s], x, at)
         plots.receptive_field(gradient, at, ax, f"{name} after {n} layer{'s' * (n > 1)}")
+gradient_bar(fig, axes)
 record.figure(
     "02-05-two-streams", fig, title="Receptive fields of the vertical and the horizontal stream: no blind spot"
 )
+
+# %% [markdown]
+# The field of $v$ is a rectangle, which grows upwards and to both sides. The field of $h$ is the same rectangle and a
+# piece of the current row. In its last panel no earlier position is grey, so the blind spot is gone. Far positions are
+# dark, because their gradient is small beside that of the nearest code, but it is not zero. The next cell tests this.
 
 # %%
 assert (gradient[~before] == 0).all() and (gradient[before] > 0).all()
@@ -266,28 +294,37 @@ grid = torch.linspace(-4, 4, 81)
 fig, ((ax,),) = plots.new_figure(size=(3.6, 3.0))
 shown = ax.imshow(grid.tanh()[None] * grid.sigmoid()[:, None], extent=(-4, 4, -4, 4), origin="lower", cmap="RdBu")
 ax.set(xlabel="a: what", ylabel="b: how much")
-fig.colorbar(shown)
+fig.colorbar(shown, label="y")
 record.figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoid(b)")
 
 # %% [markdown]
+# At the top, where $b$ is large, the gate is open, and $y$ goes from -1 (red) to 1 (blue) as $a$ grows. Further down,
+# all colours fade to white. So the network can switch a channel off at positions where it is of no use.
+#
 # One layer and the whole network are short enough to read here. These names occur in the code:
 #
+# * `embedding` turns each code into a vector.
 # * `down` is the vertical stream of a layer, and `conv` is its convolution, padded.
 # * `right` is the horizontal stream. What `down` has `seen` enters it by `link`, a 1x1 convolution.
-# * `out` is another 1x1 convolution, which mixes the channels behind the gate. The result is added to `h`, and this
-#   sum is a skip connection.
+# * `out` is another 1x1 convolution, which mixes the channels behind the gate. The result is added to `h`. Such a sum
+#   is called a skip connection.
+# * `head` turns the last `h` into $K$ numbers for each position. They are called **logits**, and their softmax is $G$.
 # * `reach` is how far a window looks, which is 2 for a 5x5 window.
 # * `condition` (codes of a level above) and its `features`, `Attention` and `recompute` are for the larger priors of
 #   notebook 05 and do nothing here.
 #
-# The next figure draws this layer for a window 3 wide, and shows what it sees of a small map. The numbers are the codes
-# in raster order. Follow the framed place. In the shifted maps it holds a code above or a code to the left, and never
-# its own. Below, one layer sees a few codes (blue through $v$, orange through $h$), and a few layers see every code
-# before. With masks in place of the two streams, the pink codes are never seen.
+# The next figure draws this layer for a window 3 wide, and shows what it sees of a small map. Each code is named by its
+# number $t$. First follow the framed place through both shifts. Then compare the three small maps below. They show what
+# the output sees after one layer, after a few layers, and with masks in place of the two streams.
 
 # %%
 fig = diagrams.two_streams(7)
 record.figure("02-06b-layer", fig, title="A gated layer of two streams, and what it sees beside masked layers")
+
+# %% [markdown]
+# In the shifted maps, the framed place holds the code above or the code to the left, and never its own. So one layer
+# sees a few earlier codes, some of them through $v$ (blue) and some through $h$ (orange). A few layers see all codes
+# before. Masked layers never see the pink codes. Now compare the drawing with the code, which the next cell prints.
 
 # %%
 for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
@@ -319,8 +356,8 @@ for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
 #
 # A likelihood alone says little, so we compare it with two **baselines** that cost no training. In the *uniform*
 # baseline, every code costs $\ln K$ nats. The baseline of *independent positions* ignores the neighbours. It only
-# counts how often each code stands at each position of the training maps, and adds one to every count. What a PixelCNN
-# saves below that is what it knows about *relations* between codes.
+# counts how often each code stands at each position of the training maps, and adds one to every count. If a PixelCNN
+# needs fewer nats than this baseline, then it knows something about the *relations* between codes.
 #
 # The figure shows both logged numbers against the updates. The dotted line is the uniform baseline, and the dashed
 # line is that of independent positions. Look at how far the curves fall below the dashed line.
@@ -335,14 +372,22 @@ uniform = T * math.log(K)
 
 # %%
 history = world.trainer.histories["oracle"]
-fig = plots.curves({"oracle": [history]}, ["NLL_train", "NLL_test"])
-for ax in fig.axes:
-    ax.axhline(uniform, color="gray", linestyle=":", label="uniform")
-    ax.axhline(independent.sum(1).mean().item(), color="gray", linestyle="--", label="independent positions")
-fig.axes[0].legend(fontsize=8)
+fig, ((ax,),) = plots.new_figure(size=(5.5, 3.2))
+for key in ("NLL_train", "NLL_test"):
+    ax.plot(*plots.series(history, key), "o-", markersize=3, label=key)
+ax.axhline(uniform, color="gray", linestyle=":", label="uniform")
+ax.axhline(independent.sum(1).mean().item(), color="gray", linestyle="--", label="independent positions")
+ax.set(xlabel="updates", ylabel="nats per image", ylim=(0, None))
+ax.grid(alpha=0.3)
+ax.legend(fontsize=8)
 record.figure("02-07-training", fig, title="Training the oracle prior", data=history)
 
 # %% [markdown]
+# Before training, the prior is no better than uniform codes. At the next point it lies below the dashed line already,
+# so it quickly learns relations between codes. Then both curves fall more and more slowly. `NLL_train` ends a little
+# below `NLL_test`, but `NLL_test` never rises. So the prior does not overfit yet, which would mean that it learns the
+# training maps by heart and gets worse on others.
+#
 # The next cell computes the likelihood by hand from the logits, and compares it with `ralkit`'s. The table after it
 # lists the two baselines and the PixelCNN, on training maps and on test maps.
 
@@ -374,9 +419,12 @@ print(f"test maps, independent positions minus PixelCNN: {knows:+.1f} nats an im
 print(f"gap between test and training maps: {nats['PixelCNN, test maps'] - nats['PixelCNN, training maps']:.1f} nats")
 
 # %% [markdown]
+# The last column of the table is the easiest to imagine. A uniform prior guesses among all $K$ codes, and counting at
+# each position makes the choice smaller. With the past known, only a handful of codes is left. The maps that the
+# PixelCNN was trained on cost a little less than test maps, but this gap is small beside what the past saves.
+#
 # Where in the map are the nats? The figure shows the mean nats of every position on test maps, for independent
-# positions on the left and the PixelCNN on the right. Brighter positions cost more nats. The first code has no past to
-# lean on, so it is expensive. Flat background is cheap once its colour is known, and the expensive part is the face.
+# positions on the left and the PixelCNN on the right. Brighter positions cost more nats.
 
 # %%
 with torch.no_grad():
@@ -385,16 +433,20 @@ maps = {"independent positions": independent.mean(0).view(H, W).cpu(), "PixelCNN
 top = max(map_.max().item() for map_ in maps.values())
 fig, (axes,) = plots.new_figure(1, 2, (2.9, 2.6))
 for ax, (name, map_) in zip(axes, maps.items(), strict=True):
-    plots.picture(ax, map_, f"{name}, nats per code", cmap="magma", vmin=0, vmax=top)
-fig.colorbar(axes[1].images[0], ax=axes.tolist())
-surprising = divmod(per_code.argmax().item(), W)
-print(
-    f"first code {per_code[0, 0]:.2f} nats, the second {per_code[0, 1]:.2f}, the most surprising one {per_code.max():.2f}, at {surprising};"
-)
+    plots.picture(ax, map_, name, cmap="magma", vmin=0, vmax=top)
+fig.colorbar(axes[1].images[0], ax=axes.tolist(), label="nats per code")
+i, j = divmod(per_code.argmax().item(), W)
+print(f"first code {per_code[0, 0]:.2f} nats, the second {per_code[0, 1]:.2f}")
+print(f"the most surprising one {per_code.max():.2f} nats, in row {i} and column {j} (the first ones are 0)")
 print(f"first row {per_code[0].sum():.1f} nats, the middle one {per_code[H // 2].sum():.1f}")
 record.figure("02-09-nats-map", fig, title="Mean nats of every position on test maps", data={"nats": per_code.tolist()})
 
 # %% [markdown]
+# The first code has no past to lean on, so it costs the PixelCNN about as much as the other model. The codes beside it
+# are cheap, because they mostly continue the same background. The face is the expensive part, even when all codes above
+# it are known. There is also a lonely bright place in the last row. The shirt begins about there, and nothing above
+# tells its colour. Once this is known, the rest of the shirt is cheap.
+#
 # ## Causality, tested at every position
 #
 # If one shift is wrong, the network sees the code that it should predict. The loss is then wonderful, but the samples
@@ -402,13 +454,13 @@ record.figure("02-09-nats-map", fig, title="Mean nats of every position on test 
 # \partial\,\text{input}_s$ exactly zero for every $s \ge t$? Codes have no gradient, but their embeddings do, so a
 # hook makes the embeddings the input.
 #
-# Two details matter. We take the gradient of a random mixture of the logits, and not of their plain sum, because the
-# softmax does not see a number that is added to all logits. And a zero holds only at this map, so
-# `tests/test_prior.py` tests other maps, and every kind of prior.
+# Two details matter. First, we take the gradient of a random mixture of the logits, and not of their plain sum. Single
+# logits may change while their sum stays the same, and then the sum would hide a leak. Second, a zero is tested only at
+# this one map, so `tests/test_prior.py` tests other maps, and every kind of prior.
 #
 # In the left panel of the figure, each row is an output $t$, each column is an input $s$, and grey means exactly zero.
-# So the diagonal and everything to the right of it must be grey. The right panel shows one row of the left panel as a
-# map, with the output's position in red.
+# So the diagonal and everything to the right of it must be grey. The ticks stand at the first code of each row of the
+# map. The right panel shows one row of the left panel as a map, with the output's position in red.
 
 
 # %%
@@ -432,9 +484,8 @@ torch.manual_seed(seed)
 matrix = dependence(oracle, test[:1]).cpu()
 past = torch.ones(T, T, dtype=torch.bool).tril(-1)
 assert (matrix[~past] == 0).all()
-print(
-    f"at this map no output depends on itself or the future; of the past {(matrix[past] > 0).float().mean():.0%} is in reach"
-)
+reached = (matrix[past] > 0).float().mean()
+print(f"at this map no output depends on itself or the future; of the past {reached:.0%} is in reach")
 
 # %%
 fig, (axes,) = plots.new_figure(1, 2, (3.6, 3.6))
@@ -442,18 +493,24 @@ shown = (matrix / matrix.max()).clamp(min=1e-30).log10().where(matrix > 0, torch
 for ax in axes:
     ax.set_facecolor("#dddddd")
 plots.picture(axes[0], shown, "all pairs", cmap="viridis", vmin=-4, vmax=0)
-axes[0].set(xlabel="input s", ylabel="output t")
+axes[0].set(xlabel="input s", ylabel="output t", xticks=range(0, T, W), yticks=range(0, T, W))
 i, j = H // 2, W // 2
 plots.receptive_field(matrix[i * W + j].view(H, W), (i, j), axes[1], f"row t = {i * W + j} as a map")
+gradient_bar(fig, axes)
 record.figure("02-10-causality", fig, title="Which outputs depend on which inputs (grey: exactly not)")
 
 # %% [markdown]
+# The upper triangle is grey, so the network is causal. The lower triangle is coloured everywhere, so it has no blind
+# spot. Its pattern repeats with every row of the map, because the codes just above $t$ stand about $W$ places before it
+# in raster order. The right panel shows the same: the brightest inputs are those just to the left of the red square and
+# just above it.
+#
 # ## Sampling, the plain way
 #
 # Codes are drawn one after another. This takes $T$ forward passes, and each pass computes $T$ conditionals but uses
-# only one. To draw a code, we invert the distribution function. We take a number $u$, uniform in $[0, 1)$, and choose
-# the first code whose cumulated probability exceeds $u$. (In the code, $u$ is multiplied by the last cumulated
-# probability, which is 1 except for rounding.)
+# only one. To draw a code, we invert the distribution function, which adds up the probabilities of the codes one by
+# one. We take a number $u$, uniform in $[0, 1)$, and choose the first code whose added-up probability exceeds $u$. (In
+# the program, $u$ is multiplied by the last such sum, which is 1 except for rounding.)
 #
 # The figure shows decoded maps. The first row holds real maps, the next two rows hold maps drawn from the prior, and
 # in the last row every code is drawn uniformly. Compare the drawn faces with the rows above and below them.
@@ -486,6 +543,10 @@ fig = plots.labelled_rows({name: model.decode(codes) for name, codes in rows.ite
 record.figure("02-11-samples", fig, title="Maps drawn from the prior, decoded")
 
 # %% [markdown]
+# The drawn maps are faces, with one background, hair, two eyes and a shirt, each in its place. Some of them are smeared
+# at the hair or at the mouth. Uniform codes give eyes and patches of skin at any place. So the decoder alone makes no
+# face. The relations between the codes make it, and these are what the prior has learned.
+#
 # ## Sampling with a cache
 #
 # When one code is drawn, only one position of the map changes. So whatever does not look at this position need not be
@@ -510,7 +571,10 @@ print(f"positions computed for one map, in each stream: plain {T * T}, cached {T
 record.figure("02-12-cache", fig, title=title)
 
 # %% [markdown]
-# The next cell prints the code that runs for each row and each code of the map. Compare it with `down` and `right`
+# So the cached sampler computes far fewer positions. It will not be faster by the same factor, because many small steps
+# use a machine less well than one large pass. Below we measure the time.
+#
+# The next cell prints the program that runs for each row and each code of the map. Compare it with `down` and `right`
 # above.
 #
 # * `VerticalCache` takes the place of the convolution in `down`. It keeps the last rows of its input, place by place.
@@ -521,8 +585,8 @@ record.figure("02-12-cache", fig, title=title)
 # * `step` does what `right` does, but at one place, and `a` and `b` are the gate's halves. It writes its result to
 #   where the next layer's `HorizontalCache` looks for it.
 #
-# The names by row or column, such as `rows`, `columns` and `targets`, are views of the same few buffers, which are cut
-# once before the first row. Positions outside the map are given the code `K`, whose embedding is zero.
+# Names such as `rows`, `columns` and `targets` are views, which means that they point into the same few buffers. They
+# are made once, before the first row. Positions outside the map are given the code `K`, whose embedding is zero.
 
 # %%
 for part in (VerticalCache.__call__, HorizontalCache.start_row, GatedCache.step, Cache.logits):
@@ -544,10 +608,10 @@ assert torch.equal(fast, slow)
 print(f"largest difference of the logits in single precision: {error:.1e}; all {fast.numel()} sampled codes are equal")
 
 # %% [markdown]
-# **Coarser numbers are not the same thing.** In the number format bfloat16, weights are half as many bytes to read,
-# and `prior.bfloat16()` samples with them. But it keeps only 8 significant bits of each number, so it draws from
-# another distribution. The next cell measures how far its conditionals are from the original ones, in nats, after the
-# codes of test maps.
+# **Coarser numbers are not the same thing.** In the number format bfloat16, a weight has half as many bytes, so it is
+# read faster, and `prior.bfloat16()` samples with such weights. But a number keeps only 8 significant bits, so the
+# samples come from another distribution. The next cell measures how far its conditionals are from the original ones on
+# test maps. The measure is the Kullback-Leibler (KL) divergence in nats, which is 0 for equal distributions.
 
 # %%
 halved = copy.deepcopy(oracle).bfloat16()
@@ -559,10 +623,13 @@ cost = nats["PixelCNN, test maps"]
 print(f"KL(float32 || bfloat16) of the conditionals: {rounding:.3f} nats an image, beside an NLL of {cost:.0f}")
 
 # %% [markdown]
-# How much time does the cache save? The table is measured here and now, on this machine. Each row is a number of maps
-# and their size. The larger maps are only there for timing, which works because the network is convolutional and takes
-# any size. The last column is one forward pass over the same maps. Such a pass gives all conditionals when all codes
-# are known, as in training, but without the backward pass that training needs.
+# This divergence is small beside the NLL, but it is not zero. So bfloat16 is an approximation, while the cache is
+# exact.
+#
+# How much time does the cache save? The table is measured here and now, on the machine that runs this notebook. Each
+# row is a number of maps and their size. The larger maps are only there for timing, which works because the network is
+# convolutional and takes any size. The last column is one forward pass over the same maps. Such a pass gives all
+# conditionals when all codes are known, as in training, but without the backward pass that training needs.
 
 
 # %%
@@ -602,15 +669,19 @@ print(f"{small['maps']} maps take {small['cache, s'] / one['cache, s']:.1f} time
 print(f"{large['size']}: cached sampling takes {large['cache, s'] / large['one full pass, s']:.0f} times one full pass")
 
 # %% [markdown]
-# **What the cache does not help.** The $T$ steps remain *sequential*, because the cache makes steps cheaper, but not
-# fewer. Many small steps leave a machine waiting. So it is best to draw many maps at once, because a batch costs far
+# In the recorded run, the cache saves more where there is more to compute, so it saves most with many maps and with
+# large ones. A single small map gains less, because its time goes into starting each small product and not into
+# arithmetic.
+#
+# **Where the cache does not help.** The $T$ steps remain *sequential*, because the cache makes steps cheaper, but not
+# fewer. Many small steps leave a processor waiting. So it is best to draw many maps at once, because a batch costs far
 # less than its maps one by one. A GPU also waits for Python, which tells it one small product after the other. So
 # `sample` lets the GPU record what one row takes, and replays that for each row that follows (a *CUDA graph*).
 #
 # The cache is also no use in training by maximum likelihood, where all codes are known and a single pass is enough.
 # RAL, however, has to sample in every update, and that is why it needs the cache at all. It is also why the paper
-# resorts to partial generation (section 4.3), in which some rows are given. Rows that are given cost only their
-# vertical stream.
+# uses partial generation (section 4.3), in which some rows are given. Rows that are given cost only their vertical
+# stream.
 #
 # ## Temperature
 #
@@ -636,9 +707,11 @@ ax.legend(fontsize=8)
 record.figure("02-14-temperature", fig, title="One conditional distribution at four temperatures")
 
 # %% [markdown]
+# The curves cross. The few likeliest codes gain when the temperature falls, and all codes behind them lose. The order
+# of the codes stays the same, so a temperature never changes which code is the likeliest. It only changes by how much.
+#
 # The next figure shows decoded samples, with one row for each temperature. All samples in a column use the same random
-# numbers. Cooler samples are cleaner and plainer, and hotter ones are more broken. Cooler samples are also more alike.
-# Ten samples cannot show this, so the cells after the figure measure it.
+# numbers. Still, they are different faces, because one changed code changes everything that is drawn after it.
 
 # %%
 by_tau = {tau: oracle.sample(10, (H, W), temperature=tau, generator=dice()) for tau in taus}
@@ -646,12 +719,14 @@ fig = plots.labelled_rows({f"temperature {tau}": model.decode(codes) for tau, co
 record.figure("02-15-temperature-samples", fig, title="Samples at four temperatures, the same random numbers")
 
 # %% [markdown]
-# The next figure has numbers for this, with the temperature along both horizontal axes. The left panel shows
-# **entropy** in nats per code, which says how uncertain a draw is. One curve is the mean entropy of the conditionals
-# on real maps. The other is the entropy of the sampler itself, $-\mathbb{E}_{p_\tau} \log p_\tau$. The lower it is,
-# the more alike are the sampler's maps. The dotted line is the entropy of uniform codes. The right panel shows the NLL
-# of the samples under the prior itself ($\tau = 1$). A lower NLL means that samples are more likely, and the dashed
-# line is the NLL of real test maps.
+# On the whole, cooler samples are cleaner and plainer, and hotter ones are more broken. Cooler samples are also more
+# alike, but ten of them cannot show this. So the next cells measure it.
+#
+# The next figure has the temperature along both horizontal axes. The left panel shows **entropy** in nats per code,
+# which says how uncertain a draw is. One curve is the mean entropy of the conditionals on real maps. The other is the
+# entropy of the sampler itself, $-\mathbb{E}_{p_\tau} \log p_\tau$. The lower it is, the more alike are the sampler's
+# maps. The dotted line is the entropy of uniform codes. The right panel shows the NLL of the samples under the prior
+# itself ($\tau = 1$). A lower NLL means that samples are more likely, and the dashed line is the NLL of real test maps.
 
 # %%
 grid, n = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4), min(world.config.n_curve, 256)
@@ -672,9 +747,10 @@ axes[0].set(xlabel="temperature", ylabel="nats per code", title="entropy", ylim=
 axes[1].plot(grid, nll, "o-", label="samples")
 axes[1].axhline(nats["PixelCNN, test maps"], color="gray", linestyle="--", label="real test maps")
 axes[1].set(xlabel="temperature", ylabel="nats per image", title="NLL under the prior")
+axes[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.9))  # below the dotted line, above the curves
+axes[1].legend(fontsize=8)
 for ax in axes:
     ax.grid(alpha=0.3)
-    ax.legend(fontsize=8)
 data = {
     "temperature": grid,
     "entropy": entropy,
@@ -690,12 +766,14 @@ for tau, value, e in zip(grid, nll, error, strict=True):
     print(f"temperature {tau}: {value:6.1f} nats an image, {value - real:+.1f} ± {2 * e:.1f} against real test maps")
 
 # %% [markdown]
-# (The numbers after ± are two standard errors. At temperature 1, samples and real test maps would have equal NLL if
-# the prior were perfect.)
+# (The numbers after ± are two standard errors.) All curves rise with the temperature. The right one meets the dashed
+# line near temperature 1, where a perfect prior would meet it exactly. Colder samples lie below this line, so they are
+# *more* likely than real maps. A low NLL alone does not make samples real. In the left panel, the sampler's curve is
+# the steeper one. A cold sampler draws a plain past, and after this it is surer than after a real past.
 #
 # Keep this in mind for RAL. A lower temperature alone makes samples more likely under the oracle, and this is free
-# except for its price in diversity. So a method that claims better samples has to beat *this* curve, and not only its
-# one point at temperature 1.
+# except for its price in diversity. So a method that claims better samples has to beat this whole *curve*, and not only
+# its one point at temperature 1.
 #
 # ## Completion: some rows given
 #
@@ -719,6 +797,9 @@ fig = plots.labelled_rows(rows)
 record.figure("02-17-completion", fig, title="Real images completed from their upper half")
 
 # %% [markdown]
+# The completions keep the background, and they mostly continue the hair where the given rows show it. They differ in
+# the mouth and most of all in the shirt, because the upper half of a face says nothing about its shirt.
+#
 # The upper half of a completion is not the same as that of the real image, pixel for pixel. The codes are the same,
 # but the decoder looks across the seam between given and drawn codes.
 #
@@ -726,13 +807,14 @@ record.figure("02-17-completion", fig, title="Real images completed from their u
 #
 # In training, every conditional $G(c_t \mid c_0 \dots c_{t-1})$ is asked about *real* codes. In sampling, it is asked
 # about codes that the prior drew itself. After one unlikely code, the next step stands on a past that training never
-# showed. Its answer is then anybody's guess, and errors may pile up towards the bottom right. This mismatch is called
-# **exposure bias**. The paper describes it in section 4: *"during the training, all latent codes are estimated from
-# the real images while during inference each code is sampled, which could never be observed during the MLE training."*
+# showed. Nothing has taught the prior what to answer there, so errors may pile up towards the bottom right. This
+# mismatch is called **exposure bias**. The paper describes it in section 4: *"during the training, all latent codes are
+# estimated from the real images while during inference each code is sampled, which could never be observed during the
+# MLE training."*
 #
 # There is a second problem, because the likelihood never looks at the *image*. A wrong code costs the same whether the
-# decoder hides the error or makes it glare. RAL answers both problems at once. It trains on the model's own samples,
-# and lets a critic judge the decoded images.
+# decoder hides the error or makes it glare. RAL is meant to answer both problems at once. It trains on the model's own
+# samples, and it lets a critic (a network that tells real images from generated ones) judge the decoded images.
 #
 # With a known truth this can be tested. The next notebook measures what RAL does to quality and diversity, and
 # notebook 08 measures exposure bias itself.
@@ -740,8 +822,8 @@ record.figure("02-17-completion", fig, title="Real images completed from their u
 # ## Explorer: temperature and given rows
 #
 # You can choose a temperature, a number of given rows and an image. The upper row shows the real image, and the lower
-# row shows eight drawn ones. The first call draws a static figure, and if a kernel is running, the sliders draw it
-# again.
+# row shows eight drawn ones. The title gives their mean NLL. The first call draws a static figure, and if a kernel is
+# running, the sliders draw it again.
 
 
 # %%
@@ -754,6 +836,10 @@ def complete(temperature=1.0, given_rows=kept, image=0):
 
 
 complete()
+
+# %% [markdown]
+# With half of the rows given, all eight images have the hair and the background of the real one, and they differ
+# below. Give no rows, and other backgrounds appear. Lower the temperature, and the images become alike.
 
 # %%
 widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=(0, min(99, len(test) - 1)))
@@ -796,17 +882,50 @@ widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=
 #
 # ## Exercises
 #
-# 1. **A leak.** Leave out the shift of the horizontal stream. What does the receptive field show, and which number of
-#    the training log would betray it?
-# 2. **Nearly greedy.** Draw 64 maps at temperature 0.01. How many different maps are there, and what do they cost?
-# 3. **Given rows are cheap.** Time `sample` with no rows given and with half of them. What share of the time is left,
-#    and which work of the given rows remains?
+# **1.** *(Easy, 5 minutes.)* At temperature 1, one code is 1.1 times as likely as another. How many times as likely is
+# it at temperature 0.01, to the nearest hundred? What does this mean for maps that are drawn at this temperature?
+
+# %%
+answer = None
+check(answer, 1.1 ** (1 / 0.01), within=100)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# 1. The position itself gets a gradient (its red mark is left out, so that it can be seen): the network sees the very code
-# that it predicts, and NLL_train and NLL_test fall towards 0.
+# The logits are divided by 0.01, so every ratio of two probabilities is raised to the power 1 / 0.01 = 100. Each draw
+# takes the likeliest code unless two are all but level. So maps repeat: they are cheap in nats, but poor as a sample.
+cold = oracle.sample(64, (H, W), temperature=0.01, generator=dice())
+different, cost = len(cold.flatten(1).unique(dim=0)), -map_log_prob(oracle, cold).mean()
+print(f"the ratio becomes {1.1**100:.0f}")
+print(f"{different} different maps of 64, {cost:.1f} nats an image; real test maps cost {real:.1f}")
+
+# %% [markdown]
+# **2.** *(Medium, 10 minutes.)* Take masked layers with 5x5 kernels in place of 3x3, on the same 9x9 map and with the
+# same red square at its centre. How many of the earlier positions does the output never see, however many layers there
+# are? Count them on paper first. How far to the right does a path get when it climbs one row?
+
+# %%
+answer = None
 torch.manual_seed(seed)
-x = torch.randn(1, 8, side, side)
+x, wide = torch.randn(1, 3, side, side), [torch.rand(3, 3, 5, 5) for _ in range(depth)]
+gradient = input_gradient(lambda x: naive_stack(x, wide), x, at)
+check(answer, float(((gradient == 0) & before).sum()))
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# A path now gets two columns to the right for each row that it climbs. So a position is blind only where it is more
+# than twice as far to the right as up. On this map these are the last two positions of the row just above. The blind
+# spot is smaller than with 3x3 kernels, but more layers do not close it either.
+fig, ((ax,),) = plots.new_figure(size=(2.4, 2.6))
+plots.receptive_field(gradient, at, ax, f"{depth} masked layers, 5x5")
+fig
+
+# %% [markdown]
+# **3.** *(Medium, 15 minutes.)* The network `leaking` leaves out the shift of the horizontal stream. Fill in `leaks`,
+# which finds such a mistake by the gradient. The check calls it for the right network and for the leaking one. Then
+# say which number of the training log would betray the leak.
+
+
+# %%
+def causal(x):
+    return streams(x, layers)[1]
 
 
 def leaking(x):
@@ -816,24 +935,72 @@ def leaking(x):
     return h
 
 
+# %%
+def leaks(f, x, at):
+    """Whether the output of f at position `at` depends on x there or later; use input_gradient(f, x, at)."""
+    return None
+
+
+torch.manual_seed(seed)
+x = torch.randn(1, 8, side, side)
+answers = [leaks(f, x, at) for f in (causal, leaking)]
+check(None if None in answers else [bool(a) for a in answers], [False, True])
+
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# The leaking network sees the very code that it predicts, so NLL_train and NLL_test would fall towards 0. (In the
+# figure the red mark is left out, so that the gradient at its place can be seen.)
+def leaks(f, x, at):
+    gradient = input_gradient(f, x, at)
+    return (gradient.flatten()[at[0] * gradient.shape[1] + at[1] :] > 0).any().item()
+
+
 gradient = input_gradient(leaking, x, at)
+print(f"a leak in `causal`: {leaks(causal, x, at)}; in `leaking`: {leaks(leaking, x, at)}")
 print(f"gradient at the position itself: {gradient[at]:.2f}, where it must be exactly 0")
 fig, ((ax,),) = plots.new_figure(size=(2.4, 2.6))
 plots.receptive_field(gradient, (-1, -1), ax, "without the shift").set(xlim=(-0.5, 8.5), ylim=(8.5, -0.5))
 fig
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
-# 2. Every draw takes the likeliest code unless two are all but level: maps repeat, cheap in nats, poor as a sample.
-cold = oracle.sample(64, (H, W), temperature=0.01, generator=dice())
-different, cost = len(cold.flatten(1).unique(dim=0)), -map_log_prob(oracle, cold).mean()
-print(f"{different} different maps of 64, {cost:.1f} nats an image; real test maps cost {real:.1f}")
+# %% [markdown]
+# **4.** *(Hard, 30 minutes.)* Write completion the plain way, as a change of `sample_by_hand`. Draw the random numbers
+# for the whole map at once, as there, so that your codes can equal those of `ralkit`. Then think about the cached
+# sampler. Which work remains for a row that is given, and what share of the time will be left when half of the rows
+# are given?
+
+
+# %%
+@torch.no_grad()
+def complete_by_hand(prior, given, given_rows, generator):
+    """Codes (n, H, W): the first rows are those of `given`, and the others are drawn after them."""
+    return None
+
+
+known = test[torch.arange(16) % len(test)]
+right = sample_naive(oracle, 4, (H, W), given=known[:4], given_rows=H // 2, generator=dice())
+answer = complete_by_hand(oracle, known[:4], H // 2, dice())
+check(None if answer is None else torch.equal(answer, right), True)
+
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# 3. The given rows skip all their horizontal steps; their vertical stream must still run, a row at a time.
-known = test[torch.arange(16) % len(test)]
+@torch.no_grad()
+def complete_by_hand(prior, given, given_rows, generator):
+    n, H, W = given.shape
+    u = torch.rand(n, H, W, device=device, generator=generator)
+    codes = torch.zeros_like(given)
+    codes[:, :given_rows] = given[:, :given_rows]
+    for i in range(given_rows, H):
+        for j in range(W):
+            cdf = prior(codes)[:, i, j].softmax(-1).cumsum(-1)  # (n, K)
+            codes[:, i, j] = (cdf <= u[:, i, j, None] * cdf[:, -1:]).sum(-1)
+    return codes
+
+
+# With the cache, given rows skip all their horizontal steps. Their vertical stream must still run, a row at a time.
+assert torch.equal(complete_by_hand(oracle, known[:4], H // 2, dice()), right)
 full = seconds(lambda: oracle.sample(16, (H, W)), calls=5)
 half = seconds(lambda: oracle.sample(16, (H, W), given=known, given_rows=H // 2), calls=5)
-print(f"{H * W} steps {full:.3f} s, {H * W - H // 2 * W} steps {half:.3f} s: {half / full:.0%} of the time")
+print(f"{T} steps {full:.3f} s, {T - H // 2 * W} steps {half:.3f} s: {half / full:.0%} of the time")
 
 # %% [markdown]
 # ## References

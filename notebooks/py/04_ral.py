@@ -16,15 +16,14 @@
 # After this notebook you can
 # * say what the states, actions, rewards and returns are when a PixelCNN draws a code map;
 # * write the critic's loss and the policy gradient by hand, and check both;
-# * judge a critic before a run by two numbers. The AUC says whether it tells real images from generated ones, and the
-#   signal-to-noise ratio (SNR) says whether the gradient that it gives is above the noise. You can also say what
-#   neither of the two can tell;
-# * read one RAL iteration from top to bottom.
+# * judge a critic before a run by its AUC, which says whether it tells real images from generated ones;
+# * write one RAL iteration in fifteen lines.
 #
 # **Paper:** section 4 (4.1 policy gradients, 4.2 discriminator, 4.4 training; 4.3, partial generation, is for larger
 # maps). **Before:** [00_tour](00_tour.ipynb), [01_vqvae](01_vqvae.ipynb), [02_pixelcnn](02_pixelcnn.ipynb) and
 # [03_oracle](03_oracle.ipynb). Notebook 03 has the numbers, and this notebook explains where they come from.
-# **After:** [05_images](05_images.ipynb), RAL on images and on two levels of codes.
+# **After:** [05_images](05_images.ipynb), RAL on images and on two levels of codes, or
+# [11_gradient](11_gradient.ipynb), which tests the policy gradient: is it right, how noisy is it, where does it point?
 
 # %% tags=["parameters"]
 preset = "quick"  # smoke, quick, deep or gpu
@@ -38,23 +37,21 @@ import copy
 import inspect
 from dataclasses import asdict, replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from ralkit import diagnostics, ral
+from ralkit import ral
 from ralkit.course import diagrams, plots, widgets
+from ralkit.course.exercises import check
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.record import Record
 from ralkit.course.runs import in_updates
-from ralkit.course.significance import direction, spread
 from ralkit.course.study import Study
-from ralkit.course.trainer import in_batches
 from ralkit.critic import LOSSES, image_score
 from ralkit.diagnostics import cached_logits
-from ralkit.prior import PixelCNN
 
+# %%
 world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 study, record = Study(world), Record(world)
 print(record.about("04_ral"))
@@ -140,7 +137,7 @@ record.figure("04-02-decisions", fig, title="States, policy and actions while on
 #    does not depend on $a_t$ from its weight, and on average nothing changes. Examples are rewards that were certain
 #    before $a_t$ was drawn, and a **baseline**, which is what other roll-outs get on average (section 5).
 # 3. If we subtract the earlier rewards from $R$, what is left at time $t$ are the rewards from $t + 1$ on. This is
-#    $Q(s_t, a_t)$ of Eq. 3, if $\gamma = 1$. If a reward depends on $\theta$ itself, as $-\log G$ does in section 7.1,
+#    $Q(s_t, a_t)$ of Eq. 3, if $\gamma = 1$. If a reward depends on $\theta$ itself, as $-\log G$ does in notebook 11,
 #    then the gradient has one more term, $\mathbf{E}[\nabla R]$. There this term is 0, because of step 2.
 #
 # The draw of a code cannot be differentiated, but Eq. 2 does not ask for that. It needs the log-probabilities of the
@@ -272,7 +269,7 @@ losses
 # ### 2.3 Can the critic see anything?
 #
 # The generator learns from the critic alone. If the critic cannot tell real from fake, its scores are numbers about
-# *something else*. Their policy gradient may well be clear (section 7), but it says nothing about realism. And $G$
+# *something else*. Their policy gradient may well be clear (notebook 11), but it says nothing about realism. And $G$
 # does not stand still then. Adam scales any gradient to steps of about the learning rate, so $G$ drifts away from
 # where MLE had brought it. For this reason look at these numbers before any RAL run:
 #
@@ -575,307 +572,7 @@ for baseline in ("none", "leave-one-out"):
 assert change["leave-one-out"] < 1e-2 < change["none"]
 
 # %% [markdown]
-# ## 6. Is the policy gradient right?
-#
-# In the smallest world we can *enumerate* everything. We take maps of 2x2 codes with 3 symbols, which makes 81 maps in
-# all. There $J_G = \sum_c G(c) R(c)$ is a sum that autograd differentiates directly, and the expectation of the
-# estimator is a sum as well. There is no sampling and no noise, so the two gradients either agree or they do not.
-
-# %%
-maps = torch.cartesian_prod(*[torch.arange(3)] * 4).view(81, 2, 2)
-torch.manual_seed(seed)
-tiny = PixelCNN(K=3, channels=4, layers=1, k=3).double()
-scores = torch.randn(81, 4).double()  # a made-up critic: 4 patch scores for each map
-p = tiny.log_prob(maps).sum((1, 2)).exp().detach()
-print(f"probabilities of all maps sum to {p.sum():.12f}")
-
-
-# %%
-def true_gradient(r):
-    """Of J = sum over all maps of G(c) (r_1 + .. + r_T)."""
-    return flat_gradient((tiny.log_prob(maps).sum((1, 2)).exp() * r.sum(1)).sum(), tiny)
-
-
-def expected_estimate(r, gamma):
-    """Of Eq. 2: sum over all maps of G(c) sum_t grad log G(a_t | s_t) Q_t."""
-    Q = ral.returns(r, gamma)
-    return flat_gradient((p[:, None] * Q * tiny.log_prob(maps).flatten(1)).sum(), tiny)
-
-
-# %% [markdown]
-# We compare three kinds of rewards, and the first is the single reward. The second are intermediate rewards in which
-# $r_{t+1}$ depends only on the codes *so far*. The third are intermediate rewards as RAL has them, which are scores of
-# a finished image, so later codes can change the score of an earlier place.
-#
-# The table below has a row for each reward and gamma. It compares the expectation of Eq. 2 with the true gradient by
-# their relative difference, where 0 is exact, and by their cosine, where 1 is the same direction.
-
-# %%
-alone = torch.zeros(81, 4).double()
-alone[:, -1] = scores.mean(1)
-so_far = torch.stack([torch.randn(3 ** (t + 1))[torch.arange(81) // 3 ** (3 - t)] for t in range(4)], 1).double()
-kinds = {"single": alone, "intermediate, codes so far": so_far, "intermediate, whole image": scores}
-
-rows = []
-for kind, r in kinds.items():
-    g = true_gradient(r)
-    for gamma in (1.0, 0.9):
-        e = expected_estimate(r, gamma)
-        row = {"reward": kind, "gamma": gamma, "relative difference": ((e - g).norm() / g.norm()).item()}
-        rows.append(row | {"cosine to the true gradient": F.cosine_similarity(e, g, dim=0).item()})
-assert all(row["relative difference"] < 1e-9 for row in rows if row["gamma"] == 1 and "whole" not in row["reward"])
-record.table("04-12-unbiased", rows, title="Expectation of Eq. 2 over all 81 maps, and the true gradient")
-
-# %% [markdown]
-# Keep the "$\propto$" of Eq. 2 in mind when you read the table:
-#
-# * **gamma 1, single or "so far":** the estimate is exact. REINFORCE, which is the name of this estimator, is
-#   unbiased, so its expectation is the true gradient.
-# * **gamma below 1:** each decision's gradient gets its own weight, so the sum is the gradient of no single objective.
-#   This is a deliberate trade, because late rewards are noisy news about early codes.
-# * **"whole image":** $Q(s_t, a_t)$ counts only $r_{t+1}, r_{t+2}, \dots$, but a code also changes the scores of
-#   patches *above* it. It does so because these patches share the decoder and the critic with it. Eq. 3 leaves this
-#   influence out, so the intermediate reward is biased even at gamma 1. How much depends on the scores, and the ones
-#   here are random. (If every score sees the whole image, as in section 2.1, each remaining code earns roughly
-#   $D(\tilde x)$.)
-#
-# Does the leave-one-out baseline keep the expectation? To find out, we enumerate all 81 x 81 pairs of roll-outs.
-
-# %%
-pairs = torch.cartesian_prod(torch.arange(81), torch.arange(81)).T  # (2, 6561): two roll-outs, all that can happen
-both, g = alone[pairs], true_gradient(alone)  # (2, 6561, 4)
-
-
-def over_pairs(r):
-    """Expectation of the estimate with leave-one-out, of rewards r (2, 6561, 4) of the pairs."""
-    Q, log_prob = ral.returns(r.flatten(0, 1), 1.0).view_as(r), tiny.log_prob(maps).flatten(1)[pairs]
-    A = ral.advantages(Q, "leave-one-out")
-    return flat_gradient((p[pairs].prod(0)[:, None] * (A * log_prob).mean(0)).sum(), tiny)
-
-
-difference = ((over_pairs(both) - g).norm() / g.norm()).item()
-assert difference < 1e-9
-divided = over_pairs(both / both.abs().amax((0, 2))[:, None])  # what `normalise="max"` does, without real images
-print(f"leave-one-out, expectation over {pairs.shape[1]} pairs: relative difference {difference:.0e}")
-print(f"the same, rewards divided by the largest of their pair: cosine {F.cosine_similarity(divided, g, dim=0):.3f}")
-
-# %% [markdown]
-# So the baseline costs nothing in expectation, but dividing by the largest score does. A roll-out that has the largest
-# score shrinks its own reward, and this brings in a bias. The bias becomes smaller when more roll-outs (and real
-# images) share the divisor.
-#
-# What the baseline buys shows in the **spread** of the estimates. We draw many batches of 16 roll-outs, with a made-up
-# critic whose scores stand 2 too high. Each batch gives one estimate of the gradient, and each estimate is one point
-# in the next figure. The horizontal axis is the direction of the true gradient, which is the star. The vertical axis
-# is the direction across it in which the spread is largest. The left panel is without a baseline, the middle one is
-# with it, and the right one magnifies the middle one. Compare the sizes of the first two clouds.
-
-# %%
-log_prob = tiny.log_prob(maps).flatten(1)
-parts = [
-    torch.cat([g.flatten() for g in torch.autograd.grad(value, list(tiny.parameters()), retain_graph=True)])
-    for value in log_prob.flatten()
-]
-jacobian = torch.stack(parts).view(81, 4, -1)  # grad log G(a_t | s_t) of each map and t
-torch.manual_seed(seed)
-rows = torch.multinomial(p, 200 * 16, replacement=True).view(16, 200)  # 200 batches of 16 roll-outs
-high = ral.returns(alone + torch.tensor([0, 0, 0, 2.0]), 1.0)
-estimates = {
-    baseline: torch.einsum("bnt,bntp->np", ral.advantages(high[rows], baseline), jacobian[rows]) / 16
-    for baseline in ("none", "leave-one-out")
-}
-
-# %%
-g = true_gradient(alone)
-along = g / g.norm()
-noise = estimates["none"] - (estimates["none"] @ along)[:, None] * along
-across = torch.linalg.svd(noise, full_matrices=False).Vh[0]  # where the spread is largest
-panels = [("none", 1.0), ("leave-one-out", 1.0), ("leave-one-out, magnified", 0.25)]
-reach = 1.05 * torch.stack([estimates["none"] @ along, estimates["none"] @ across]).abs().max().item()
-fig, axes = plots.new_figure(1, 3, (3.2, 3.1))
-for ax, (title, part) in zip(axes[0], panels, strict=True):
-    e = estimates[title.split(",")[0]]
-    ax.scatter(e @ along, e @ across, s=6, alpha=0.5)
-    ax.plot(g.norm(), 0, "*", color="#D55E00", markersize=12, label="true gradient")
-    ax.set(xlim=(-part * reach, part * reach), ylim=(-part * reach, part * reach), xlabel="along the true gradient")
-    ax.set_title(f"baseline: {title}", fontsize=10)
-    ax.grid(alpha=0.3)
-axes[0, 0].set_ylabel("across it, where the spread is largest")
-axes[0, 0].legend(fontsize=8)
-record.figure("04-13-variance", fig, title="200 estimates of one gradient (star), without and with a baseline")
-
-# %%
-error = {baseline: (e - g).square().sum(1).mean().sqrt().item() for baseline, e in estimates.items()}
-print(f"length of the true gradient {g.norm():.3f}")
-for baseline, size in error.items():
-    print(f"baseline {baseline:13}: an estimate is off by {size:.3f} (root mean square)")
-times = (error["none"] / error["leave-one-out"]) ** 2
-print(f"with this critic the same precision without a baseline takes {times:.0f} times the roll-outs")
-
-# %% [markdown]
-# ## 7. Signal and noise of the real gradient
-#
-# The real prior cannot be enumerated, but the noise of its gradient can be estimated. We cut the roll-outs into parts
-# and compare the gradients of the parts. The **signal-to-noise ratio** (SNR, `gradient_snr`) is the length of the mean
-# gradient divided by its standard error. **About 1 means noise only**, because pure noise is as long as its own error.
-# Well above 1 there is a direction to follow.
-#
-# The table gives the SNR for each critic, with and without the baseline. It does so for the preset's number of
-# roll-outs and for four times as many.
-
-# %%
-torch.manual_seed(seed)
-n = 4 * cfg.rollouts
-draws = [(G.sample(n, shape), real_codes[torch.randint(len(real_codes), (n,), device=world.device)]) for _ in range(3)]
-images = [[decode(codes) for codes in draw] for draw in draws]
-see = torch.no_grad()(lambda critic, x: in_batches(critic, x))
-scores = {name: [[see(critic_, x) for x in pair] for pair in images] for name, critic_ in critics.items()}
-
-
-def gradients(critic, how, rollouts=n):
-    """The parts of the policy gradient of so many roll-outs with the critic of that name, one tensor a draw."""
-    parts = []
-    for (fakes, _), pair in zip(draws, scores[critic], strict=True):
-        A = ral.score_advantages(*(x[:rollouts] for x in pair), shape, how)
-        parts.append(diagnostics.part_gradients(G, fakes[:rollouts], A))
-    return parts
-
-
-def snr(critic, baseline, rollouts):
-    """Mean over the draws of the signal-to-noise ratio of the policy gradient of so many roll-outs."""
-    return np.mean([diagnostics.gradient_snr(g) for g in gradients(critic, replace(cfg, baseline=baseline), rollouts)])
-
-
-# %%
-rows = [
-    {"critic": name, "AUC": runs[name]["AUC"][-1], "baseline": baseline}
-    | {f"SNR, {b} roll-outs": snr(name, baseline, b) for b in (cfg.rollouts, n)}
-    for name in critics
-    for baseline in ("none", "leave-one-out")
-]
-note = f"{cfg.reward} reward, gamma {cfg.gamma:g}, mean of {len(draws)} draws; about 1 is noise only."
-record.table("04-14a-snr", rows, title="Signal-to-noise ratio of the policy gradient", note=note)
-
-# %%
-key = f"SNR, {n} roll-outs"
-top, low = max(rows, key=lambda row: row[key]), min(rows, key=lambda row: row[key])
-Markdown(
-    f"With {n} roll-outs the clearest gradient is that of **{top['critic']}**, baseline {top['baseline']} "
-    f"(SNR {top[key]:.2f}); the least clear one that of {low['critic']}, baseline {low['baseline']} ({low[key]:.2f}). "
-    f"That is {'also' if top['critic'] == best else 'not'} the critic with the best AUC."
-)
-
-# %%
-signal = {(row["critic"], row["baseline"]): max(row[key] ** 2 - 1, 0) for row in rows}  # of independent noise, squared
-worth = [f"{name}: {signal[name, 'leave-one-out'] / max(signal[name, 'none'], 1e-9):.2f}" for name in critics]
-Markdown(
-    "What the baseline is worth with these critics, whose zero is not 2 off, in roll-outs without it for each one with it: "
-    + "; ".join(worth)
-    + "."
-)
-
-# %% [markdown]
-# Two cautions are in order. First, a high ratio says that the gradient has *a* direction, but not that the direction
-# is good. For example, a critic that dislikes something harmless gives a clear direction too. Second, the expected
-# gradient is large only if the critic's scores differ between the samples of $G$.
-#
-# ### 7.1 A clear direction, but where to?
-#
-# Here, and only here, we can check the direction, because the oracle gives the exact log-probabilities. The gradient
-# that makes the generator more like the truth is that of $-KL(G \| G_\text{oracle})$. It is itself a policy gradient,
-# of the rewards
-#
-# $$r_{t+1} = \log G_\text{oracle}(c_t | s_t) - \log G(c_t | s_t), \qquad \gamma = 1.$$
-#
-# The critic knows nothing of these rewards. How well does the direction that its scores give agree with this one? We
-# take the cosine of the two *expected* gradients; `gradient_cosine` removes the share of the noise. A cosine of 1
-# means the same direction, 0 means right angles, and below 0 means away from the truth. Each draw of roll-outs gives
-# one cosine, and their spread shows how far a sign can be trusted.
-#
-# The table has a row for each critic and a column for each kind of reward and gamma. Compare the signs with the AUC of
-# the critic.
-
-# %%
-ideals = []
-for fakes, _ in draws:
-    with torch.no_grad():
-        r = in_batches(lambda c: world.oracle.log_prob(c) - G.log_prob(c), fakes).flatten(1)
-    ideals.append(diagnostics.part_gradients(G, fakes, ral.advantages(ral.returns(r, 1.0), "leave-one-out")))
-
-
-# %%
-settings = {
-    f"{reward}, gamma {gamma:g}": replace(cfg, reward=reward, gamma=gamma, baseline="leave-one-out")
-    for reward in ("single", "intermediate") for gamma in (0.9, 1.0)
-}  # fmt: skip
-ways = {(name, kind): gradients(name, how) for name in critics for kind, how in settings.items()}
-cosines = {
-    way: [diagnostics.gradient_cosine(g, ideal) for g, ideal in zip(parts, ideals, strict=True)]
-    for way, parts in ways.items()
-}
-table = []
-for name in critics:
-    row = {"critic": name, "AUC": runs[name]["AUC"][-1]}
-    table.append(row | {kind: spread(cosines[name, kind], "+.2f") for kind in settings})
-note = (
-    f"Cosine with the gradient of -KL(G || oracle), mean ± spread over {len(draws)} draws of {n} roll-outs, seed {first}; nan: "
-    f"nothing above the noise in one. That gradient itself has an SNR of {np.mean([diagnostics.gradient_snr(g) for g in ideals]):.2f}."
-)
-record.table("04-14b-direction", table, title="Does the policy gradient point to the truth?", note=note)
-
-# %%
-signs = {-1: 0, 0: 0, 1: 0}
-for values in cosines.values():
-    signs[direction(values)] += 1
-Markdown(
-    f"Of {len(cosines)} settings {signs[1]} agree with the truth's direction beyond chance (95 % over draws), {signs[-1]} point away "
-    f"from it, {signs[0]} are not decided."
-)
-
-# %% [markdown]
-# That was the direction of plain gradient ascent. RAL's optimiser is Adam, which gives every parameter its own step
-# length. In its first step, each parameter moves up or down by the learning rate, as the sign of its gradient says. So
-# could Adam turn a bad direction into a good one? The next table says by how many nats the first step changes
-# $KL(G \| G_\text{oracle})$, to first order. Below 0, the step goes towards the truth. A plain step of the same length
-# stands beside it. Each step is judged by roll-outs that it was not made from, because the two must not share their
-# noise.
-
-
-# %%
-def first_step(way):
-    """Nats of KL(G || oracle) by which a first step of Adam, and a plain one as long, change it: (draws, 2)."""
-    changes = []
-    for parts, of_others in zip(ways[way], ideals[1:] + ideals[:1], strict=True):
-        g, ideal = parts.mean(0), of_others.mean(0)
-        adam = cfg.lr_prior * g.sign()
-        plain = g / g.norm() * adam.norm()
-        changes.append([-(ideal @ step).item() for step in (adam, plain)])
-    return np.array(changes)
-
-
-# %%
-rows, same = [], 0
-for name, kind in ((name, kind) for name in critics for kind, how in settings.items() if how.gamma == 1):
-    changes = first_step((name, kind))
-    row = {"critic": name, "reward": settings[kind].reward, "cosine": spread(cosines[name, kind], "+.2f")}
-    rows.append(row | {step: spread(x, "+.2f") for step, x in zip(("Adam", "plain"), changes.T, strict=True)})
-    same += bool(np.prod(changes.mean(0)) > 0)
-title = "The first step: nats of KL(G||oracle), to first order (below 0: towards the truth)"
-note = f"In {same} of {len(rows)} rows Adam's step and the plain one change the divergence in the same direction."
-record.table("04-14c-first-step", rows, title, note=note)
-
-# %% [markdown]
-# Where both steps go the same way, Adam is neither the remedy nor the fault. Compare their sizes too. Adam also moves
-# the many parameters whose gradients are mostly noise, so a step of the same length does less.
-#
-# So the critic decides where a run begins to go. The three critics were trained against samples of the same generator,
-# and yet their rows differ. A critic pulls the generator towards real images in the features that it *sees*. Other
-# features are free to drift, although the oracle counts them. So there are three different questions to ask of a
-# critic: does it tell real from fake (AUC), is its gradient above the noise (SNR), and where does its gradient point
-# (these tables)? Only in the oracle world can we ask the third. And even there it is one step: in a run, the critic
-# learns as well. Section 9 has such a run, in which the divergence itself is measured, and it is the judge.
-#
-# ## 8. One RAL iteration
+# ## 6. One RAL iteration
 #
 # Now all pieces are there. The next figure puts them together, with one real and one fake image and the critic's scores
 # of the fake. Solid arrows carry values, and dashed arrows are gradients that change weights. There are two of these.
@@ -888,7 +585,66 @@ fig = diagrams.one_iteration(real_image, fake_image, fake_map[0])
 record.figure("04-14d-iteration", fig, title="One RAL iteration: values (solid) and gradients (dashed)")
 
 # %% [markdown]
-# And this is the whole function that `ralkit` runs:
+# The next cell is that picture as code, for one level of codes. The numbers in its comments are those of the figure.
+#
+# 1. **Sample once.** $G$ changes only at the end. So one call of the cached sampler (notebook 02), without a graph,
+#    gives the fakes for all critic updates and the roll-outs for the policy gradient.
+# 2. **Decode.** Real and fake codes go through the same frozen decoder, so the critic cannot use the decoder's flaws
+#    to tell them apart.
+# 3. **Update the critic** (section 2.2). Each update has its own slice of the images. The roll-outs that the prior
+#    learns from are not among them.
+# 4. **Assess.** The score maps become normalised scores, then rewards, returns and advantages, as in sections 3 to 5.
+#    No gradient goes through any of this.
+# 5. **Follow the policy gradient.** One forward pass gives the log-probabilities, and Adam makes one step, Eq. 4.
+
+
+# %%
+def descend(loss, optimiser):
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+def iteration(G, critic, prior_optimiser, critic_optimiser):
+    """One iteration of RAL with one level of codes (section 4.4)."""
+    n, size = cfg.critic_updates * cfg.critic_batch, cfg.critic_batch
+    (c,) = ral.roll_out((G,), (real_codes,), n + cfg.rollouts, 0, H)  # 1: whole maps, from row 0 to row H
+    fake, real = decode(c), decode(*ral.draw_real((real_codes,), n + size, H))  # 2
+    for f, r in zip(fake[:n].split(size), real[:n].split(size), strict=True):  # 3
+        descend(LOSSES[cfg.critic_loss](critic, r, f, cfg.penalty), critic_optimiser)
+    with torch.no_grad():  # 4
+        S = ral.normalise(critic(fake[n:]), critic(real[n:]), cfg.normalise)
+    Q = ral.returns(ral.rewards(S, shape, cfg.reward), cfg.gamma)
+    A = ral.advantages(Q, cfg.baseline)
+    log_prob = G.log_prob(c[n:]).flatten(1)  # 5
+    descend(-(A * log_prob).sum(1).mean(), prior_optimiser)
+
+
+# %% [markdown]
+# Does it do what `ralkit` does? We let both make one iteration from the same weights and the same random numbers, and
+# compare how the prior's weights have moved.
+
+
+# %%
+def one_step(step):
+    """The weights of the prior before and after one iteration, made by `step`."""
+    (prior,), judge = study.generator("MLE", first), copy.deepcopy(critic)
+    before = torch.nn.utils.parameters_to_vector(prior.parameters()).detach().clone()
+    optimisers = (ral.Adam(net.parameters(), lr, (0.5, 0.999)) for net, lr in
+                  ((prior, cfg.lr_prior), (judge, cfg.lr_critic)))  # fmt: skip
+    torch.manual_seed(seed)
+    step(prior, judge, *optimisers)
+    return torch.nn.utils.parameters_to_vector(prior.parameters()).detach() - before
+
+
+ours = one_step(iteration)
+theirs = one_step(lambda G, critic, *both: ral.ral_iteration((G,), decode, critic, *both, (real_codes,), cfg))
+assert (ours - theirs).norm() < 0.2 * theirs.norm()
+print(f"both moved by {theirs.norm():.4f}; they differ by {(ours - theirs).norm():.1e}, which is rounding")
+
+# %% [markdown]
+# The file [`ral_minimal.py`](ral_minimal.py) goes on from here. It has all of RAL in 140 lines, with nothing imported
+# but the world, and trains in two minutes. Read it if you want to change RAL. And this is the function that `ralkit` runs:
 
 # %%
 Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
@@ -902,19 +658,6 @@ Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
 # * `distributed` joins the scores of several processes, so with one process it does nothing.
 # * `kl`, `reference` and `extra_rewards` add a reward that is not in the paper (notebook 08), but here `kl` is 0.
 #
-# From top to bottom the function does this:
-#
-# 1. **Sample once.** $G$ changes only at the end. So one call of the cached sampler (notebook 02), without a graph,
-#    gives the fakes for all critic updates and the roll-outs for the policy gradient.
-# 2. **Decode.** Real and fake codes go through the same frozen decoder, so the critic cannot use the decoder's flaws
-#    to tell them apart.
-# 3. **Update the critic** (section 2.2). Each update has its own slice of the images.
-# 4. **Assess.** The score maps become normalised scores, then rewards, returns and advantages, as in sections 3 to 5.
-#    No gradient goes through any of this.
-# 5. **Follow the policy gradient.** One forward pass gives the log-probabilities, and Adam makes one step, Eq. 4.
-# 6. **Keep the two apart.** The roll-outs that the prior learns from were not among the critic's own training images
-#    of this iteration.
-#
 # The next cell runs a few iterations on copies of the prior and the critic.
 
 # %%
@@ -927,7 +670,7 @@ for i in range(4):
     print(f"iteration {i}: " + ", ".join(f"{key} {value.item():.4g}" for key, value in logs.items()))
 
 # %% [markdown]
-# ## 9. A run
+# ## 7. A run
 #
 # This is the same run as in notebook 03, and it is loaded if that notebook made it. It has the preset's settings, the
 # intermediate reward and the first seed. Beside it stands the **control**, a run without RAL for comparison. It is
@@ -943,7 +686,7 @@ for i in range(4):
 # | `KL(G‖oracle)` | `NLL_oracle` − `entropy`: 0 is perfect. It charges narrowing, but less than nonsense (notebook 03), so read it beside `NLL_test` |
 # | `NLL_test` | how many nats fresh oracle codes cost under $G$; grows when $G$ forgets some of them (**diversity**) |
 # | `AUC`, `gap` | of the critic, as in section 2.3. If the AUC falls, $G$ caught up, or the critic fell behind; if it rises, the critic learns faster than $G$ |
-# | `SNR` | of the policy gradient, as in section 7 |
+# | `SNR` | the signal-to-noise ratio of the policy gradient: the length of its mean over that of its error; about 1 is noise only (notebook 11) |
 #
 # In the panel of `NLL_oracle` look whether RAL falls further than the control. Then look at `NLL_test` to see what
 # that costs.
@@ -986,7 +729,7 @@ fig = plots.labelled_rows(pictures)
 record.figure("04-16-samples", fig, title="Samples before and after RAL, same random numbers")
 
 # %% [markdown]
-# ## 10. The paper's literal setting
+# ## 8. The paper's literal setting
 #
 # `RalConfig()` holds what section 4.4 of the paper says. The presets change some of it, and the table below lists the
 # differences. It is made from the settings themselves, so nothing in it is typed by hand. The figure after it sets a
@@ -1037,7 +780,7 @@ Markdown(
 # *not* show that the paper's setting fails. It shows that at our size and length one has to change it. The appendix,
 # [10_ablations](10_ablations.ipynb), section 2, measures which of the changes counts, one at a time.
 #
-# ## 11. Readings and deviations
+# ## 9. Readings and deviations
 #
 # Each point says what the paper says, how we read it, and where in `ralkit` it is.
 #
@@ -1055,7 +798,7 @@ Markdown(
 # 6. "an image sampled uniformly along a straight line between real and generated images": we draw one $\epsilon$ for
 #    each image, and take the norm over all its pixels. → `critic.wgan_gp`
 # 7. "a similar structure to the PatchGAN discriminator": ours has strided 4x4 convolutions, LeakyReLU, a 3x3 head and
-#    no norm. **Deviation** in our presets: layer norm, and other numbers of convolutions (section 10). →
+#    no norm. **Deviation** in our presets: layer norm, and other numbers of convolutions (section 8). →
 #    `critic.PatchCritic`
 # 8. "We use the WGAN loss [6,20]": this is the default. **Deviation** in our presets: the logistic loss with R1,
 #    because of its AUC (section 2.3). → `critic.LOSSES`
@@ -1076,11 +819,11 @@ Markdown(
 #     `RalConfig.updates`
 # 16. "Parameters of Encoder & Decoder are fixed": the decoder is called without a graph. → `vqvae.VQVAE.decode`
 # 17. "Since each code is contained in a local region": we take this as it stands. A code also changes the scores of
-#     places before it, but Eq. 3 leaves this out, and so do we (section 6). → `ral.returns`
+#     places before it, but Eq. 3 leaves this out, and so do we (notebook 11). → `ral.returns`
 # 18. "1e-4, 4e-6": these learning rates are the defaults. **Deviation** in our presets: larger ones, and in the larger
 #     presets the prior's rate falls to 0. → `RalConfig.lr_critic`, `RalConfig.lr_prior`, `RalConfig.anneal`
 #
-# ## 12. Play: gamma and the kind of reward
+# ## 10. Play: gamma and the kind of reward
 #
 # Choose a roll-out, a kind of reward, a gamma and a baseline. The left panel shows the normalised score map over the
 # image, the middle one the rewards, and the right one the weight that each code gets in the policy gradient.
@@ -1118,46 +861,64 @@ widgets.explore(
 # * A code map is an episode, with states, actions, a policy and one reward or many. Sampling needs no graph, because
 #   one forward pass gives all log-probabilities afterwards.
 # * Look at the critic's held-out AUC first. Where it is at chance, there is no reward to learn from. Above chance the
-#   AUC does not rank critics, because a critic that sees more may still point elsewhere (section 7.1). And an SNR near
+#   AUC does not rank critics, because a critic that sees more may still point elsewhere (notebook 11). And an SNR near
 #   1 is that of one step only, so what is the same in every step still adds up over a run.
 # * Normalising by a maximum fixes the scale of the rewards, but not their zero. A baseline fixes the zero, for free.
 # * Eq. 2 is exact for the single reward at gamma 1. Three things make it biased: a gamma below 1, intermediate rewards
-#   of the whole image, and a divisor that depends on the roll-out.
+#   of the whole image, and a divisor that depends on the roll-out (notebook 11).
 # * The effect of gamma depends on the length of the sequence. So the paper's 0.99 does one thing to small maps and
 #   another to large ones.
 # * Judge a run by quality *and* diversity, beside the control that trained for as long (notebook 03).
 #
 # ## Exercises
 #
-# 1. If gamma is 0, what is each code rewarded for, under either reward? Then take the tiny prior of section 6 and the
-#    "whole image" rewards. How does the direction of the expected estimate depend on gamma?
+# **1.** *(Easy, 5 minutes.)* With gamma 0 and the single reward, how many of the $T$ codes of a map have a return that is
+# not 0?
+
+# %%
+answer = None
+check(answer, float((ral.returns(torch.eye(T)[-1:], 0.0) != 0).sum()))
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# Single: Q is 0 everywhere but at the last code. Intermediate: each code answers for its own place only.
-g = true_gradient(scores)
-for gamma in (0.0, 0.25, 0.5, 0.75, 1.0):
-    e = expected_estimate(scores, gamma)
-    print(f"gamma {gamma:4.2f}: cosine to the true gradient {F.cosine_similarity(e, g, dim=0):.3f}")
+Markdown("One, the last code. With gamma 0 each code answers for the very next reward only, and only the last has one.")
 
 # %% [markdown]
-# 2. A *constant* baseline $b$ is unbiased as well. Take the estimate from one roll-out of the tiny prior. Which $b$
-#    makes it least noisy, and is this $b$ the mean reward?
+# **2.** *(Easy, 5 minutes.)* At one place, four roll-outs have the returns 1, 2, 3 and 6. What is the advantage of the
+# last one, with the leave-one-out baseline?
+
+# %%
+answer = None
+check(answer, ral.advantages(torch.tensor([[1.0], [2.0], [3.0], [6.0]]), "leave-one-out")[3].item(), within=0.01)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# One roll-out's estimate is (R - b) v, v = sum_t grad log G. Its variance is least at b = E[R |v|^2] / E[|v|^2]:
-# rewards count as much as their gradient is long, so it is near the mean reward, but not it.
-v, R = jacobian.sum(1), alone[:, -1] + 3
-optimum = ((p * R * v.square().sum(1)).sum() / (p * v.square().sum(1)).sum()).item()
-for b in (0.0, (p * R).sum().item(), optimum):
-    e = (R - b)[:, None] * v
-    centre = (p[:, None] * e).sum(0)
-    print(f"b = {b:6.3f}: |bias| {(centre - true_gradient(alone)).norm():.0e}, "
-          f"variance {(p * (e - centre).square().sum(1)).sum():.3f}")  # fmt: skip
+Markdown("The others have 2 on average, so its advantage is 6 - 2 = 4.")
 
 # %% [markdown]
-# 3. Why is batch normalisation wrong in a critic with a gradient penalty *per image*? Show that with batch
-#    normalisation the score of an image depends on the other images of the batch, and that with layer normalisation it
-#    does not.
+# **3.** *(Medium, 15 minutes.)* The double loop of section 4 costs $T^2 / 2$ additions. Write the returns with one loop
+# from the last code to the first.
+
+
+# %%
+def my_returns(r, gamma):
+    """Rewards r_1 .. r_T (B, T) -> returns Q (B, T)."""
+    return None
+
+
+r = torch.arange(8.0).view(2, 4)
+Q = my_returns(r, 0.9)
+check(None if Q is None else torch.allclose(Q, Q_by_definition(r, 0.9)), True)
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+Markdown(f"```python\n{inspect.getsource(ral.returns)}```")
+
+# %% [markdown]
+# **4.** *(Hard, 20 minutes.)* A critic with batch normalisation scores a batch of images. Does the score of the first
+# image depend on the second? Answer True or False, and say what that means for a gradient penalty *per image*. Does layer
+# normalisation have the same problem?
+
+# %%
+answer = None
+check(answer, True)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # With batch statistics dD(x_1)/dx_2 is not zero: the penalty's "gradient of D at one image" is no longer defined.
@@ -1168,6 +929,10 @@ for norm in (torch.nn.BatchNorm2d(8), torch.nn.GroupNorm(1, 8)):
     with torch.no_grad():
         change = (net(torch.cat([real[:1], real[1:2]]))[0] - net(torch.cat([real[:1], fake[:1]]))[0]).abs().max()
     print(f"{type(norm).__name__}: the first image's scores change by {change:.1e} when the second is another one")
+
+# %% [markdown]
+# **5.** *(Hard, an hour.)* In [`ral_minimal.py`](ral_minimal.py), replace the intermediate reward with the single one and
+# run it again. Do NLL_oracle and NLL_test change as they do in table 1 of notebook 03?
 
 # %% [markdown]
 # ## References

@@ -9,10 +9,10 @@
 # %% [markdown]
 # # 06 · Partial generation, and which of two priors learns
 #
-# RAL samples code maps at every update, and sampling is slow, because each code takes one step of the network. So the
-# paper samples only a part of each map, and calls this **partial generation**. This notebook takes that idea apart and
-# times it. Then it turns to the paper's Table 3 and asks two more questions. Which of two priors should learn, and how
-# many scores should the critic give?
+# RAL (reinforced adversarial learning) samples code maps at every update. Sampling is slow, because each code takes one
+# step of the network. So the paper samples only a part of each map, and calls this **partial generation**. This
+# notebook takes that idea apart and times it. Then it turns to the paper's Table 3 and asks two more questions. Which
+# of two priors should learn, and how many scores should the critic give?
 #
 # After this notebook you can
 # * write partial generation in both of its modes, for one level of codes or two, and say what each part of RAL sees of
@@ -35,7 +35,7 @@ pretrained = True  # the weights in data/pretrained/ where they fit; False train
 # %matplotlib inline
 import copy
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from math import log2
 
@@ -47,6 +47,7 @@ from IPython.display import Markdown
 from ralkit import ral
 from ralkit.course import paper, plots, widgets
 from ralkit.course.claims import claim
+from ralkit.course.exercises import check
 from ralkit.course.record import Record, markdown_table
 from ralkit.course.significance import noise_over_seeds, over, side, spread
 from ralkit.course.study import Study
@@ -62,10 +63,10 @@ LEVELS = two.world.level_names
 print(record.about("06_partial"))
 
 # %% [markdown]
-# This notebook uses two worlds with the same images. In the world `two`, an image has a top and a bottom code map, so
-# there are two priors. In the world `one`, it has a single map and one prior. The next cell trains all runs of this
-# notebook, for every seed, or loads those that are there already. On a CPU with several cores it trains them side by
-# side.
+# A *world* is a set of images with the VQ-VAE that turns them into codes. This notebook uses two worlds with the same
+# images. In the world `two`, an image has a top and a bottom code map, so there are two priors. In the world `one`, it
+# has a single map and one prior. The next cell trains all runs of this notebook, for every seed, or loads those that
+# are there already. On a CPU with several cores it trains them side by side.
 #
 # The name `full` stands for the run that the preset's own `RalConfig` makes, and this run generates whole maps. *MLE*
 # are the priors from which all RAL runs start, trained by maximum likelihood. *MLE continued* is the control, which
@@ -137,19 +138,20 @@ assert abs(shares.mean() - float(exact)) < 5 * error
 # improve the generation of the PixelCNN on different image regions."*
 #
 # In both panels of the next figure, the vertical axis is the row of the map. In the left panel every case is one
-# column, where dark rows are given, grey rows are sampled and white rows are absent. The right panel shows the chance
-# that a row is sampled, for each mode and for both together. Look at the first row and at the last one.
+# column, where dark rows are given, grey rows are sampled and white rows are absent. The red line separates the modes.
+# The right panel shows the chance that a row is sampled, for each mode and for both together. Look at the first row and
+# at the last one.
 
 # %%
 row = torch.arange(H)
-state = torch.stack(
-    [(row >= start).float() + (row >= stop) for start, stop in cases], 1
-)  # 0 given, 1 sampled, 2 absent
+given_sampled_absent = [(row >= start).float() + (row >= stop) for start, stop in cases]  # 0, 1 and 2
+state = torch.stack(given_sampled_absent, 1)
 chance = {f"mode {m}": (part == 1).double().mean(1) for m, part in enumerate(state.chunk(2, 1), 1)}
 chance["both modes"] = (state == 1).double().mean(1)
 fig, axes = plots.new_figure(1, 2, (4.2, 2.8))
 plots.picture(axes[0, 0], state, "given (dark), sampled (grey), absent (white)", cmap="gray", vmin=-0.3, vmax=2)
-axes[0, 0].set(xlabel="the cases: mode 1, then mode 2, r growing", ylabel="row")
+axes[0, 0].axvline(H - 1.5, color="C3")  # between the modes
+axes[0, 0].set(xlabel="cases: mode 1 | mode 2, each with r growing", ylabel="row", yticks=range(0, H, max(1, H // 4)))
 for name, values in chance.items():
     axes[0, 1].plot(values, row, "o-", label=name)
 axes[0, 1].set(xlabel="chance that the row is sampled", ylabel="row", ylim=(H - 0.5, -0.5), xlim=(-0.05, 1.05))
@@ -159,10 +161,12 @@ record.figure("06-01-rows", fig, title="Which rows the two modes sample, and how
 
 # %%
 even = chance["both modes"]
+assert torch.allclose(even, even.mean())
 Markdown(
-    f"Mode 1 alone samples the last row in {chance['mode 1'][-1]:.0%} of its cases and the first in "
-    f"{chance['mode 1'][0]:.0%}; mode 2 the other way round. Together they sample every row with chance "
-    f"{even.min():.3f} to {even.max():.3f}: that is one sense in which both are needed."
+    "In the left panel, mode 1 samples the lower rows and mode 2 samples the upper rows. So mode 1 alone samples the "
+    f"last row in {chance['mode 1'][-1]:.0%} of its cases but the first row in {chance['mode 1'][0]:.0%}, and mode 2 "
+    f"does the opposite. Together they sample every row with the same chance, {even.mean():.3f}. This is one sense in "
+    "which both are needed, because with one mode alone RAL would never train one of the end rows."
 )
 
 # %% [markdown]
@@ -238,6 +242,12 @@ title = f"Fig. 3: partial generation by the MLE priors, mode 1 (left) and mode 2
 record.figure("figure-3", fig, title=title)
 
 # %% [markdown]
+# In mode 1, the hair, the skin and the background of the given rows go on below them. So the priors make use of what
+# they are given. With few given rows, the sampled faces are often broken, for example at the eyes. With many given rows
+# little is left to sample, and the completed images look nearly real. In mode 2, a low strip from scratch looks much
+# like a real one, but in higher pieces the faces are blurred or broken. So the more rows are sampled, the more faults
+# there are for a critic to find.
+#
 # ### 1.4 The critic sees equal crops
 #
 # In one iteration, real and fake images have the same height. But is a real image cut in its pixels or in its codes?
@@ -246,8 +256,8 @@ record.figure("figure-3", fig, title=title)
 #
 # The left panel of the next figure shows this difference for each row of pixels above the cut. The right panel asks the
 # same of the priors. What do they think of the same codes when the map ends at the cut? It shows by how much $\log G$
-# of real codes changes, in *nats*, the unit of natural logarithms. In both panels the cut is at the right end, so look
-# at how far to the left of it the curves are above 0.
+# of real codes changes, in *nats*, the unit of natural logarithms. In both panels the dotted line at the right end is
+# the cut. So look at how far to the left of it the curves are above 0.
 
 # %%
 r = H // 2
@@ -269,17 +279,20 @@ for name, values in by_code.items():
     axes[0, 1].plot(np.linspace(0, r, len(values) + 1)[:-1], values, "o-", markersize=3, label=name)
 axes[0, 1].set(xlabel="row of top codes, above the cut", ylabel="mean |difference|, nats", title="log G of real codes")
 axes[0, 1].legend(fontsize=8)
+for ax, end in ((axes[0, 0], len(by_pixel)), (axes[0, 1], r)):
+    ax.axvline(end, color="black", linewidth=0.8, linestyle=":")
 data = {"pixels": by_pixel.tolist()} | {name: values.tolist() for name, values in by_code.items()}
 record.figure("06-02-cut", fig, title=f"What cutting a map after {r} of {H} rows changes above the cut", data=data)
 
 # %%
 reach = lambda x: int((x > 0.01 * x.max()).sum())  # noqa: E731
 Markdown(
-    f"Of {len(by_pixel)} rows of pixels, {reach(by_pixel)} differ by more than a hundredth of the largest difference "
-    f"({by_pixel.max():.2g}, on a scale from −1 to 1). The top prior does not notice the cut (up to "
-    f"{by_code['top'].max():.0e} nats, rounding). The bottom prior does: {reach(by_code['bottom'])} of its "
-    f"{len(by_code['bottom'])} rows differ by more than a hundredth of the largest mean difference, "
-    f"{by_code['bottom'].max():.2g} nats a code."
+    f"The largest difference of the pixels is {by_pixel.max():.2g}, on a scale from −1 to 1. Of the {len(by_pixel)} "
+    f"rows, {reach(by_pixel)} differ by more than a hundredth of it, so the decoder feels the cut far above it. The "
+    f"top prior does not notice the cut, because it looks only at codes before its own (largest change "
+    f"{by_code['top'].max():.0e} nats). But the bottom prior does. Its largest mean change is "
+    f"{by_code['bottom'].max():.2g} nats a code, and {reach(by_code['bottom'])} of its {len(by_code['bottom'])} rows "
+    "change by more than a hundredth of that."
 )
 
 # %% [markdown]
@@ -350,13 +363,19 @@ record.figure("06-03-cut-rewards", fig, title=f"Scores, rewards and returns in b
 Markdown(
     "The black line is the lower edge of an image that its patches reach below."
     if r * pixels % critic.patch
-    else "With this preset every cut falls between two patches, so nothing is padded here; with larger patches a black line "
-    "would mark the lower edge of an image that its patches reach below."
+    else "With this preset every cut falls between two patches, so nothing is padded here. With larger patches a black "
+    "line would mark the lower edge of an image that its patches reach below."
 )
 
 # %% [markdown]
-# In mode 1 the critic sees the whole picture, so also the part that was given. A reward at a given place is not the
-# result of any decision of $G$. So it is left out of the loss, and the figure has grey in that place.
+# In mode 1 the scores and the rewards have all rows, because the critic sees the whole picture and so also the part
+# that was given. In mode 2 all maps end at the cut. In the committed run, the critic finds fault with the face and
+# likes the clothes of the first image. The returns above and to the left of a red region are red too, because a return
+# adds up the rewards of later codes.
+#
+# No decision of $G$ led to a given code. So the given codes are left out of the loss, and the figure has grey in their
+# place. With the intermediate reward, their rewards do not count either, because a return adds up only what comes after
+# the decision.
 #
 # ### 1.6 The loss covers the sampled codes only
 #
@@ -364,10 +383,11 @@ Markdown(
 #
 # $$-\sum_{t\ \text{sampled}} A_t \log G(a_t | s_t)$$
 #
-# where $a_t$ is the code drawn in step $t$, $s_t$ are the codes before it, and $A_t$ is its advantage. The
-# log-probabilities of the given codes are left out, because these codes are not $G$'s choice. To raise them would be
-# more MLE on real codes, weighted with the scores of whatever came after. With two levels there is one such sum for
-# each prior, and the two sums are added. The next cell computes this loss by hand, for one iteration.
+# where $a_t$ is the code drawn in step $t$, $s_t$ are the codes before it, and $A_t$ is its *advantage*. This is the
+# return less a baseline, which is here the mean return of the other roll-outs at the same place. The log-probabilities
+# of the given codes are left out, because these codes are not $G$'s choice. To raise them would be more MLE on real
+# codes, weighted with the scores of whatever came after. With two levels there is one such sum for each prior, and the
+# two sums are added. The next cell computes this loss by hand, for one iteration.
 
 
 # %%
@@ -476,9 +496,10 @@ whole, half = ({k: v for k, v in row.items() if k != "sampling"} for row in pape
 theirs = {size: half[size] / whole[size] for size in whole}
 steps = [sum(int(side.split("x")[0]) ** 2 for side in size.split(", ")[1].split(" + ")) for size in whole]
 note = (
-    f"On {device_name(two.world.device)}, batch of 16, medians over {ROUNDS - 1} rounds. Partial generation samples {exact} of the codes on average. It "
-    f"takes {', '.join(f'{x:.2f} of the time of full generation ({size})' for size, x in ours.items())}; in the paper "
-    f"{', '.join(f'{x:.2f} ({size})' for size, x in theirs.items())}. The paper's full generation takes "
+    f"On {device_name(two.world.device)}, batch of 16, medians over {ROUNDS - 1} rounds. Partial generation samples "
+    f"{exact} of the codes on average. It takes "
+    f"{', '.join(f'{x:.2f} of the time of full generation ({size})' for size, x in ours.items())}. In the paper it "
+    f"takes {', '.join(f'{x:.2f} ({size})' for size, x in theirs.items())}. The paper's full generation takes "
     f"{', '.join(f'{1000 * s / n:.0f} ms for each of {n} codes' for n, s in zip(steps, whole.values(), strict=True))}."
 )
 note += " The paper's seconds are those of a single GPU."
@@ -488,30 +509,36 @@ record.table("s-table-11", table, title, note=note, paper=paper.S_TABLE_11)
 # %% [markdown]
 # Where does the rest of the time go? The next figure has one panel for each world. The horizontal axis is the share of
 # the rows that are sampled, and the vertical axis is the time, divided by the time of full generation. On the dotted
-# line the time would be proportional to the rows. Look at which mode lies further above it.
+# line the time would be proportional to the rows. Both panels have the same axes. Look at which mode lies further above
+# the dotted line.
 
 # %%
 fig, axes = plots.new_figure(1, 2, (3.6, 2.8))
+highest = max(t / max(by["full"].values()) for by in took.values() for times in by.values() for t in times.values())
 for ax, (size, by) in zip(axes[0], took.items(), strict=True):
     ((H_all, t_all),) = by["full"].items()
     for mode in ("mode 1", "mode 2"):
         ax.plot([r / H_all for r in by[mode]], [t / t_all for t in by[mode].values()], "o-", label=mode, markersize=4)
-    ax.plot([0, 1], [0, 1], ":", color="black")
-    ax.set(xlabel="share of rows sampled", ylabel="time / time of full generation", title=size, ylim=(0, None))
-axes[0, 0].legend(fontsize=8)
+    ax.plot([0, 1], [0, 1], ":", color="black", label="proportional")
+    ax.set(xlabel="share of rows sampled", ylabel="time / time of full generation", title=size)
+    ax.set_ylim(0, 1.05 * highest)
+axes[0, 1].legend(fontsize=8, loc="lower right")
 record.figure("06-04-timing", fig, title="Sampling time against the rows sampled, both modes", data=took, note=note)
 
 # %%
 above = {size: (m["mode 1"] / m["full"] - 0.5, m["mode 2"] / m["full"] - 0.5) for size, m in means.items()}
 Markdown(
     "\n".join(
-        f"* {size}: mode 1 takes {0.5 + a:.2f} and mode 2 {0.5 + b:.2f} of the time of full generation, for half of the "
-        f"codes each; the dearer mode here is mode {1 if a > b else 2}."
+        f"* {size}: mode 1 takes {0.5 + a:.2f} and mode 2 {0.5 + b:.2f} of the time of full generation, for half of "
+        f"the codes each. So the dearer mode here is mode {1 if a > b else 2}."
         for size, (a, b) in above.items()
     )
 )
 
 # %% [markdown]
+# In the committed run, mode 2 follows the dotted line. But mode 1 lies far above it where few rows are sampled, so
+# there most of its time goes into something else than sampling.
+#
 # Why does mode 1 pay for rows that are given? They need no sampling steps. But the *vertical stream*, which is the part
 # of the network that looks at the rows above, still has to be computed for them. In a prior with attention, both
 # streams of the whole row have to be computed, because attention needs their keys and values (`cache.Cache.skip_row`).
@@ -529,9 +556,9 @@ Markdown(
 #
 # The next figure shows this for one sample. From left to right are the image under its scores, the rewards of both
 # levels, and the returns $Q$ of both levels, where $T$ is the number of codes of a level. The rewards come from the
-# same scores, so compare the two maps of returns. The table below the figure adds the size of the returns, and the
-# weight that the last reward has in the return of the first code. This weight depends on the discount *gamma*, because
-# each step of delay multiplies a reward by it.
+# same scores, so compare the two maps of returns. Each map has its own colours, whose scale stands beside it. The table
+# below the figure adds the size of the returns, and the weight that the last reward has in the return of the first
+# code. This weight depends on the discount *gamma*, because each step of delay multiplies a reward by it.
 
 # %%
 images, S, rewards = look(0, H)
@@ -558,10 +585,14 @@ title = "The returns of the two levels"
 record.table("06-06-returns", rows, title, note=f"{cfg.reward} reward, MLE priors, seed {first_seed}")
 
 # %% [markdown]
-# The bottom map is four times as long as the top map. So with a discount below 1, the same reward at the end reaches
-# the first codes of the bottom map with far less weight. Without a discount, intermediate rewards add up to larger
-# returns there. The optimiser, Adam, makes up for the scale of each prior's gradient, because every parameter has its
-# own step. But it does not make up for the discount.
+# In the committed run, the reddest rewards lie below the middle of the map, at the mouth and the neck. The returns of
+# the codes before them are red too. In the top map the red reaches up to the first row. In the bottom map most of it
+# has faded a few rows further up.
+#
+# The reason is the number of steps. The bottom map is four times as long as the top map. So with a discount below 1,
+# the same reward at the end reaches the first codes of the bottom map with far less weight. Without a discount,
+# intermediate rewards add up to larger returns there. The optimiser, Adam, makes up for the scale of each prior's
+# gradient, because every parameter has its own step. But it does not make up for the discount.
 #
 # ### 3.2 Which prior learns
 #
@@ -588,18 +619,23 @@ assert ways["RAL top"]["bottom"] == 0 == ways["RAL bottom"]["top"]
 Markdown(markdown_table([{"run": method} | way for method, way in ways.items()]))
 
 # %% [markdown]
+# The prior that does not learn stands at 0, as it should. In the committed run, both priors go furthest in the run
+# `RAL partial`, which has the most updates. All these ways are short beside the parameters themselves, because RAL only
+# fine-tunes.
+#
 # ### 3.3 Table 3a
 #
 # The paper says: *"the use of partial generation outperforms the full-generation. Note that both configurations are
 # trained for the same time interval for a fair comparison."* Partial generation samples half of the codes, so
 # `RAL partial` gets twice the updates. Whether this takes the same time has to be measured, and the table below gives
-# the seconds. They come from the history of each run.
+# the seconds. It compares the runs at their ends, where they have not taken equally long. So section 3.4 compares
+# partial and full generation at equal seconds as well. The seconds come from the history of each run.
 #
 # * The seconds include the evaluation of the points on the run's curve, and they depend on whatever else the computer
 #   did meanwhile. For example, the run with full generation may have been made by notebook 05, with other runs beside
 #   it.
-# * They do not include the critic's warm-up before the first update. The warm-up, too, is cheaper where maps are made
-#   in part.
+# * They do not include the critic's warm-up, in which the critic learns alone before the first update of the priors.
+#   The warm-up, too, is cheaper where maps are made in part.
 # * For the MLE rows, the updates and seconds are those of the top and the bottom prior. The control, *MLE continued*,
 #   makes three updates for each update of the run with full generation, and these take about as long.
 #
@@ -610,9 +646,12 @@ Markdown(markdown_table([{"run": method} | way for method, way in ways.items()])
 # t). With three seeds this means 2.5 standard deviations from 0.
 #
 # The first columns to read are the two distances. *FD-faces* is the Fréchet distance between the features of samples
-# and those of real or of reconstructed images. Precision, recall and NLL_test are explained in notebook 05. The rows
-# named *floor* are distances of images that no prior made. The paper's four runs have the single reward and 4x4 scores.
-# Ours have what the preset has, and this is printed below, before the take-aways.
+# and those of real or of reconstructed images, and lower is better. *Precision* is the share of samples that look like
+# real images. *Recall* is the share of real images that some samples look like. *NLL_test* is minus the
+# log-probability of real codes that were held out, in nats per image, and it rises when a prior gives up diversity.
+# Notebook 05 explains all three. The rows named *floor* are distances of images that no prior made. The paper's four
+# runs have the single reward and 4x4 scores. Ours have what the preset has, and this is printed below, before the
+# take-aways.
 
 
 # %%
@@ -685,20 +724,25 @@ title = f"Table 3a: partial generation and which prior learns; {cfg.reward} rewa
 record.table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE_3A)
 
 # %% [markdown]
-# The last sentence of this list matters for the paper's conclusion that RAL on one level alone *"achieves worse FID
-# than the proposed joint training"*. Joint training is training of both priors, and the paper has it with full and with
-# partial generation. On real images the conclusion holds against either of these two runs. On reconstructed images,
-# which the paper itself calls *"more meaningful for comparison"*, it holds only against joint training with partial
-# generation. The paper does not say which kind of generation its runs on top and on bottom had. Ours have full
+# In the committed run, all four RAL runs have a lower distance than the control. Full generation with both priors has
+# the lowest, and the run on the top prior alone gains least. In the paper, partial generation is the best instead. But
+# one run of each decides nothing, neither for the paper nor against it. NLL_test rises in all four runs, which speaks
+# of lost diversity, but recall rises too. So these two measures of diversity do not agree here.
+#
+# The sentence on the paper's three other rows matters for its conclusion that RAL on one level alone *"achieves worse
+# FID than the proposed joint training"*. Joint training is training of both priors, and the paper has it with full and
+# with partial generation. On real images the conclusion holds against either of these two runs. On reconstructed
+# images, which the paper itself calls *"more meaningful for comparison"*, it holds only against joint training with
+# partial generation. The paper does not say which kind of generation its runs on top and on bottom had. Ours have full
 # generation.
 #
 # ### 3.4 At equal seconds
 #
-# Twice as many updates take the same time only if an update takes exactly half of it. So we read both curves of each
-# seed at three places. The first is at as many updates. The second is at as many seconds, which means where the shorter
-# run ends. The third is the end of each run. If full generation is the shorter run, its curve is read at its end each
-# time. The points of the curves are measured on fewer samples than the table, so they are noisier, and they are biased
-# upwards (notebook 05, section 4).
+# Twice as many updates take the same time only if an update takes exactly half as long. So partial generation is
+# compared at equal seconds as well. We read both curves of each seed at three places. The first is at as many updates.
+# The second is at as many seconds, which means where the shorter run ends. The third is the end of each run. If full
+# generation is the shorter run, its curve is read at its end each time. The points of the curves are measured on fewer
+# samples than the table, so they are noisier, and they are biased upwards (notebook 05, section 4).
 #
 # The next table has one row for each place. In the figure after it, the horizontal axis is the time in seconds, and the
 # dotted line is where the shorter run ends. The left panel is the distance along the run, where lower is better, and
@@ -721,6 +765,7 @@ def readings(*runs):
     }
 
 
+# %%
 by_place = {where: np.array([readings(*pair)[where] for pair in pairs]).T for where in readings(*pairs[0])}
 rows = [
     {"read at": where, full: spread(a), "RAL partial": spread(b), "partial - full, seed by seed": spread(b - a),
@@ -753,45 +798,79 @@ watching = np.mean(
 )
 whole_map, in_part = by_place["equal seconds"]
 Markdown(
-    f"RAL partial made {made:.1f} times the updates in {took_longer:.2f} times the seconds: an update takes "
-    f"{took_longer / made:.2f} of the time of a full one (sampling alone, section 2: "
+    f"RAL partial made {made:.1f} times the updates in {took_longer:.2f} times the seconds. So one of its updates "
+    f"takes {took_longer / made:.2f} of the time of a full one (sampling alone, section 2: "
     f"{means[size_of(two)]['partial'] / means[size_of(two)]['full']:.2f}). Measuring the curve's points took about "
-    f"{watching[0]:.0%} of the full run's seconds and {watching[1]:.0%} of the partial run's (means over seeds). At equal "
-    f"seconds partial generation has a {watched} of {(in_part - whole_map).mean():+.3g} against full generation "
-    f"({side(in_part - whole_map)}). "
-    + ("In both runs the priors' learning rate falls to 0 over the second half; at as many updates or seconds the longer "
-       "run is read before its quiet end." if cfg.anneal else "The learning rates are constant.")
+    f"{watching[0]:.0%} of the full run's seconds and {watching[1]:.0%} of the partial run's (means over seeds). At "
+    f"equal seconds, the {watched} of partial generation less that of full generation is "
+    f"{(in_part - whole_map).mean():+.3g} ({side(in_part - whole_map)}). "
+    + ("In both runs the priors' learning rate falls to 0 over the second half. So at as many updates or seconds the "
+       "longer run is read before its quiet end." if cfg.anneal else "The learning rates are constant.")
 )  # fmt: skip
 
 # %% [markdown]
+# In the committed run, the distance of partial generation lies above that of full generation nearly all along, against
+# the clock and also at the end of each run. So there is no sign here that partial generation learns faster, but with
+# one run of each this is not decided. NLL_test rises in both runs, and it ends a little lower with partial generation.
+#
 # ## 4 · How many scores? Table 3b
+#
+# ### 4.1 How much of the image does a score see?
 #
 # The paper says: *"The score map is adjusted by changing the number of convolutional layers."* With fewer strided
 # convolutions, a critic gives more scores, each of them sees less, and the network is smaller. So three things change
 # at once, and the next table lists them for each size of score map. We do this on one level of codes, where a run takes
 # less time. This is a deviation, because the paper has two levels.
+#
+# How far does a score see? A 4x4 convolution of stride 2, padded by 1, makes its output $j$ from its inputs $2j - 1$ to
+# $2j + 2$. We follow this through the 3x3 head and $s$ such convolutions, back to the pixels. Then score $i$ of a row
+# of the map, counted from 0, sees the pixels
+#
+# $$2^s (i - 2) + 1 \ \ldots\ 2^s (i + 3) - 2,$$
+#
+# which are $5 \cdot 2^s - 2$ pixels. This is its **receptive field**, or reach. It is centred on the score's own patch,
+# so at the border of the image a part of it lies outside. The last columns of the table count only what lies inside.
+
+
+# %%
+def window(i, stages, size):
+    """First and last of `size` pixels in a row that score i of a critic with `stages` strided convolutions sees."""
+    return max(0, 2**stages * (i - 2) + 1), min(size - 1, 2**stages * (i + 3) - 2)
+
 
 # %%
 critic_of = {n: one.ral(name, first_seed)[1] for (reward, n), name in MAPS.items() if reward == "intermediate"}
-rows = []
+rows, pixels_a_side = [], one.world.config.size
 for n in critic_of:
-    stages = int(log2(one.world.config.size / n))
+    stages = int(log2(pixels_a_side / n))
     sees = 1 + 3 * (2**stages - 1) + 2 * 2**stages  # of 4x4 convolutions of stride 2, and a 3x3 head
+    assert sees == 5 * 2**stages - 2
+    inside = {name: np.ptp(window(i, stages, pixels_a_side)) + 1 for name, i in (("corner", 0), ("middle", n // 2))}
     size = sum(p.numel() for p in critic_of[n].parameters())
     rows.append({"scores": f"{n}x{n}", "strided convolutions": stages, "a score sees (pixels)": f"{sees}x{sees}",
-                 "of an image of": f"{one.world.config.size}x{one.world.config.size}", "parameters": size})  # fmt: skip
+                 "of an image of": f"{pixels_a_side}x{pixels_a_side}"}
+                | {f"inside, a {name} score": f"{side}x{side}" for name, side in inside.items()}
+                | {"parameters": size})  # fmt: skip
 Markdown(markdown_table(rows))
 
 # %% [markdown]
-# (In this table, what a score *sees* is the reach of its convolutions. Where the preset has layer normalisation, it
-# lets every pixel in a little.)
+# With 4x4 and with 2x2 scores the reach is longer than the side of the image, so these scores are hardly local any
+# more.
+#
+# * **2x2:** every score sees the whole image.
+# * **4x4:** a middle score misses only one row and one column of pixels. But a corner score sees only about three
+#   quarters of each side, although its reach is longer than the image, because much of it lies outside.
+# * **8x8:** no score sees more than five eighths of a side.
+#
+# So what a critic with few scores calls the score of a patch is nearly a judgement of the whole image. As an
+# intermediate reward it still goes mostly to the codes of that patch. (The reach is an upper limit, because a score
+# depends most on the pixels near its middle. Layer normalisation, where the preset has it, lets every pixel in a
+# little.)
 #
 # The next figure shows the critics at the end of the runs with intermediate reward. All of them judge the same sample
-# of the MLE prior. Each square of colour is one score, and blue looks real to the critic while red looks fake. Look at
-# how fine the judgement of each critic is.
-#
-# After it comes Table 3b itself. Its column **AUC** is the chance that the critic ranks a real image above a generated
-# one, so .5 means that it is blind.
+# of the MLE prior. Each square of colour is one score, and blue looks real to the critic while red looks fake. Each
+# panel has its own range of colours, which stands above it, because the scales of two critics cannot be compared. Look
+# at how fine the judgement of each critic is.
 
 # %%
 (c,) = one.world.sample(one.generator("MLE", first_seed), 1, seed)
@@ -800,8 +879,45 @@ sides = list(dict.fromkeys(n for _, n in MAPS))
 fig, axes = plots.new_figure(1, len(sides), (2.2, 2.2))
 for ax, n in zip(axes[0], sides, strict=True):
     with torch.no_grad():
-        plots.score_overlay(image[0], critic_of[n](image)[0], ax, f"{n}x{n}")
+        S = critic_of[n](image)[0]
+    plots.score_overlay(image[0], S, ax, f"{n}x{n}, colours to ±{S.abs().max().item():.2g}")
 record_one.figure("06-09-maps", fig, title="One MLE sample under critics of three score-map sizes, after RAL")
+
+# %% [markdown]
+# In the committed run, the critic with 8x8 scores points at parts of the face, for example at the mouth. The one with
+# 4x4 scores marks larger regions. All four scores of the last one have the same sign, so it hardly says where in the
+# image the fault is. One expects this of scores that all see the whole image.
+#
+# ### 4.2 With gamma 1, intermediate rewards make a ramp
+#
+# In the presets `quick`, `deep` and `gpu`, the runs on one level have gamma 1. With the intermediate reward, the return
+# of a code is then the plain sum of all rewards from its own to the last. The next cell shows what this means. Two
+# roll-outs of eight codes have the same reward at every code, and one is better than the other. The table gives their
+# returns, and their advantages with the leave-one-out baseline, which subtracts the mean of the other roll-outs.
+
+# %%
+flat = torch.tensor([[0.5] * 8, [0.25] * 8])  # rewards r_1 .. r_8 of two roll-outs
+Q_flat = ral.returns(flat, 1.0)
+A_flat = ral.advantages(Q_flat, "leave-one-out")
+rows = [
+    {"roll-out": f"{i + 1}: {name}"} | {f"code {t}": v for t, v in enumerate(x[i].tolist())}
+    for name, x in (("rewards", flat), ("returns", Q_flat), ("advantages", A_flat))
+    for i in range(2)
+]
+Markdown(markdown_table(rows))
+
+# %% [markdown]
+# All codes of a roll-out earned the same, but their returns fall in equal steps. So where the scores of a map have one
+# sign, the returns are a **ramp** over the map, from the first code to the last. The early codes weigh most in the
+# loss, only because they come first. The baseline takes away the ramp that all roll-outs share. What is left is a ramp
+# again, if a roll-out is better or worse than the others at every place. A gamma below 1 flattens the ramp, because a
+# return then reaches only about $1 / (1 - \gamma)$ codes far. The single reward makes no ramp at gamma 1, because all
+# codes then have the same return $D$. So the two kinds of reward in Table 3b differ in this as well.
+#
+# ### 4.3 Table 3b
+#
+# Here is Table 3b itself. Its column **AUC** is the chance that the critic ranks a real image above a generated one, so
+# .5 means that it is blind.
 
 # %%
 FD = f"{one.world.metric} to reconstructed"
@@ -834,12 +950,41 @@ title = f"Table 3b: kind of reward and size of the score map, one level of codes
 record_one.table("table-3b", table, title, note=note, paper=paper.TABLE_3B)
 
 # %% [markdown]
-# ### The paper's claims
+# In the committed run, all six RAL runs lie a little below the control in both distances, and a little above it in
+# NLL_test. The differences among the six are as large as their gains, so with one run of each, their order decides
+# nothing. The AUC is above .5 in all of them, so at the end every critic still tells samples from real images a little
+# better than chance.
+#
+# **The rows of Tables 3a and 3b must not be compared with each other.** For example, both tables have a run with the
+# name `RAL intermediate`, but these are two different runs. The next table lists the settings in which the two tables
+# differ.
+
+# %%
+own_settings = [asdict(study.world.config.ral) | {"levels of codes": study.world.levels} for study in (two, one)]
+side_a = two.world.config.size // 2**cfg.critic_stages
+own_settings[0]["score map"] = f"{side_a}x{side_a}"
+own_settings[1]["score map"] = ", ".join(f"{n}x{n}" for n in sides)
+of_3a, of_3b = own_settings
+rows = [
+    {"setting": key, "Table 3a": of_3a[key], "Table 3b": of_3b[key]}
+    for key in of_3a
+    if of_3a[key] != of_3b[key] and key != "critic_stages"  # which the score map says
+]
+Markdown(markdown_table(rows))
+
+# %% [markdown]
+# With another number of levels, the VQ-VAE is another one too. So even the reconstructions, from which the distance is
+# taken, are other images. In the committed run, gamma, the score map and the number of roll-outs differ as well. So a
+# difference between a row of 3a and a row of 3b says nothing about partial generation, the reward or the score map.
+#
+# ### 4.4 The paper's claims
 #
 # The last table puts the paper's claims beside our numbers. Those of Table 3 are judged by the noise over seeds, and
 # those of S-Table 11 by 5 % of the time. The distance here is the one to real images, which is the paper's first
 # column. The sentences above used the distance to reconstructions, and the two may answer differently (notebook 05,
-# section 6). For the score maps of Table 3b, the best other size is the one with the lowest mean.
+# section 6). For the score maps of Table 3b, the best other size is the one with the lowest mean. The runs are compared
+# at their ends, and partial generation at equal seconds is in section 3.4. In the column *each seed*, a number below 0
+# has the sign that the paper claims.
 
 # %%
 to_real = f"{two.world.metric} to real"
@@ -878,10 +1023,13 @@ for (size, m), k in zip(means.items(), whole, strict=True):
 record.table("06-claims", rows, "The paper's claims on partial generation, levels and score maps")
 
 # %% [markdown]
+# In the committed run, only the two claims on the time of sampling are decided, and they hold. The five claims of Table
+# 3 are not decided, because there is one run of each. Some have the sign that the paper claims and some have the other.
+#
 # ## 5 · Play: both modes
 #
 # In mode 1 you see real images, what is given of them, and two samples of the rest. In mode 2 you see two samples from
-# scratch, beside real images that are cut to the same height.
+# scratch, beside real images that are cut to the same height. Where two draws differ, the given rows have left it open.
 
 
 # %%
@@ -926,7 +1074,8 @@ widgets.explore(explore, mode=[1, 2], rows=(1, H - 1), run=["MLE", *LEVEL_RUNS],
 #     output"*: **deviation**, because our runs take the preset's reward and score map, printed below. →
 #     `RalConfig.reward`, `RalConfig.critic_stages`
 # 11. *"single and intermediate reward configurations with different score outputs"* (Table 3b): **deviation**, because
-#     ours are on one level of codes. So these rows are not comparable with Table 3a's. → `World(levels=1)`
+#     ours are on one level of codes. Gamma and the score map differ too, as section 4.3 lists. So these rows are not
+#     comparable with Table 3a's. → `World(levels=1)`
 # 12. Tables 2 and 3 of the paper contradict each other, and two of its numbers show it. The first is 51.91. It is
 #     *Intermediate Reward* in Table 2 (19.68 on reconstructed), but *Full-Gen.* in Table 3a (20.25), where all runs are
 #     said to have the single reward. The intermediate reward with 4×4 scores has 54.835 in Table 3b, and none of its
@@ -954,48 +1103,96 @@ for study in (two, one):
 # * Real and fake images must be cut in the same way, in their codes, and given codes stay out of the loss.
 # * Half of the codes is not half of the time. So say what was timed, and compare at equal seconds.
 # * Two levels share one score map, but each has its own sequence of decisions, and gamma means something else on each.
-# * A "smaller score map" changes the reach, the size and the number of scores of the critic at once.
+# * A "smaller score map" changes the reach, the size and the number of scores of the critic at once. With 2x2 scores
+#   every score sees the whole image.
+# * With gamma 1, intermediate rewards of one sign make the returns a ramp over the map.
+# * Tables 3a and 3b differ in more than what they vary, so rows of one say nothing about rows of the other.
 #
 # ## Exercises
 #
-# 1. Let $r$ be uniform over 0 to $H$ instead. What share of the codes is sampled then, and what is wrong with two of
-#    the cases?
+# **1.** *(Easy, 5 minutes.)* Let $r$ be uniform over 0 to $H$ instead. Then there is a case in each mode in which $G$
+# samples nothing. Which share of the iterations are these two cases? What share of the codes is sampled on average?
+# Put the answer to the first question below.
+
+# %%
+answer = None
+check(answer, 2 / (2 * (H + 1)), within=0.002)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# The share stays 1/2 by symmetry. But (H, H) samples nothing: no gradient, an iteration of the prior lost; and (0, 0)
-# has no image at all, which the decoder and the critic cannot take. Each is one of 2 (H + 1) cases.
+# The two cases are (H, H) and (0, 0), of 2 (H + 1) in all. The first samples nothing, so the prior has no gradient and
+# the iteration is lost. The second has no image at all, which the decoder and the critic cannot take. The share of the
+# codes that are sampled stays 1/2 by symmetry.
 wider = [(r, H) for r in range(H + 1)] + [(0, r) for r in range(H + 1)]
 share = sum(Fraction(stop - start, H) for start, stop in wider) / len(wider)
 empty = Fraction(sum(start == stop for start, stop in wider), len(wider))
-print(f"share {share}; {empty} of the iterations sample nothing")
+print(f"{empty} of the iterations sample nothing, and {share} of the codes are sampled on average")
 
 # %% [markdown]
-# 2. Take the times of the paper's S-Table 11. How many updates does partial generation make in the time of one full
-#    update? Suppose that sampling is all of a full update's time, or 80 %, or 50 %, and that the rest of it stays as it
-#    is. Is twice as many in reach?
+# **2.** *(Medium, 10 minutes.)* Take the paper's times for 128x128 in S-Table 11. Suppose that sampling is 80 % of the
+# time of a full update, and that the rest stays as it is. How many updates does partial generation make in the time of
+# one full update? Is twice as many in reach?
+
+# %%
+answer = None
+paper_128 = "128x128, 16x16 + 32x32"  # a column of S-Table 11
+check(answer, 1 / (0.8 * half[paper_128] / whole[paper_128] + 0.2), within=0.02)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# A partial update takes p * ratio + (1 - p) of the time of a full one (Amdahl's law): never as little as one half.
-whole, half = ({k: v for k, v in row.items() if k != "sampling"} for row in paper.S_TABLE_11)
+# If sampling is a share p of a full update, a partial one takes p * ratio + (1 - p) of its time (Amdahl's law). With
+# the paper's times this is never as little as one half, even if sampling were all of it (p = 1). So twice as many
+# updates are out of reach.
 for size in whole:
     times = [1 / (p * half[size] / whole[size] + 1 - p) for p in (1.0, 0.8, 0.5)]
-    print(f"{size}: " + ", ".join(f"{t:.2f}" for t in times) + " updates")
+    print(f"{size}: " + ", ".join(f"{t:.2f}" for t in times) + " updates, if sampling is 100, 80 or 50 % of the time")
 
 # %% [markdown]
-# 3. Take mode 1 with $r$ rows given. How much of the first sampled code's return comes from scores of patches that lie
-#    wholly in the given rows? Compute the gradient of $Q$ with respect to the score map, for both kinds of reward.
+# **3.** *(Medium, 10 minutes.)* The paper's images have 128 pixels a side. How many strided convolutions must a critic
+# like ours have at least, so that *every* score sees the whole of such an image?
+
+# %%
+answer = None
+check(answer, next(stages for stages in range(1, 8) if window(0, stages, 128) == (0, 127)))
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# Single: D is the mean of all scores, so the given patches have their share. Intermediate: the reward of a code comes
-# after it; the given rows' own rewards are left out, and what is left of their patches comes through the
-# bilinear up-sampling at the border.
-n, r = own, H // 2
-W = two.world.shapes[0][1]
-for reward in ("single", "intermediate"):
+# The corner scores see least. The first one sees the pixels up to 3 * 2^s - 2, so this must be 127 at least. It takes 6
+# convolutions, and then only 2x2 scores are left. With 4x4 scores, as in the paper's Table 3a, the corner scores of a
+# critic like ours would miss about a quarter of each side.
+for stages in (4, 5, 6):
+    n = 128 // 2**stages
+    last = window(0, stages, 128)[1]
+    print(f"{stages} convolutions, {n}x{n} scores: the first score sees up to pixel {last} of 0 .. 127")
+
+# %% [markdown]
+# **4.** *(Hard, 20 minutes.)* Take mode 1 with gamma 1. The map has eight rows of codes, and the first four are given.
+# The critic gives 4x4 scores. How much of the first sampled code's return comes from the scores that stand over the
+# given rows? The return is a weighted sum of the scores, so its gradient with respect to the score map has the weights.
+# Complete the function with `ral.rewards`, `ral.returns` and `torch.autograd.grad`. It is checked for both kinds of
+# reward, the single one first.
+
+
+# %%
+def given_share(reward, n=4, rows=8, first=4):
+    """Share of the return of the first code in row `first` that comes from the scores over the rows above it."""
+    return None  # your code: a score map S (1, n, n) with requires_grad, its rewards, their returns, the gradient
+
+
+check(given_share("single"), 0.5, within=0.001)  # half of all scores, which all count the same
+check(given_share("intermediate"), 0.25 / 4, within=0.001)  # think of the up-sampling at the border
+
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# Single: D is the mean of all scores, so those over the given rows have their share of it. Intermediate: the given
+# rows' own rewards come before the decision, so they are left out. But the up-sampling is bilinear, so the last scores
+# over the given rows have a weight of 1/4 in the first of the four sampled rows.
+def solved_share(reward, n=4, rows=8, first=4):
     S = torch.zeros(1, n, n, requires_grad=True)
-    Q = ral.returns(ral.rewards(S, (H, W), reward), 1.0).view(H, W)
-    (g,) = torch.autograd.grad(Q[r, 0], S)
-    print(f"{reward}: {g[0, : n * r // H].sum() / g.sum():.1%} of the first sampled code's return")
+    Q = ral.returns(ral.rewards(S, (rows, rows), reward), 1.0).view(rows, rows)
+    (g,) = torch.autograd.grad(Q[first, 0], S)
+    return (g[0, : n * first // rows].sum() / g.sum()).item()
+
+
+for reward in ("single", "intermediate"):
+    print(f"{reward}: {solved_share(reward):.1%} of the first sampled code's return")
 
 # %% [markdown]
 # ## References

@@ -9,21 +9,21 @@
 # %% [markdown]
 # # 07 · Image completion
 #
-# Hide a part of an image, and let the prior draw what could have been there. For an autoregressive prior, which draws
-# one code after the other, this needs no training of its own. It is sampling that starts later. The paper shows it in
-# one figure, but here it is more than a picture. Each row of codes that is given is a row that the prior need not draw.
-# So completion is a dial for *how far a prior has to go on from its own samples*, and this is what RAL is meant to
-# improve.
+# We hide a part of an image, and let the prior draw what could have been there. An autoregressive prior draws one code
+# after the other, so it needs no training for this, because completion is only sampling that starts later. The paper
+# shows it in one figure, but here it is more than a picture. Each row of codes that is given is a row that the prior
+# need not draw. So completion is a dial for *how far a prior has to go on from its own samples*, and this is what RAL
+# is meant to improve.
 #
 # After this notebook you can
-# * say which codes are known when pixels are hidden, and measure what the encoder tells of the hidden ones;
+# * say which codes are known when pixels are hidden, and measure what the encoder tells about the hidden ones;
 # * reproduce Figure 7;
-# * complete what raster order (row by row, from left to right) cannot, by sampling-importance resampling, and tell from
-#   the *effective sample size*, the number of tries that really count, when not to trust it;
-# * test by a number whether RAL helps more, the more has to be generated, and what it costs in diversity.
+# * complete what raster order (row by row, from left to right) cannot, by sampling-importance resampling;
+# * tell from the *effective sample size*, the number of tries that really count, when not to trust such a completion;
+# * test by a number whether RAL helps more where more has to be generated, and what it costs in diversity.
 #
 # **Paper:** section 5.5 and Figure 7; section 4.3 for partial generation. **Before:** [02_pixelcnn](02_pixelcnn.ipynb),
-# [04_ral](04_ral.ipynb), [06_partial](06_partial.ipynb).
+# [04_ral](04_ral.ipynb), [06_partial](06_partial.ipynb). **After:** [08_critical](08_critical.ipynb).
 
 # %% tags=["parameters"]
 preset = "quick"  # smoke, quick, deep or gpu
@@ -39,7 +39,8 @@ from IPython.display import Markdown
 
 from ralkit.course import plots, widgets
 from ralkit.course.claims import claim
-from ralkit.course.faces import FACTORS
+from ralkit.course.exercises import check
+from ralkit.course.faces import FACTORS, draw, render
 from ralkit.course.record import Record
 from ralkit.course.significance import direction, noise_over_seeds, over, spread
 from ralkit.course.study import Study
@@ -51,21 +52,23 @@ from ralkit.sampling import complete, sample_levels
 from ralkit.training import seeded
 from ralkit.vqvae import to_float
 
+# %%
 world = World(preset, dataset, seed, levels=2, pretrained=pretrained)
 study, record = Study(world), Record(world)
 print(record.about("07_completion"))
 
 # %% [markdown]
-# We use two levels of codes and compare four pairs of priors, each with one prior for the top codes and one for the
+# We use two levels of codes and compare four pairs of priors. Each pair has one prior for the top codes and one for the
 # bottom codes.
 #
-# * **MLE** is where the others start.
-# * **MLE continued** is the control. It trains on by maximum likelihood for about as long as RAL intermediate takes.
+# * **MLE** is trained by maximum likelihood, and the other pairs start from it.
+# * **MLE continued** is the control, because it trains on by maximum likelihood for about as long as RAL intermediate
+#   takes.
 # * **RAL intermediate** gives a reward to each code, and makes whole maps.
-# * **RAL partial** uses *partial generation* (section 4.3), so it makes only parts of maps. Half of the time it goes on
-#   from real codes. It makes twice as many updates.
+# * **RAL partial** uses *partial generation* (section 4.3), so it makes only parts of maps, but twice as many updates.
+#   Half of the time it goes on from real codes.
 #
-# The pictures and section 4.1 show the first seed. The rest of section 4 has all seeds.
+# The pictures and section 4.1 show the first seed, but the rest of section 4 has all seeds.
 
 # %%
 first = study.seeds[0]
@@ -83,23 +86,25 @@ print(f"{S}x{S} pixels, {H}x{W} top codes, {H_bottom}x{W_bottom} bottom codes, {
 #
 # ### 1.1 The conditional
 #
-# We begin with one level of codes. In raster order the codes before $t_0$ are given, and the rest is not:
+# We begin with one level of codes. In raster order the codes before $t_0$ are given, and the others have to be drawn:
 #
 # $$p(c_{t_0} \dots c_{T-1} \mid c_0 \dots c_{t_0-1}) = \prod_{t=t_0}^{T-1} G(c_t \mid c_0 \dots c_{t-1})$$
 #
 # These are the factors that sampling multiplies anyway. So the sampler takes the given codes as they are, and draws
-# from $t_0$ on. The result is an exact sample of the conditional, at less than the cost of a whole map. With two levels
-# the top prior does this first. Then the bottom prior does it, and it sees the whole top map:
+# from $t_0$ on. The result is an exact sample of the conditional, at less than the cost of a whole map.
+#
+# With two levels the top prior does this first. Then the bottom prior does the same, but it also sees the whole top
+# map:
 #
 # $$p(c) = \prod_t G_\text{top}(c^\text{top}_t \mid c^\text{top}_{<t}) \;
 # \prod_t G_\text{bottom}(c^\text{bottom}_t \mid c^\text{bottom}_{<t}, c^\text{top})$$
 #
-# A row of top codes stands for `S / H` rows of pixels and for two rows of bottom codes. Here `S` is the height of the
-# image in pixels, and `H` is the number of rows of the top map.
+# Let `S` be the height of the image in pixels, and `H` the number of rows of the top map. Then a row of top codes
+# stands for `S / H` rows of pixels and for two rows of bottom codes.
 #
 # The next cells complete the lower half of some images. The figure shows one of them, from left to right: the
-# reconstruction, the visible pixels, the given codes of both levels, and the completed image. Grey stands for what is
-# hidden.
+# reconstruction (the image encoded and decoded again), the visible pixels, the given codes of both levels, and the
+# completed image. Grey stands for what is hidden.
 
 
 # %%
@@ -141,16 +146,22 @@ plots.picture(axes[0, 4], plots.to_pixels(completed)[0], "completed (MLE)")
 record.figure("07-01-given", fig, title="Hidden pixels, the codes that are given, and one completion")
 
 # %% [markdown]
+# In the committed run the completion keeps the upper half of the face and draws another lower half. Hair, skin and
+# background go on across the border, because the given codes tell of them. But the shirt has two colours, and there is
+# a dark blotch on one cheek. So this prior does not always agree with itself about what it draws.
+#
 # ### 1.2 What the encoder gives away
 #
 # The paper says: "These hidden rows can be simply eliminated by zeroing out their corresponding locations in latent
-# maps". So the image is encoded *whole*, and then codes are hidden, not pixels. But a code is computed from a receptive
-# field that is larger than its own pixels. So the visible codes next to the border have seen hidden pixels.
+# maps". So the image is encoded *whole*, and then codes are hidden, not pixels. But the encoder computes each code from
+# a part of the image, its receptive field, which is larger than the code's own pixels. So the visible codes next to the
+# border have seen hidden pixels.
 #
-# How many of them would be other codes if the hidden pixels were others? To find out, we replace the hidden pixels with
-# grey, and then with those of another image. Each time we encode again and count the codes that change. In the next
-# figure, the horizontal axis is the row of codes, from the top of the image down to the dotted border. The vertical
-# axis is the share of codes that change. There is one panel for each level. Look at how far above the border codes
+# How many visible codes would change if the hidden pixels were different? To find out, we replace the hidden pixels
+# with grey, and then with those of another image. Each time we encode again and count the codes that change.
+#
+# The next figure has one panel for each level. The horizontal axis is the row of codes, from the top of the image down
+# to the dotted border, and the vertical axis is the share of codes that change. Look at how far above the border codes
 # still change.
 
 # %%
@@ -189,28 +200,33 @@ clean = int((by_top_row < 0.01).long().cumprod(0).sum())
 untouched = int((by_top_row == 0).long().cumprod(0).sum())
 share = {name: [s[level][: half * (level + 1)].mean().item() for level in (0, 1)] for name, s in changed.items()}
 lines = [
-    f"* hidden pixels replaced with **{name}**: {t:.0%} of all visible top and {b:.0%} of the bottom codes change; "
-    f"in the row at the border {changed[name][0][half - 1]:.0%} and {changed[name][1][2 * half - 1]:.0%}"
+    f"* With the hidden pixels replaced by **{name}**, {t:.0%} of all visible top codes and {b:.0%} of the bottom "
+    f"codes change. In the row at the border it is {changed[name][0][half - 1]:.0%} and "
+    f"{changed[name][1][2 * half - 1]:.0%}."
     for name, (t, b) in share.items()
 ]
-rest = f"* of the {half} visible rows the first {untouched} never change; in the first {clean}, fewer than 1 % do"
-Markdown("\n".join([*lines, f"{rest} (both levels, {n} images)."]))
+rest = f"* Counted from the top, {untouched} of the {half} visible rows never change, and in {clean} fewer than 1 %"
+Markdown("\n".join([*lines, f"{rest} of the codes do (both levels, {n} images)."]))
 
 # %% [markdown]
-# (Two fills are only a sample, so a code that neither of them changes may still depend on hidden pixels.) What "given"
-# means can therefore be read in three ways, and each has a price:
+# In the committed run most of the codes in the row at the border change, at both levels. The share falls towards the
+# top of the image, but it takes several rows to come near 0. The two fills give nearly the same curve, so it matters
+# little which pixels replace the hidden ones. (We tried only two, so a code that neither of them changes may still
+# depend on hidden pixels.)
+#
+# What "given" means can therefore be read in three ways, and each has a price:
 #
 # * **whole image:** we give the codes of the whole image. The prior was trained on such codes, but they *leak*, because
 #   through them it learns of pixels that nobody should have seen.
-# * **masked image:** we give the codes of the image with grey in the hidden part. Nothing leaks, but these codes say
-#   "grey comes next", which no training image ever had.
-# * **clean rows:** we give codes of the whole image, but only of the rows in which (almost) nothing depends on hidden
-#   pixels. Nothing leaks, but visible pixels are thrown away and drawn anew.
+# * **masked image:** we give the codes of the image with grey in the hidden part. Nothing leaks, but such codes say
+#   that grey comes next, and no training image ever had that.
+# * **clean rows:** we give codes of the whole image, but only of the first rows in which fewer than 1 % of the codes
+#   changed. Hardly anything leaks, but visible pixels are thrown away and drawn anew.
 #
 # What does each reading do to the completions? The next table compares them with the reconstruction of the whole image.
 # The number is the root mean square difference of the pixels, which go from −1 to 1, so 0 means no difference. It is
-# taken in the visible part, in the first hidden row of codes, and in the last. The pictures follow below the table,
-# with one column for each image.
+# taken in the visible part, in the first hidden row of codes, and in the last one. After *clean rows*, the number in
+# brackets says how many there are. The pictures follow below the table, with one column for each image.
 
 # %%
 whole = tuple(c[:n] for c in real)
@@ -251,28 +267,39 @@ squares = [
 ]
 d = (squares[0] - squares[1]).cpu()  # of each image
 error = (2 * d.std() / len(d) ** 0.5).item()
+
+# %%
 clear = "beyond" if abs(d.mean()) > error else "within"
 side = "nearer to" if leaky < masked else "farther from"
 Markdown(
-    f"Just below the border, completions from the whole image's codes are {abs(1 - leaky / masked):.1%} {side} the truth "
-    f"than those from the masked image's ({leaky:.3g} and {masked:.3g}; the squares differ by {d.mean():+.2g} ± {error:.2g}, two standard "
-    f"errors over {len(d)} images: {clear} the noise): the same pixels are visible, so such a difference is what "
-    f"leaks, and what codes that the prior never saw cost. Clean rows give {safe:.3g}; there {half - clean} visible rows "
-    f"are drawn anew as well, so that number does not measure the leak. The visible part differs from its reconstruction by {rows[0]['visible']:.3g} (whole image), {rows[1]['visible']:.3g} (masked image) and "
-    f"{rows[2]['visible']:.3g} (clean rows)."
+    f"* Just below the border, completions from the whole image's codes are {abs(1 - leaky / masked):.1%} {side} the "
+    f"truth than those from the masked image's codes ({leaky:.3g} and {masked:.3g}).\n"
+    f"* The mean squares differ by {d.mean():+.2g} ± {error:.2g} (two standard errors over {len(d)} images), and this "
+    f"is {clear} the noise.\n"
+    "* The same pixels are visible in both. So such a difference has two causes: what leaks, and what it costs to give "
+    "codes that the prior never saw.\n"
+    f"* With clean rows the number is {safe:.3g}, but it does not measure the leak, because {half - clean} visible "
+    "rows are drawn anew as well.\n"
+    f"* The visible part differs from its reconstruction by {rows[0]['visible']:.3g} (whole image), "
+    f"{rows[1]['visible']:.3g} (masked image) and {rows[2]['visible']:.3g} (clean rows)."
 )
 
 # %% [markdown]
-# From here on we take the **whole image's codes**. This is the paper's reading, the prior was trained on such codes,
-# and all methods get the same ones. So comparisons *between methods* are fair. But what is given contains more than the
-# visible pixels. So no number below should be read as "how well can the hidden part be guessed".
+# In the table the first two readings are much farther from the truth in the last hidden row than in the first one. This
+# is no fault, because a face can go on in many ways, and the prior draws one of them. In the pictures the first two
+# readings keep the visible half of every face. In the committed run even the first row misses the limit of 1 %, though
+# narrowly, so no row is clean. Then nothing is given, and the prior draws faces that have nothing to do with the image.
+#
+# From here on we take the **whole image's codes**. This is the paper's reading, and the prior was trained on such
+# codes. All methods get the same ones, so comparisons *between methods* are fair. But what is given contains more than
+# the visible pixels, so no number below should be read as "how well can the hidden part be guessed".
 #
 # ## 2. Figure 7
 #
-# The next figure shows the first images of the test set, which were not chosen. From left to right more rows are given,
-# with two images for each number of rows. From top to bottom are the input, what is visible of it, one completion by
-# MLE, and two by RAL. The MLE completion and the first one of RAL use the same random numbers. The cell prints how many
-# rows are given.
+# The next figure shows the first images of the test set, so they were not chosen. From left to right more rows are
+# given, with two images for each number of rows, which stands below them. From top to bottom are the input, what is
+# visible of it, one completion by MLE, and two by RAL intermediate. The MLE completion and the first one of RAL use the
+# same random numbers.
 #
 # Three questions help in looking. Does the drawing go on across the border, in its colours and outlines? Is the lower
 # part *one* face, with a left half like its right? Do the two completions of RAL differ where they may?
@@ -300,21 +327,30 @@ shown = {
     "RAL, again": completions_of("RAL intermediate", seed + 1),
 }
 fig = plots.labelled_rows(shown, inch=1.0)
+middles = [(2 * i + 1) * (S + 1) - 1 for i in range(len(steps))]  # of two columns of images, a white pixel between
+fig.axes[-1].set_xticks(middles, [f"{r} of {H} rows given" for r in steps], fontsize=9)
 note = f"Rows of top codes given, for two columns each: {', '.join(map(str, steps))} of {H}. RAL: intermediate reward."
 print(note)
 record.figure("figure-7", fig, title="Image completion, MLE and RAL (the paper's Fig. 7)", note=note)
 
 # %% [markdown]
+# In the committed run colours and outlines go on across the border with every method. But where only one or two rows
+# are given, several faces of both MLE and RAL are broken, because nearly all of the face is drawn. Where most rows are
+# given, all completions look alike, and they differ mainly in the shirt. The two completions by RAL do differ where
+# they may, for example in the mouth and the shirt with half of the rows given.
+#
 # The given part is not the input pixel for pixel, because it is decoded from codes, and the decoder looks across the
-# border. A few images persuade and prove nothing. The paper stops here, but we count in section 4.
+# border. A few images persuade, but they prove nothing. The paper stops here, but we count in section 4.
 #
 # ## 3. Extension: what is given need not come first
 #
 # The function `complete` does not ask for rows, because `keep` may be any mask of the top map. But raster order only
-# looks *back*. We now hide the right half, a block, and a stripe across the image. Each of them leaves given codes that
-# come after hidden ones. The first row of the next figure has the whole images. Then each mask has two rows, the images
-# with the hidden part in grey and, below them, what MLE draws there. Check whether what is drawn fits what is given
-# around it, and above all what is given below it.
+# looks *back*, so a hidden code knows nothing of given codes that come after it. We now hide the right half, a block,
+# and a stripe across the image, because each of them leaves such codes.
+#
+# The first row of the next figure has the whole images. Then each mask has two rows, the images with the hidden part in
+# grey and, below them, what MLE draws there. Check whether what is drawn fits what is given around it, and above all
+# what is given below it.
 
 # %%
 i, j = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
@@ -333,9 +369,13 @@ fig = plots.labelled_rows(shown)
 record.figure("07-05-plain", fig, title="Raster-order completion where given codes come after hidden ones (MLE)")
 
 # %% [markdown]
+# The stripe shows the trouble best. It begins in the top left corner, where nothing is given before it, so the prior
+# guesses a background, and often it is not the one that is given around the corner. With the right half, hair and mouth
+# often do not match their other halves. The block looks better, but it is also the smallest hole.
+#
 # Does the block know what is below it? To find out, we take everything that comes after its last hidden code, and
-# exchange it with that of another image. We keep the random numbers and draw again. Then we count the hidden codes that
-# are now others.
+# exchange it with that of another image. We keep the random numbers and draw again, and then we count the hidden codes
+# that change.
 
 # %%
 keep = keeps["block"]
@@ -355,18 +395,18 @@ different = [
     (a != b)[:, ~enlarged(keep, a.shape[1])].float().mean().item() for a, b in zip(*drawn, strict=True)
 ]  # among the hidden codes of the top and of the bottom level
 assert different[0] == 0
-print(f"hidden codes that are others now: {different[0]:.0%} of the top level, {different[1]:.0%} of the bottom level")
+print(f"hidden codes that change: {different[0]:.0%} of the top level, {different[1]:.0%} of the bottom level")
 
 # %% [markdown]
-# The top level ignores what comes after. This is not approximate but exact, code by code. The bottom level may change,
-# because its prior sees the whole top map, and with it the given top codes that stand near. But it, too, knows nothing
-# of the given *bottom* codes that come after.
+# The top level ignores what comes after. This is not approximate but exact, because not a single code changes. The
+# bottom level may change, because its prior sees the whole top map, and with it the given top codes that stand near.
+# But it, too, knows nothing of the given *bottom* codes that come after.
 #
 # ### 3.1 Sampling-importance resampling
 #
 # The remedy is to draw several completions and to choose one that fits. Let $h$ be the hidden codes of both levels, and
-# $k$ the kept ones. What we want is the conditional $p(h \mid k)$. But what raster order draws, with the kept codes put
-# in where they stand, is another distribution $q(h)$:
+# $k$ the kept ones, so what we want is the conditional $p(h \mid k)$. But raster order, with the kept codes put in
+# where they stand, draws from another distribution $q(h)$:
 #
 # $$p(h \mid k) \propto \prod_{t \in h} G(c_t \mid c_{<t}) \prod_{t \in k} G(c_t \mid c_{<t}), \qquad
 # q(h) = \prod_{t \in h} G(c_t \mid c_{<t})$$
@@ -375,10 +415,11 @@ print(f"hidden codes that are others now: {different[0]:.0%} of the top level, {
 #
 # $$w(h) = \frac{p(h \mid k)}{q(h)} \propto \prod_{t \in k} G(c_t \mid c_{<t})$$
 #
-# In words, a completion is good if it makes what comes *after* it likely. (Kept codes before the first hidden one have
-# the same factor in all tries, so it cancels.) So we draw $M$ tries $h_1 \dots h_M$ from $q$, and choose one of them
-# with probability $w(h_m) / \sum_{m'} w(h_{m'})$. As $M$ grows, the choice becomes a sample of $p(h \mid k)$. This
-# method is called **sampling-importance resampling**.
+# In words, a completion is good if it makes what comes *after* it likely. In this product the top codes come first, and
+# then the bottom codes. (Kept codes before the first hidden one have the same factor in all tries, so it cancels.)
+#
+# So we draw $M$ tries $h_1 \dots h_M$ from $q$, and choose one of them with probability $w(h_m) / \sum_{m'} w(h_{m'})$.
+# As $M$ grows, the choice becomes a sample of $p(h \mid k)$. This method is called **sampling-importance resampling**.
 #
 # The next cells do it for each mask, and check the result against `ralkit.sampling.complete`. The figure then shows,
 # for each mask, the completion from one try above the one chosen from many. Check whether the second fits what is given
@@ -427,15 +468,19 @@ fig = plots.labelled_rows(pictures)
 record.figure("07-06-resampled", fig, title=f"Completion by resampling, from 1 try and from {M} (MLE)")
 
 # %% [markdown]
+# Choosing helps most with the stripe. From one try, many corners have a wrong background, but from many tries nearly
+# all of them fit. With the right half the two eyes match more often. But some faces are still blotched, so choosing
+# from many tries does not make a perfect completion.
+#
 # ### 3.2 How many tries count?
 #
-# If one weight is much larger than all others, the "choice" is no choice. The **effective sample size** (ESS) of
-# normalised weights $\bar w_m$,
+# If one weight is much larger than all others, then the choice is no choice, because the same try nearly always wins.
+# The **effective sample size** (ESS) of normalised weights $\bar w_m$ says how many tries there are in effect:
 #
-# $$\text{ESS} = \frac{1}{\sum_m \bar w_m^2} \in [1, M],$$
+# $$\text{ESS} = \frac{1}{\sum_m \bar w_m^2} \in [1, M]$$
 #
-# says how many tries there are in effect. Its inverse is the chance that two choices from the same tries are the same
-# one.
+# It is $M$ if all weights are equal, and 1 if one try has all the weight. Its inverse is the chance that two choices
+# from the same tries are the same one.
 #
 # The next table gives the ESS for each mask and for several numbers of tries. It has three more columns, in *nats*, the
 # unit of natural logarithms:
@@ -445,7 +490,7 @@ record.figure("07-06-resampled", fig, title=f"Completion by resampling, from 1 t
 # * `real` says the same of the codes that were really there, instead of the chosen try.
 #
 # In the figure after the table, the horizontal axis is the number of tries and the vertical axis is the ESS. On the
-# dotted line every try counts. Look at how far below it each mask stays.
+# dotted line every try counts, so look at how far below it each mask stays.
 
 
 # %%
@@ -455,7 +500,7 @@ def ess(log_w):
 
 
 def ess_of(log_w, m):
-    """The same of m tries, a mean over the images and over all shares of m of their M tries."""
+    """The same of m tries, a mean over the images and over all groups of m of their M tries."""
     return ess(log_w[:, : log_w.shape[1] // m * m].reshape(-1, m)).mean().item()
 
 
@@ -469,7 +514,7 @@ for name, log_w in everything.items():
     row |= {f"ESS of {m}": ess_of(log_w, m) for m in (4, 16, M)}
     gained = (log_w.softmax(1) * log_w).sum(1) - log_w.mean(1)
     rows.append(row | {"gained": gained.mean().item(), "real": (at_real - log_w.mean(1)).mean().item()})
-note = f"MLE, means over {len(some[0])} images, few; spread, gained and real in nats."
+note = f"MLE, means over {len(some[0])} images, which are few. Spread, gained and real are in nats."
 record.table("07-07-ess", rows, title="Effective sample size of resampling", note=note)
 
 # %%
@@ -478,7 +523,11 @@ numbers = [2**e for e in range(7)]
 for name, log_w in everything.items():
     ax.plot(numbers, [ess_of(log_w, m) for m in numbers], "o-", label=f"{name} hidden")
 ax.plot(numbers, numbers, color="black", linewidth=0.8, linestyle=":", label="every try counts")
-ax.set(xscale="log", yscale="log", xlabel="tries", ylabel="effective sample size")
+ax.set_xscale("log", base=2)
+ax.set_yscale("log", base=2)
+for axis in (ax.xaxis, ax.yaxis):
+    axis.set_major_formatter("{x:g}")
+ax.set(xlabel="tries", ylabel="effective sample size")
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
 record.figure("07-08-ess", fig, title="Effective sample size along the number of tries")
@@ -487,69 +536,74 @@ record.figure("07-08-ess", fig, title="Effective sample size along the number of
 key = f"ESS of {M}"
 best, least = max(rows, key=lambda row: row[key]), min(rows, key=lambda row: row[key])
 below = [row["hidden"] for row in rows if row["gained"] < row["real"]]
-first_row = rows[0]
+same_one = ess(everything[least["hidden"]]).reciprocal().mean()
 Markdown(
-    f"* {M} tries cost {M} times one completion. They count for {best[key]:.1f} with the {best['hidden']} hidden, for "
-    f"{least[key]:.1f} with the {least['hidden']} hidden.\n"
-    f"* In the latter case two choices from the same tries are the same one with probability "
-    f"{ess(everything[least['hidden']]).reciprocal().mean():.2f}.\n"
-    f"* The kept codes gain {best['gained']:.1f} and {least['gained']:.1f} nats; the real codes are "
-    f"{best['real']:+.1f} and {least['real']:+.1f} nats from an average try. In {len(below)} of {len(rows)} cases the "
-    "chosen try stays below the real codes.\n"
-    f"* With the lower half hidden the tries count for {first_row[key]:.1f} of {M}, not for {M}: see below."
+    f"* {M} tries cost as much as {M} completions. They count for {best[key]:.1f} with the {best['hidden']} hidden, "
+    f"but for {least[key]:.1f} with the {least['hidden']} hidden.\n"
+    f"* In the latter case two choices from the same tries are the same one with probability {same_one:.2f}.\n"
+    f"* In these two cases the kept codes gain {best['gained']:.1f} and {least['gained']:.1f} nats, and the real codes "
+    f"are {best['real']:+.1f} and {least['real']:+.1f} nats from an average try. In {len(below)} of {len(rows)} cases "
+    "the chosen try stays below the real codes.\n"
+    f"* With the lower half hidden the tries count for {rows[0][key]:.1f} of {M}, not for {M}, although nothing that "
+    "is given comes after it in the picture. The end of this section says why."
 )
 
 # %% [markdown]
-# So there is a trade-off, and the ESS says where one stands.
+# In the committed run all curves stay below the dotted line. That of the lower half goes on rising, so more tries still
+# help there. That of the stripe is nearly flat at 1, so more tries hardly add any that count. Still, its pictures
+# became better above, because the best of many bad guesses is better than one guess.
 #
-# * If the ESS is near $M$, then what comes after hardly cared, and plain completion would have done.
+# So the ESS says how far resampling can be trusted.
+#
+# * If the ESS is near $M$, then all tries fit what comes after about equally well, so plain completion would have done.
 # * If the ESS is near 1, then the result is the least bad of $M$ blind guesses. It is better than one guess, but it is
 #   not a sample of $p(h \mid k)$, and it has no diversity.
-# * In between, resampling does what it promises.
+# * In between, several tries share the weight, so resampling does what it promises.
 #
 # How many tries are needed? About $\exp(KL(p \| q))$, where the KL divergence measures how far $q$ is from $p$
 # (Chatterjee and Diaconis). So their number grows exponentially with the nats that the kept codes tell about the hidden
-# ones. This makes resampling a tool for holes about which little that is kept comes later. The size of a hole alone
-# does not decide. For example, compare the block, which is the smallest, with the lower half. For the other holes the
-# prior itself has to know other orders than raster order (order-agnostic training, see the references).
+# ones. This makes resampling a tool for holes about which the codes that come later tell little. The size of a hole
+# alone does not decide, as a comparison of the block, which is the smallest, with the lower half shows. For the other
+# holes the prior itself has to know other orders than raster order (order-agnostic training, see the references).
 #
 # **Even rows are not exact with two levels.** In the order of the model, the kept bottom codes come after *all* top
-# codes, and a bottom code looks at top codes below it. So $p(h \mid k)$ has weights also if only rows are hidden, as
-# the first row of the table shows. The paper does not mention it. It describes plain sampling (`tries=1`), and this is
-# what we measure next.
+# codes, and a bottom code looks at top codes below it. So the tries have unequal weights even if only rows are hidden,
+# as the first row of the table shows. The paper does not mention this. It describes plain sampling (`tries=1`), so this
+# is what we measure next.
 #
 # ## 4. A number: does RAL help more, the more has to be generated?
 #
 # A prior trained by MLE has only seen real codes before each code, but in sampling it has to go on from its own. This
-# is called *exposure bias* (notebooks 02 and 08). With many rows given the prior stands mostly on real codes, and with
-# none it stands on its own alone. If RAL cures exposure bias, its advantage should **grow with the share that has to be
-# generated**. If RAL only learnt something that helps everywhere, the advantage should not grow.
+# mismatch is called *exposure bias* (notebooks 02 and 08). With many rows given the prior stands mostly on real codes,
+# and with none it stands on its own alone. If RAL cures exposure bias, its advantage should **grow with the share that
+# has to be generated**. If RAL only learnt something that helps everywhere, the advantage should not grow.
 #
-# This sign is necessary, but not sufficient. The *temperature* shows why. It divides the logits before a code is drawn,
-# and below 1 the prior keeps to likely codes. Such colder sampling cures nothing and may still show the sign. So MLE at
-# temperature .8 stands beside the other methods.
+# This sign is necessary, but it is not sufficient, and the *temperature* shows why. The logits are divided by it before
+# a code is drawn, so below 1 the prior keeps to likely codes. Such colder sampling cures nothing, but it may still show
+# the sign. So MLE at temperature .8 stands beside the other methods.
 #
-# We complete all test images that are measured, with the same random numbers for all methods. Then we compare the
-# completions with the reconstructions of the same images, by three numbers:
+# All methods complete the same test images with the same random numbers. Then we compare the completions with the
+# reconstructions of these images, by three numbers:
 #
 # | number | what it means |
 # |---|---|
-# | FD-faces | Fréchet distance of features to those of the reconstructions: 0 if all is given |
-# | 1 − FD / FD of MLE | share of MLE's distance that a method takes away |
+# | FD-faces | Fréchet distance of features to those of the reconstructions (notebook 05): 0 if all is given |
+# | 1 − FD / FD of MLE | share of MLE's distance that a method takes away; below 0 it is farther away than MLE |
 # | factors kept | share of the true factors that a classifier finds in the completion (procedural faces only) |
 #
 # The second number is a share for a reason. When more is given, the distance (FD) falls for every method, so
 # differences of distances shrink by themselves.
 #
-# The third number needs care. A procedural face is drawn by a program from factors, for example hair or glasses, which
-# are independent of each other. So **even a perfect prior cannot keep a factor that is hidden**. With nothing given, it
-# keeps as many factors as another face does by chance. As more rows are given, its curve has to rise to that of the
-# reconstructions. How fast it rises depends on the data, and a method may lie *above* the truth as well as below.
+# The third number needs care. A program draws each procedural face from factors, for example hair or glasses, and they
+# are independent of each other. So **even a perfect prior keeps a hidden factor only by chance**. With nothing given,
+# it keeps as many factors as another face does. As more rows are given, its curve has to rise to that of the
+# reconstructions. But how fast it rises depends on the data. A method may even lie *above* a perfect prior, for example
+# if it always draws the commonest value.
 #
-# In the next figure, the horizontal axis is the number of rows given, and the vertical axes are FD-faces, where lower
-# is better, and factors kept. There is one curve for each method. The horizontal lines are the values with all rows
-# given, and those of other reconstructions. Look at where the curves of the methods lie apart, and where they meet. The
-# table after it has the same numbers and the shares.
+# The next figure has one panel for FD-faces, where lower is better, and one for factors kept. The horizontal axis is
+# the number of rows given, and there is one curve for each method. The horizontal lines are the values with all rows
+# given, and those of the reconstructions of other images. Look at where the curves of the methods lie apart, and where
+# they meet. The table after it has the same numbers and the shares.
 
 # %%
 counts = [0, H // 4, H // 2, 3 * H // 4]
@@ -603,6 +657,14 @@ note = f"{measured} test images; distances to the reconstructions of the same im
 record.table("07-quality-table", rows, title=title, note=note)
 
 # %% [markdown]
+# In the committed run the curves of FD-faces lie apart where little is given. MLE and its control are highest there,
+# and RAL intermediate is lowest. But colder MLE also lies well below MLE, so a gain in this distance does not need RAL.
+# With most rows given all curves come close together, because little is left to draw. There they may even fall below
+# the dashed line, because a completion shares its given rows with the very image that it is compared with.
+#
+# In the panel of factors kept the curves nearly coincide, so no method guesses the hidden factors much better than
+# another.
+#
 # The next cell computes one share by hand, as a check of the table.
 
 
@@ -615,16 +677,15 @@ def features_of(method, rows):
 
 reference = world.reference_features("reconstructed")
 ours, mle = (frechet_distance(reference, features_of(m, counts[2])) for m in ("RAL intermediate", "MLE"))
-print(
-    f"share with {counts[2]} rows given, seed {first}: {1 - ours / mle:.3f}; in the table {shares['RAL intermediate'][0, 2]:.3f}"
-)
-assert abs(1 - ours / mle - shares["RAL intermediate"][0, 2]) < 0.05
+by_hand, in_table = 1 - ours / mle, shares["RAL intermediate"][0, 2]
+print(f"share with {counts[2]} rows given, seed {first}: {by_hand:.3f} by hand, {in_table:.3f} in the table")
+assert abs(by_hand - in_table) < 0.05
 
 # %% [markdown]
 # Now comes the test. For each method and each seed we fit a straight line to its shares, along the part of the image
-# that is generated (0 to 1). Its slope is the answer. If it is above 0, the method helps more where more is generated.
-# All seeds complete the same test images, so they differ only in the training. A mean counts if it is beyond chance
-# over seeds (95 %, Student's t).
+# that is generated (0 to 1). The slope of this line is the answer, because a slope above 0 means that the method helps
+# more where more is generated. All seeds complete the same test images, so they differ only in the training. A mean
+# counts if it is beyond chance over seeds (95 %, Student's t), so a single seed decides nothing.
 
 # %%
 part = np.array([1 - count / H for count in counts])
@@ -632,9 +693,9 @@ slopes = {m: np.polyfit(part, shares[m].T, 1)[0] for m in samplers if m != "MLE"
 
 
 def trend(d):
-    """What slopes, one a seed, come to."""
+    """What slopes, one for each seed, come to."""
     if len(d) == 1:
-        return "one run decides nothing"
+        return "nothing is decided"
     return {
         -1: "it helps **less**, the more is generated",
         0: "no trend beyond chance",
@@ -643,26 +704,31 @@ def trend(d):
 
 
 # %%
-lines = []
-for m in slopes:
-    ends_of = f"{shares[m][:, -1].mean():+.1%} with {counts[-1]} rows given, {shares[m][:, 0].mean():+.1%} with none"
-    line = f"* **{m}** takes away of MLE's distance: {ends_of}; slope {spread(slopes[m], '+.3f')}: {trend(slopes[m])}."
-    if m.startswith("RAL"):
-        for other, whose in (("MLE continued", "the control's"), (COLD, f"that of {COLD}")):
-            d = slopes[m] - slopes[other]
-            line += f" Beyond {whose}: {spread(d, '+.3f')}: {trend(d)}."
-        d = (shares[m] - shares["MLE continued"]).T
-        line += " Shares beyond the control's: " + ", ".join(
-            f"{spread(x, '+.3f')} ({count} rows given)" for x, count in zip(d, counts, strict=True)
-        )
-        line += "."
-    lines.append(line)
+def in_words(m):
+    """What a method takes away of MLE's distance, and how this depends on the part that is generated."""
+    most, none = shares[m][:, -1].mean(), shares[m][:, 0].mean()
+    text = (
+        f"* **{m}** takes away {most:+.1%} of MLE's distance with {counts[-1]} rows given, and {none:+.1%} with none. "
+    )
+    text += f"Its slope is {spread(slopes[m], '+.3f')}: {trend(slopes[m])}."
+    if not m.startswith("RAL"):
+        return text
+    for other, whose in (("MLE continued", "the control's"), (COLD, f"that of {COLD}")):
+        d = slopes[m] - slopes[other]
+        text += f" Less {whose}, it is {spread(d, '+.3f')}: {trend(d)}."
+    d = (shares[m] - shares["MLE continued"]).T
+    more = (f"{spread(x, '+.3f')} with {count} rows given" for x, count in zip(d, counts, strict=True))
+    return f"{text} Its shares less the control's are {', '.join(more)}."
+
+
+# %%
 ahead = [direction(d) for d in (shares["RAL partial"] - shares["RAL intermediate"]).T]  # for each number of rows
-lines.append(
-    f"* **Partial generation** takes away more of MLE's distance than whole maps with {ahead.count(1)} of {len(counts)} "
-    f"numbers of rows given, less with {ahead.count(-1)}, not decided with {ahead.count(0)}."
+last = (
+    f"* **Partial generation** takes away more of MLE's distance than whole maps with {ahead.count(1)} of "
+    f"{len(counts)} numbers of rows given, and less with {ahead.count(-1)}. With {ahead.count(0)} of them it is not "
+    "decided."
 )
-Markdown("\n".join(lines) + "\n\n(± is the standard deviation of one seed)")
+Markdown("\n".join([*map(in_words, slopes), last]) + "\n\n(± is the standard deviation of one seed)")
 
 # %%
 d = slopes["RAL intermediate"] - slopes["MLE continued"]
@@ -678,41 +744,45 @@ def kept_lines():
     """Factors kept, each method beside MLE, with the floors."""
     low, high = (floors[name]["factors kept"] for name in ("other reconstructions", "all rows given"))
     kept = {m: by_seed(m, "factors kept") for m in samplers}
-    yield (
-        f"Factors kept: {low:.1%} by chance (another face), {high:.1%} in the reconstructions. With MLE "
-        + ", ".join(f"{x:.1%} ({count} rows given)" for count, x in zip(counts, kept["MLE"].mean(0), strict=True))
-        + "."
-    )
+    shares_of = (f"{x:.1%} with {count} rows given" for count, x in zip(counts, kept["MLE"].mean(0), strict=True))
+    yield f"Another face has {low:.1%} of the factors by chance, and the reconstructions keep {high:.1%}."
+    yield f"MLE keeps {', '.join(shares_of)}.\n"
     for m in slopes:
-        d = (kept[m] - kept["MLE"]).T
-        yield f"* **{m}** less MLE: " + ", ".join(
-            f"{spread(100 * x, '+.2f')} % ({count} rows)" for x, count in zip(d, counts, strict=True)
-        )
+        d = (100 * (kept[m] - kept["MLE"])).T
+        more = (f"{spread(x, '+.2f')} with {count} rows" for x, count in zip(d, counts, strict=True))
+        yield f"* **{m}** less MLE, in percentage points: {', '.join(more)}"
 
 
 Markdown("\n".join(kept_lines()) if "factors kept" in keys else "These data have no known factors.")
 
 # %% [markdown]
 # How should one read this? A slope above the control's is what the exposure-bias story predicts. A flat or falling one
-# says that the gain, if there is any, comes from elsewhere. But a slope alone is not the whole answer. For example, a
-# method that loses everywhere, but loses less where more is generated, also has a slope above 0. So look at the shares
-# first.
+# says that the gain, if there is any, comes from elsewhere. In the committed run RAL intermediate has a slope above the
+# control's, but colder MLE has one too. And there is only one seed, so the claims table says that nothing is decided.
 #
-# Nor is the slope a proof. With many rows given, only the lowest part of the picture is generated, so a gain that sits
-# in the upper part also gives a slope above 0. Notebook 08 therefore compares the *same* rows.
+# A slope alone is not the whole answer, so look at the shares first. For example, a method that loses everywhere, but
+# loses less where more is generated, also has a slope above 0. In the committed run RAL partial has the steepest slope,
+# but partly because it is farther from the truth than MLE where most rows are given.
 #
-# The two RAL runs also differ in their training. RAL intermediate was trained on *whole* maps, and RAL partial on
-# halves of either kind. The paper says of the second, "mode-1 provides real latent codes as context and is useful for
-# the image completion task". The last line of the verdict, above the claims table, is about this.
+# Nor does a slope prove anything about the cause. With many rows given, only the lowest part of the picture is
+# generated, so a gain that sits in the upper part also gives a slope above 0. Notebook 08 therefore compares the *same*
+# rows.
+#
+# The two RAL runs also differ in their training, because RAL intermediate was trained on *whole* maps and RAL partial
+# on parts of maps. In mode 1 of partial generation the prior goes on from real codes, as it does here. The paper says
+# of it, "mode-1 provides real latent codes as context and is useful for the image completion task". The last line of
+# the verdict, above the claims table, is about this.
 #
 # ### 4.1 Diversity
 #
 # A prior that always completes in the same good way makes a fine picture, but it loses the point of sampling. So we
 # draw 16 completions of the lower half for each of some images, and measure two numbers. The first is the root mean
-# square difference of two completions, in the hidden part alone. The second is for the procedural faces only. It says
-# how many different values of a factor the classifier finds among the 16. Higher means more diverse in both. For scale,
-# the last row of the table has 16 *different* real images, which vary more than any completions should. The figure
-# after it shows the 16 completions of one image, with one row for each method.
+# square difference of two completions, in the hidden part alone. The second is for the procedural faces only, and it
+# says how many different values of a factor the classifier finds among the 16.
+#
+# In both numbers higher means more diverse, but the first one also grows if the drawings are blotched. For scale, the
+# last row of the table has 16 *different* real images, which vary more than any completions should. The figure after it
+# shows the 16 completions of one image, with one row for each method.
 
 # %%
 group = min(32, len(real[0]))
@@ -766,18 +836,22 @@ def against_mle(m, key):
 
 
 lines = [f"* **{m}** beside MLE: " + "; ".join(against_mle(m, key) for key in variety[m]) for m in methods[1:]]
-Markdown(
-    "\n".join([*lines, "", f"(± is two standard errors over images; of seed {first} alone, no word on other seeds)"])
-)
+note = f"(± is two standard errors over images. All numbers are of seed {first}, and other seeds may differ.)"
+Markdown("\n".join([*lines, "", note]))
 
 # %% [markdown]
-# Read this beside the verdict above. A method that comes nearer and loses diversity may have bought one with the other.
-# The MLE prior can do this as well, by its temperature (exercise 3).
+# In the figure the top of the hair, the brows and the background are the same in all pictures of a row, because they
+# are given. Shirts and mouths vary with every method, so none of them always draws the same face. In the committed run
+# RAL is ahead in the difference of pixels, but not in the values of a factor. So a part of its extra difference may be
+# blotches, and not more kinds of faces.
+#
+# Read this beside the verdict above, because a method that comes nearer and loses diversity may have bought one with
+# the other. The MLE prior can do this as well, by its temperature (exercise 4).
 #
 # ## 5. Play: rows, temperature, method
 #
 # Choose an image, a method, the number of rows given, and the temperature. You see the image, what is given of it, and
-# eight completions.
+# eight completions. For example, compare temperature 0.1 with 1.5, and see what becomes of the variety.
 
 
 # %%
@@ -800,8 +874,11 @@ widgets.explore(
 )
 
 # %% [markdown]
-# Here you can draw a mask yourself. A pressed button hides its place of the top map. Each completion is chosen from a
-# few tries, with the weights of section 3.1.
+# At temperature 1 the eight completions share the upper half, but their shirts and mouths differ.
+#
+# Now you can draw a mask yourself, because a pressed button hides its place of the top map. Each completion is chosen
+# from a few tries, with the weights of section 3.1. The picture begins with the block of section 3. There the six
+# completions look much alike, because most of the face is given.
 
 
 # %%
@@ -844,62 +921,115 @@ widgets.explore(explore_mask, keep=mask, image=(0, min(31, len(real[0]) - 1)), t
 #
 # ## What to take away
 #
-# * Completing rows is sampling that starts later. It is exact with one level, and with two the effective sample size
-#   tells how nearly.
-# * Hiding codes is not hiding pixels. The encoder looks across the border, and its codes tell what it saw.
-# * Raster order ignores what comes after. Weights repair that where what comes after tells little, and the effective
+# * Completing rows is sampling that starts later. It is exact with one level, but with two it is only nearly so, and
+#   the effective sample size tells how nearly.
+# * Hiding codes is not hiding pixels, because the encoder looks across the border, and its codes tell what it saw.
+# * Raster order ignores what comes after. Weights repair this where what comes after tells little, and the effective
 #   sample size says where.
 # * The share that is given is a dial for exposure bias. So judge RAL by how its gain depends on this share, beside the
-#   control.
-# * Never judge completions by their looks alone. Look at quality together with diversity, and at factors that *cannot*
+#   control and beside colder MLE.
+# * Never judge completions by their looks alone, but by quality together with diversity, and by factors that *cannot*
 #   be known.
 #
 # ## Exercises
 #
-# 1. Which factors does the upper half decide? For each factor compare the share kept with half of the rows given with
-#    chance. Which ones should stand at chance, and if they are above it, why? (Faces only.)
+# **1.** *(Easy, 5 minutes.)* Of 64 tries, 63 have the same weight, and the log-weight of the last one is 4 nats higher.
+# What is their effective sample size?
+
+# %%
+answer = None
+check(answer, ess(torch.tensor([[4.0] + 63 * [0.0]])).item(), within=0.1)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# Hair, brows and the background are given. Mouth, beard and shirt lie below: independent of the rest, so a perfect
-# prior keeps them by chance, and what is above chance (and above noise) came through the border (section 1.2). Eyes and
-# glasses lie across it.
+# The last weight is e^4, about 55 times another one, so this try gets nearly half of all choices.
+w = np.array([*63 * [1.0], np.exp(4)])
+Markdown(
+    f"It is {w.sum() ** 2 / (w**2).sum():.1f} of 64, because the last try is chosen with probability "
+    f"{w[-1] / w.sum():.2f}."
+)
+
+# %% [markdown]
+# **2.** *(Medium, 10 minutes.)* Three factors of a procedural face hardly ever show in its upper half. Which ones? Put
+# their names, as in the keys of `FACTORS`, into a set. A prior that completes the lower half should keep them by chance
+# only. If it keeps one of them more often, why?
+
+# %%
+answer = None  # a set of names, such as {"hair", "brows", "glasses"}
+factors, poses = (x[:64] for x in draw(0, seed))  # of 64 faces
+upper = render(factors, poses, S)[:, :, : S // 2]
+shows = {}  # for each factor, the share of faces whose upper half changes with its value
+for i, (name, values) in enumerate(FACTORS.items()):
+    others = factors.clone()
+    others[:, i] = (others[:, i] + 1) % len(values)
+    shows[name] = (render(others, poses, S)[:, :, : S // 2] != upper).flatten(1).any(1).double().mean().item()
+check(answer, {name for name, part in shows.items() if part < 0.25})
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# Mouth, beard and shirt lie below, and they are independent of the rest. So a perfect prior keeps them by chance, and
+# what is above chance (and above noise) came through the border (section 1.2), or the prior draws the commonest value,
+# such as no beard, too often. Eyes and glasses lie across the border.
+for name, part in shows.items():
+    print(f"{name:12} shows in the upper half of {part:.0%} of the faces")
 if world.images.test_factors is not None:
     with seeded(11):
         completed = decode(*complete(priors["MLE"], whole, rows_kept(half)))
-    shares = []
+    found = []
     for x in (completed, decode(*(c[:n] for c in world.codes["train"]))):
         seen = world.features.factors(x)
-        shares.append((seen == world.images.test_factors[: len(seen)]).double().mean(0).tolist())
-    for name, kept, chance in zip(FACTORS, *shares, strict=True):
+        found.append((seen == world.images.test_factors[: len(seen)]).double().mean(0).tolist())
+    for name, kept, chance in zip(FACTORS, *found, strict=True):
         print(f"{name:12} kept {kept:.0%}, by chance {chance:.0%}")
 
 # %% [markdown]
-# 2. Turn the task round: hide the *upper* half and give the lower. What does plain completion condition on, and how
-#    many of 64 tries count?
+# **3.** *(Medium, 15 minutes.)* Turn the task round, so hide the *upper* half and give the lower one. The mask is
+# `~rows_kept(half)`. Which given codes does the top prior condition on in plain completion? Then guess how many of the
+# 64 tries count (their ESS), as a mean over the eight images of section 3, to the nearest whole number.
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
-# The top codes condition on nothing: all that is given comes after them. Each try is a whole new upper half, and hardly
-# any fits; the weights of many kept codes differ by many nats.
+# %%
+answer = None
 with seeded(seed):
     codes, log_w = tries_of(priors["MLE"], some, ~rows_kept(half), M)
+check(answer, ess(log_w).mean().item(), within=0.5)
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+# The hidden top codes condition on none of the given ones, because all of those come after them. Each try is a whole
+# new upper half, and hardly any fits, so the log-weights differ by many nats.
 print(f"ESS {ess(log_w).mean():.2f} of {M}; log-weights spread by {log_w.std(1).mean():.1f} nats")
 rows = {"1 try": decode(*(c[::M] for c in codes)), f"{M} tries": decode(*chosen(codes, log_w))}
 plots.labelled_rows({"given": hide(decode(*some), ~rows_kept(half))} | rows)
 
 # %% [markdown]
-# 3. Temperature as the opponent: complete half of the rows by the MLE priors at temperature 0.8. Where do distance and
-#    diversity stand, beside RAL?
+# **4.** *(Hard, 20 minutes.)* The temperature is RAL's opponent. We say that a method *dominates* another one if it is
+# at least as near to the truth and at least as diverse, and better in one of the two. Fill in the function, which is
+# checked on four made-up methods. Then use it on the methods of section 4.1 and on MLE at temperature 0.8, with half of
+# the rows given. Does RAL intermediate dominate colder MLE, or is it the other way round?
+
+
+# %%
+def dominated(points):
+    """The set of names in {name: (distance, diversity)} whose point is dominated by another one."""
+    return None
+
+
+answer = dominated({"a": (1.0, 0.3), "b": (2.0, 0.4), "c": (2.0, 0.2), "d": (3.0, 0.4)})
+check(answer, {"c", "d"})
+
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# Whatever RAL gains has to be more than what sharper MLE priors give for nothing, at the same diversity.
-with seeded(11):
-    x = decode(*complete(priors["MLE"], ends[0], rows_kept(half), temperature=0.8))
-cool = frechet_distance(reference, world.features(x)), varied(sixteen("MLE", 0.8))["difference of two"].mean()
-print(f"{'MLE at 0.8':17} {metric} {cool[0]:.4g}, difference of two {cool[1]:.3g}")
-for m in methods:
-    print(
-        f"{m:17} {metric} {results[m][0][2][metric]:.4g}, difference of two {variety[m]['difference of two'].mean():.3g}"
-    )
+# Whatever RAL gains has to be more than what sharper MLE priors give for nothing, at the same diversity. If neither of
+# the two is in the set, then each is ahead in one number, so neither has won.
+def dominated(points):
+    """The set of names in {name: (distance, diversity)} whose point is dominated by another one."""
+    beats = lambda p, q: p != q and p[0] <= q[0] and p[1] >= q[1]  # noqa: E731
+    return {name for name, q in points.items() if any(beats(p, q) for p in points.values())}
+
+
+key = "difference of two"
+points = {m: (results[m][0][2][metric], variety[m][key].mean().item()) for m in methods}
+points[COLD] = results[COLD][0][2][metric], varied(sixteen("MLE", 0.8))[key].mean().item()
+for m, (distance, diversity) in points.items():
+    print(f"{m:23} {metric} {distance:.4g}, {key} {diversity:.3g}")
+print(f"dominated: {', '.join(sorted(dominated(points))) or 'none'}")
 
 # %% [markdown]
 # ## References

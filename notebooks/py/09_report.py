@@ -18,8 +18,8 @@
 # * say of each claim whether it holds at our scale, and with what noise that was judged;
 # * trace a number back to its configuration, seeds, device and commit.
 #
-# *Before:* any of the other notebooks. What none of them has made yet is named as missing. The same report is in a
-# file, `figures/<preset>/REPORT.md`, which `python -m ralkit reproduce` writes.
+# *Before:* any of the other notebooks. What none of them has made yet is named as missing. The command
+# `python -m ralkit reproduce` writes the same report to a file, `figures/<preset>/REPORT.md`.
 
 # %% tags=["parameters"]
 preset = "quick"  # smoke, quick, deep or gpu
@@ -39,13 +39,15 @@ from IPython.display import Image, Markdown, display
 from ralkit.course import paper, plots, report, widgets
 from ralkit.course.claims import REJECTED
 from ralkit.course.costs import experiments, parameters
+from ralkit.course.exercises import check
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.presets import PRESETS
 from ralkit.course.record import Record, markdown_table, read_minutes, table_page
-from ralkit.course.significance import beyond, direction, noise_over_seeds, side, spread
+from ralkit.course.significance import beyond, direction, noise_over_seeds, side, smallest_effect, spread
 
 world = OracleWorld(preset, dataset, seed, pretrained=pretrained)
 record = Record(world)
+print(record.about("09_report"))
 
 # %% [markdown]
 # ## 0 · The architectures
@@ -54,9 +56,9 @@ record = Record(world)
 # and `tests/test_presets.py` compares the preset with the table field by field. The command
 # `python -m ralkit presets --check paper-128` runs one step of every stage of such a preset.
 #
-# The table below says how many parameters the networks have that are built from these recipes. They are counted
-# without taking memory for any of them. In S-Table 4 the *prior* is the generator. The critic, the network that tells
-# real images from generated ones, is ours, because the paper's tables have none.
+# The table below says how many parameters the networks of these recipes have. We count them without taking memory for
+# any of them. In S-Table 4 the *prior* is the generator. The critic is the network that tells real images from
+# generated ones. Its size is ours, because the paper's tables have none.
 
 
 # %%
@@ -78,6 +80,13 @@ for number, (_, name, _) in paper.ARCHITECTURES.items():
     record.table(f"s-table-{number}", ours, f"S-Table {number}: the preset {name}", paper=theirs)
 Markdown(markdown_table([row for number in paper.ARCHITECTURES for row in architecture(number)[0]]))
 
+# %% [markdown]
+# Compare the networks of one preset. In all presets but the first, the largest prior has far more parameters than the
+# VQ-VAE and the critic together. So the prior is what costs memory and time at the paper's size, and the preset `quick`
+# has to make it much smaller.
+#
+# The rest of this notebook reads the figures and tables of the other notebooks. The next cell says how many are here.
+
 # %%
 folder, items = record.figures, report.saved(record.figures)
 gone = ", ".join(f"{item.name} ({item.notebook})" for item in report.missing(folder))
@@ -88,23 +97,37 @@ print(
 # %% [markdown]
 # ## 1 · What the paper says, and what came out
 #
-# Each line of the next table is a claim of the paper, with the paper's numbers and ours. Where there is a *control*,
-# ours are changes against it. The control is a run without RAL, called *MLE continued*: it trains on by maximum
-# likelihood (MLE) for about as long as RAL takes. *RAL single* gives one reward for the whole image, and *RAL
-# intermediate* gives one for each code.
+# Each line of the next table is a claim of the paper, with the paper's numbers and ours. *RAL single* gives one reward
+# for the whole image, and *RAL intermediate* gives one for each code. The following numbers appear here
+# and below, and lower is better in all of them.
 #
-# * *Yes* means that the change goes in the claim's direction and is larger than the noise. The noise is how far chance
-#   may move the mean over the seeds, by Student's t at 95 %. For the times of S-Table 11 it is 5 % of the time.
-# * *No* means the same in the other direction.
+# | number | what it says |
+# |---|---|
+# | NLL under the oracle (`NLL_oracle`) | how much the samples surprise the *oracle*, the prior that we take for the truth: quality |
+# | `NLL_test` | how much fresh data of the truth surprise the generator: diversity |
+# | KL(G‖oracle) | NLL_oracle less the entropy of the generator $G$; it is 0 only where $G$ is the oracle |
+# | FID, FD-faces | a distance between the features of two sets of images; the features of FD-faces come from a network that was trained on our faces |
+# | exposure bias | how much worse the last rows of a map get when the rows above them are the generator's own, and not real ones |
+#
+# Most of our numbers are changes against a *control*. The control is a run without RAL, called *MLE continued*. It
+# trains on by maximum likelihood (MLE) for about as long as RAL takes. Each seed gives one change, and we ask whether
+# the mean of $n$ changes is larger than its noise. If $s$ is their standard deviation, then
+#
+# $$\text{noise} = t_{n-1} \frac{s}{\sqrt{n}}$$
+#
+# is how far chance may move the mean. Here $t_{n-1}$ is the limit of Student's t at 95 %. With three seeds, the noise
+# is 2.5 $s$. (For the times of S-Table 11 we take 5 % of the time as the noise.)
+#
+# * *Yes* means that the change goes in the claim's direction and is larger than the noise.
+# * *No* means that it goes in the other direction and is larger than the noise.
 # * The rest is *not decided*, which is not a polite *yes*.
 #
-# Behind a mean over seeds, ± is the standard deviation of one seed. With three seeds, the noise of their mean is 2.5
-# of these standard deviations.
+# The number behind a ± is $s$, the standard deviation of one seed. Please read the verdicts with three limits in mind.
 #
-# This noise leaves out three things. First, all seeds share one world, which means one VQ-VAE, one oracle (the prior
-# that is taken for the truth), one set of test images, and one list of random numbers to draw samples with. Second,
-# each of the many lines is judged alone at 95 %. So of twenty lines that say nothing, one is decided by chance. Third,
-# the paper's percentages are against its MLE rows, but ours are against the control.
+# 1. All seeds share one world: one VQ-VAE, one oracle, one set of test images, and one list of random numbers to draw
+#    samples with. The noise says nothing about other worlds.
+# 2. Each line is judged alone at 95 %. So of twenty changes that are 0 in truth, one is decided by chance on average.
+# 3. The paper's percentages are against its MLE rows, but ours are against the control.
 
 # %%
 checked = report.claims(folder)
@@ -112,25 +135,31 @@ Markdown(markdown_table(checked) if checked else "No notebook has checked a clai
 
 # %%
 tally = Counter(row["holds here"].split(":")[0] for row in checked)
-Markdown(f"Of {len(checked)} claims " + ", ".join(f"{n} × *{word}*" for word, n in tally.most_common()) + ".")
+once = sum("one run" in row["holds here"] for row in checked)
+Markdown(
+    f"Of {len(checked)} claims " + ", ".join(f"{n} × *{word}*" for word, n in tally.most_common()) + ". "
+    f"Of those that are not decided, {once} had one seed only, so nothing could be said of their noise."
+)
 
 # %% [markdown]
+# In the committed run, the claims of Table 1 hold: RAL lowers NLL under the oracle and both distances. The claim that
+# RAL improves diversity does not hold, because NLL_test rises with both rewards. Most of the rest is not decided. So
+# the run supports a gain in quality, and it says little about two maps of codes.
+#
 # ### The same numbers, read against RAL
 #
 # A claim is tested against the control that its authors thought of. Notebook 08 showed that there are other rivals,
-# and they need no RAL. One is MLE sampled colder, which means at a *temperature* below 1: the logits are divided by
-# the temperature, so likely codes are drawn more often. The other is *rejection*: samples of MLE are thrown away by a
-# critic, the very one that *RAL anchored* learns from. (RAL anchored is our variant of RAL with a critic that stands
-# still, notebook 08.)
+# and they need no RAL.
 #
-# The next table takes RAL at temperature 1 and subtracts the number of the other. It uses only numbers in which lower
-# is better, for example FD-faces, a distance between the features of two sets of images. There is one difference for
-# each seed, and the table gives their mean and spread. The column *lower* says who wins, at 95 % over the seeds. Where
-# MLE's curve over temperatures cannot be compared with a run, it says *outside the curve*. The lines under the table
-# also name *RAL, true reward*, a run in which the truth takes the critic's place (notebook 08).
+# * One is MLE sampled *colder*, which means at a *temperature* below 1. The logits are divided by the temperature, so
+#   likely codes are drawn more often.
+# * The other is *rejection*: a critic throws some samples of MLE away. It is the critic that *RAL anchored* learns
+#   from. (RAL anchored is our variant of RAL, whose critic is trained first and then stands still.)
 #
-# Please read the table as a list and not as a score, because its lines share their seeds and their rivals. How many
-# nats RAL lies from MLE's curve, notebook 08 says.
+# The next cells take a number of RAL at temperature 1 and subtract the rival's number. They use only numbers in which
+# lower is better. There is one difference for each seed, and the table gives their mean and spread. The column *lower*
+# says who wins, at 95 % over the seeds. Where MLE's curve over temperatures cannot be compared with a run, it says
+# *outside the curve*.
 
 
 # %%
@@ -146,66 +175,105 @@ def against(what, d):
 names = ("08-1-planes", "08-2-rejection", "08-5-exposure", "05-07-temperature")
 planes, rejected, rows_given, images = (items.get(name, {}).get("data") or {} for name in names)
 images = images.get("one map", {})
-rows, COLD = [], "MLE at temperature 0.8"
-if all((planes, rejected, rows_given)):
-    warm = {m: [next(r for r in run if r["temperature"] == 1) for run in runs] for m, runs in planes.items()}
-    for y in ("FD-faces to oracle data", "FD-faces to real data"):
-        for m in ("RAL single", "RAL intermediate", "RAL anchored"):
-            curves = [[r for r in runs if r["temperature"] <= 1] for runs in planes["MLE"]]
-            d = [beyond(*pair, "NLL_test", y) for pair in zip(curves, warm[m], strict=True)]
-            rows.append(against(f"{m}: {y}; MLE at equal NLL_test, or at its least", d))
-    for price in (2, 4):
-        theirs = [next(r for r in run if r["price"] == price) for run in rejected.values()]
-        for y in ("KL(G||oracle)", "NLL_test"):
-            what = f"RAL anchored: {y}; MLE, the same critic keeps 1 of {price}"
-            rows.append(against(what, [ours[y] - r[y] for ours, r in zip(warm["RAL anchored"], theirs, strict=True)]))
-    for m in ("RAL single", "RAL intermediate"):
-        for place, where in ((0, "its own rows"), (-1, "real rows")):
-            ours, theirs = (np.array(rows_given[name])[:, place] for name in (m, COLD))
-            rows.append(against(f"{m}: nats a code in the last rows after {where}; {COLD}", ours - theirs))
-        for y in [key for key in images.get(m, [{}])[0] if " to " in key]:
-            theirs = [next(r[y] for r in swept if r["temperature"] == 0.8) for swept in images["MLE"].values()]
-            rows.append(against(f"{m}, images: {y}; {COLD}", np.subtract([r[y] for r in images[m]], theirs)))
-            theirs = [r[y] for r in images.get(REJECTED, ())]
+rows, COLD, PAPER = [], "MLE at temperature 0.8", ("RAL single", "RAL intermediate")
+# The numbers of each method at temperature 1, a row for each seed.
+warm = {m: [next(r for r in run if r["temperature"] == 1) for run in runs] for m, runs in planes.items()}
+
+# %% [markdown]
+# First come the distances of the oracle experiment, beside MLE at the temperature where it is as diverse (equal
+# NLL_test). A run that is more diverse than MLE at every temperature is set beside MLE at its least NLL_test. Then
+# comes rejection, at the price of two or four draws for each sample that is kept.
+
+# %%
+curves = [[r for r in run if r["temperature"] <= 1] for run in planes.get("MLE", ())]
+for y in ("FD-faces to oracle data", "FD-faces to real data"):
+    for m in (m for m in (*PAPER, "RAL anchored") if m in warm):
+        d = [beyond(*pair, "NLL_test", y) for pair in zip(curves, warm[m], strict=True)]
+        rows.append(against(f"{m}: {y}; MLE at equal NLL_test, or at its least", d))
+for price in (2, 4) if rejected and "RAL anchored" in warm else ():
+    theirs = [next(r for r in run if r["price"] == price) for run in rejected.values()]
+    for y in ("KL(G||oracle)", "NLL_test"):
+        d = [ours[y] - r[y] for ours, r in zip(warm["RAL anchored"], theirs, strict=True)]
+        rows.append(against(f"RAL anchored: {y}; MLE, the same critic keeps 1 of {price}", d))
+
+# %% [markdown]
+# Next are the last rows of a map, after the generator's own rows and after real ones. At the end are the distances on
+# images, where no truth is known.
+
+# %%
+for m in PAPER if rows_given else ():
+    for place, where in ((0, "its own rows"), (-1, "real rows")):
+        ours, theirs = (np.array(rows_given[name])[:, place] for name in (m, COLD))
+        rows.append(against(f"{m}: nats a code in the last rows after {where}; {COLD}", ours - theirs))
+for m in PAPER:
+    for y in [key for key in images.get(m, [{}])[0] if " to " in key]:
+        cold = [next(r[y] for r in swept if r["temperature"] == 0.8) for swept in images["MLE"].values()]
+        others = {COLD: cold, REJECTED: [r[y] for r in images.get(REJECTED, ())]}
+        for other, theirs in others.items():
             if theirs:
-                rows.append(against(f"{m}, images: {y}; {REJECTED}", np.subtract([r[y] for r in images[m]], theirs)))
+                rows.append(against(f"{m}, images: {y}; {other}", np.subtract([r[y] for r in images[m]], theirs)))
+
+# %% [markdown]
+# The line below the table also has *RAL, true reward*, a run in which the truth takes the critic's place (notebook 08).
+# Its reward for a map is log oracle − log G. The mean of this reward over samples of G is −KL(G‖oracle), so its policy
+# gradient descends KL(G‖oracle) itself. (The reward also changes with G, but that adds 0 to the gradient on average.)
+
+
+# %%
+def beside_MLE(m, key):
+    """A number of a method beside MLE's, means over the seeds at temperature 1."""
+    ours, MLE = (np.mean([r[key] for r in warm[name]]) for name in (m, "MLE"))
+    return f"{key} {ours:.1f} (MLE's {MLE:.1f})"
+
+
+won = Counter(row["lower"] for row in rows)
+counts = [f"{n} × {who}" + " lower" * (who in ("RAL", "the other")) for who, n in won.most_common()]
+note = (
+    f"* RAL at temperature 1 against **colder MLE and rejection**, {len(rows)} comparisons (table 09-2-against of the "
+    f"report): {', '.join(counts)}."
+)
+truth, fd = "RAL, true reward", "FD-faces to oracle data"
+if truth in warm:
+    note += (
+        f"\n* **{truth}**, whose policy gradient descends KL(G‖oracle) itself, has {beside_MLE(truth, 'NLL_oracle')} "
+        f"and {beside_MLE(truth, 'KL(G||oracle)')}. NLL_test and the distance are no part of its reward. They are: "
+        f"{beside_MLE(truth, 'NLL_test')} and {beside_MLE(truth, fd)}."
+    )
 
 # %%
 if rows:
-    won = Counter(row["lower"] for row in rows)
-
-    def beside_MLE(m, key):
-        ours, MLE = (np.mean([r[key] for r in warm[name]]) for name in (m, "MLE"))
-        return f"{key} {ours:.1f} (MLE's {MLE:.1f})"
-
-    counts = {who: f"{n} × {who}" + " lower" * (who in ("RAL", "the other")) for who, n in won.most_common()}
-    truth, fd = "RAL, true reward", "FD-faces to oracle data"
-    note = (
-        f"* RAL at temperature 1 against **colder MLE and rejection**, {len(rows)} comparisons (table 09-2-against of the "
-        f"report): {', '.join(counts.values())}.\n"
-        f"* **{truth}**, whose policy gradient descends KL(G‖oracle) itself, has {beside_MLE(truth, 'NLL_oracle')} and "
-        f"{beside_MLE(truth, 'KL(G||oracle)')}; of what it does not ask for, {beside_MLE(truth, 'NLL_test')} and "
-        f"{beside_MLE(truth, fd)}."
-    )
     display(record.table("09-2-against", rows, "RAL at temperature 1 against what else MLE can do", note=note))
 else:
     print("What this needs is not here yet: run 08.")
 
 # %% [markdown]
-# Why run this on cartoon faces at all? They cannot confirm numbers on CelebA. But they can show whether the method
-# does what the paper says in one place where everything is open, with controls. Where it does not, the notebooks look
-# for the reason in quantities that do not depend on the images. They ask three questions:
+# Read the table as a list and not as a score, because its lines share their seeds and their rivals. In the committed
+# run, the paper's two runs have a lower FD-faces than colder MLE where the truth is known. But the other is lower
+# wherever probabilities are compared, and on images no line beside rejection goes to RAL. So RAL's gain over its rivals
+# is a gain in the distance between features. Notebook 08 says how many nats RAL lies from MLE's curve.
 #
-# * Does the critic see a difference? The AUC tells, which is the chance that the critic scores a real image above a
-#   generated one.
-# * Is the gradient more than noise? The SNR tells, which is the signal-to-noise ratio of the policy gradient.
-# * What does the gain cost in diversity? NLL_test tells, which is how much fresh data of the truth surprise the
-#   generator, and recall, the share of real images that the samples cover.
+# The true reward lowers KL(G‖oracle) far more than RAL does, but NLL_test and the distance get worse. KL(G‖oracle)
+# charges a generator for what it draws, and charges little for what it leaves out. So a low KL(G‖oracle) alone does not
+# mean that a generator is near the truth.
+#
+# ### Why cartoon faces?
+#
+# They cannot confirm numbers on CelebA. But they can show, in one place where everything is open and has controls,
+# whether the method does what the paper says. Where it does not, the notebooks look for the reason. They ask three
+# questions that can be asked of any images:
+#
+# * Does the critic see a difference? Look at the AUC, the chance that the critic scores a real image above a generated
+#   one. At 0.5 the critic is blind.
+# * Is the gradient more than noise? Look at the SNR, the signal-to-noise ratio of the policy gradient. At about 1 it is
+#   noise alone.
+# * What does the gain cost in diversity? Look at NLL_test, and at recall, the share of real images that the samples
+#   cover.
 #
 # ## 2 · Where everything is
 #
-# The next table is an index of the paper's tables and figures. It says what each shows, links to ours, and names the
-# notebook and the function that made ours.
+# The next table is an index of the paper's tables and figures. Each line says what the paper's item shows and links to
+# ours. The last two columns name the notebook and the function that made ours. With them you can run one item again,
+# or read how its numbers are computed.
 
 # %%
 Markdown(markdown_table(report.index(folder, f"{os.path.relpath(folder)}/")))
@@ -214,7 +282,7 @@ Markdown(markdown_table(report.index(folder, f"{os.path.relpath(folder)}/")))
 # ## 3 · Item by item
 #
 # For each item of the paper, our figure or table comes first. Then come the paper's numbers, and then what our
-# notebook concluded.
+# notebook concluded. While you scroll, ask of each item whether it shows quality, diversity or both.
 
 
 # %%
@@ -234,11 +302,16 @@ for item in paper.ITEMS:
         show(item.file)
 
 # %% [markdown]
+# Look at Figure 4 again. In the committed run, RAL lowers NLL_oracle and KL(G‖oracle), while the control stays where it
+# was. But NLL_test rises, and in no panel does RAL come near the dotted line of the oracle. In Figure 6 (one map), the
+# samples of MLE and RAL can hardly be told apart. In Figures 1 and 5 (two maps), many faces are broken with every
+# method. So the eye does not decide between the methods, and the tables have to.
+#
 # ## 4 · Where a number comes from
 #
-# Beside every figure and table lies a `.json` file. It holds the rows of a table or the numbers that most plots draw,
-# and also their origin. The part of the origin that most of them share stands once, in `origin.json`. The first table
-# below has a line for each different origin in this run. The second says how many minutes each notebook took.
+# Beside every figure and table lies a `.json` file. It holds the rows of a table, or the numbers that most plots draw.
+# It also holds their *origin*: the configuration, the seeds, the device and the commit. What most of them share stands
+# once, in `origin.json`. The next table has a line for each different origin in this run.
 
 
 # %%
@@ -255,6 +328,13 @@ def origins():
 
 Markdown(markdown_table(origins()) if items else "Nothing is here yet.")
 
+# %% [markdown]
+# Lines of one commit come from the same code. They can still differ in the size of the images and in the seeds. In
+# `quick`, the oracle experiment has smaller images than the others, and two maps of codes have a single seed. More than
+# one commit means that some notebooks were run again later. So before you compare two numbers, compare their lines.
+#
+# The second table says how many minutes each notebook took. A column stays empty until such a run has been timed.
+
 # %%
 took = read_minutes(folder / "minutes.json")
 kinds = {"pretrained minutes": "with pretrained worlds", "minutes": "from nothing"}
@@ -270,9 +350,8 @@ Markdown(f"On {took['device']}:\n\n{markdown_table(rows)}" if rows else "No run 
 # ## 5 · Play: what would fewer seeds have said?
 #
 # In the next figure, each row is a method, and the horizontal axis is its change against the control. Each point is
-# one seed's change. The bar is the mean with the 95 % interval of Student's t around it. A change is beyond chance
-# where the bar does not reach 0, the grey line. Then move the slider to the first seed alone, where no bar is left.
-# The paper's tables have neither a spread nor a number of seeds.
+# one seed's change. The bar above the points is their mean, with the 95 % interval of Student's t around it. A change
+# is beyond chance where the bar does not reach 0, the grey line.
 
 # %%
 numbers = {}  # by their table and name: the rows, and the key in them
@@ -318,20 +397,29 @@ if numbers:
 else:
     print("Table 1 and Table 2 are not here yet: run 03 and 05.")
 
+# %% [markdown]
+# In the committed run, both bars of RAL lie wholly left of the grey line, so RAL lowers NLL_oracle beyond chance. The
+# bar of MLE crosses the line, so nothing is decided between MLE and its control. Each bar is wider than the range of
+# its points, because three seeds say little about their own spread.
+#
+# Now move the slider to two seeds, and then to the first seed alone. With two seeds the bars grow much wider, and with
+# one seed no bar is left. The paper's tables have neither a spread nor a number of seeds.
+
 # %%
 widgets.explore(explore, number=list(numbers), first_seeds=(1, seeds)) if numbers else None
 
 # %% [markdown]
 # ## Readings and deviations
 #
-# Each notebook ends with a list of its own. These are the ones that matter most when a number here stands beside the
-# paper's:
+# Each notebook ends with a list of its own. The following ones matter most when you compare a number here with the
+# paper's.
 #
 # 1. **Scale**: `quick` has smaller images, networks and lengths than any of the paper's runs. `presets.PRESETS`
 # 2. **Critic**: the paper says *"We use the WGAN loss [6,20]"*, a Wasserstein loss with a gradient penalty, which
 #    keeps the critic's slope near 1. But at the paper's learning rates, and for as many updates as ours, a prior
-#    hardly moves (notebook 04, section 10). The presets use the logistic loss (a classifier's) with R1, a penalty on
-#    the critic's gradient at real images, and layer normalisation. `RalConfig.critic_loss`, `.critic_norm`
+#    hardly moves (notebook 04, the paper's literal setting). The presets use the logistic loss of a classifier, with
+#    layer normalisation and R1, a penalty on the critic's gradient at real images. `RalConfig.critic_loss`,
+#    `.critic_norm`
 # 3. **Baseline**: the paper subtracts none from the returns. The presets subtract the mean return of the other samples
 #    (leave-one-out), which leaves the expected gradient as it is. `RalConfig.baseline`
 # 4. **Distance**: we use FD-faces on the faces that come with the course, and FID on your own images if Inception's
@@ -348,25 +436,73 @@ widgets.explore(explore, number=list(numbers), first_seeds=(1, seeds)) if number
 #
 # ## Exercises
 #
-# **1.** The verdicts of Table 1 ask whether the mean change against the control is beyond chance. How many standard
-# deviations over seeds is this mean from 0? With 3 seeds the limit is 2.5. Which verdicts would fall if you asked for
-# twice that?
+# **1.** *(Easy, 5 minutes.)* Twenty claims are judged, each alone at 95 %. In truth every change is 0, and the claims
+# are independent of each other. What is the probability that at least one of them is decided all the same?
+
+# %%
+answer = None
+check(answer, 0.6415, within=0.01)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
+none = 0.95**20
+Markdown(
+    f"Each claim stays undecided with probability 0.95, so all twenty do with probability $0.95^{{20}}$ = {none:.2f}. "
+    f"At least one is decided with probability {1 - none:.2f}. That is why REPORT.md has a column *p after Holm*, "
+    "which corrects for the number of claims."
+)
+
+# %% [markdown]
+# **2.** *(Medium, 10 minutes.)* How many standard deviations over seeds is a mean change from 0? Fill in the function.
+# Then use it on the changes of NLL_oracle in Table 1, for each method against *MLE continued*. (The rows are
+# `items["table-1-runs"]["rows"]`.) With three seeds, a change is decided at 2.5 standard deviations. Which verdicts
+# would fall if you asked for twice that?
+
+
+# %%
+def deviations(changes):
+    """How far the mean of one change for each seed is from 0, in standard deviations of one seed's change."""
+    return None
+
+
+check(deviations(np.array([-1.0, -2.0, -3.0])), 2.0, within=0.01)
+
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+def deviations(changes):
+    return abs(np.mean(changes)) / np.std(changes, ddof=1)  # ddof=1: the mean was estimated from the same seeds
+
+
 runs = items["table-1-runs"]["rows"] if "table-1-runs" in items else []
 by = {m: np.array([r["NLL_oracle"] for r in runs if r["method"] == m]) for m in {r["method"] for r in runs}}
 for m in sorted(by):
     d = by[m] - by["MLE continued"]
     if m not in ("MLE", "MLE continued") and len(d) > 1:
-        print(f"{m}: {d.mean():+.1f} nats, {abs(d.mean()) / d.std(ddof=1):.1f} standard deviations from 0")
+        limit, found = smallest_effect(1.0, len(d)), deviations(d)
+        word = "stands" if found > 2 * limit else "falls"
+        print(f"{m}: {d.mean():+.1f} nats, {found:.1f} standard deviations from 0. At {2 * limit:.1f} it {word}.")
 
 # %% [markdown]
-# **2.** Suppose that Table 2 measures a change of 5 % against the control, and that the spread over seeds stays what
-# it was. How many seeds are needed until this change is beyond chance at 95 %? (You need at least two, because one
-# seed has no spread. And what is Student's $t$ for few seeds?) Would that many seeds find a true change of 5 %?
+# **3.** *(Medium, 15 minutes.)* A mean change of 5 % is measured, and one seed's change has a standard deviation of
+# 3 %. How many seeds are needed until this change is beyond chance at 95 %? Write a function, with the equation of
+# section 1. (`scipy.stats.t.ppf(0.975, n - 1)` is $t_{n-1}$. One seed has no spread, so begin with two.) Then use it
+# on Table 2: how many seeds does a change of 5 % need there? And would that many seeds find a *true* change of 5 %?
+
+
+# %%
+def seeds_needed(change, sd):
+    """The least number of seeds with which a measured mean `change` is larger than its noise; sd: of one seed."""
+    return None
+
+
+check(seeds_needed(5.0, 3.0), 4)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 from scipy.stats import t
+
+
+def seeds_needed(change, sd):
+    return next(n for n in range(2, 10**6) if t.ppf(0.975, n - 1) * sd / n**0.5 < change)
+
 
 runs = items["table-2-runs"]["rows"] if "table-2-runs" in items else []
 key = next((k for k in (runs[0] if runs else ()) if k.endswith("to real")), "")
@@ -374,23 +510,41 @@ for levels, method in ((n, m) for n in (1, 2) for m in ("RAL single", "RAL inter
     of = {m: [r[key] for r in runs if r["levels"] == levels and r["method"] == m] for m in ("MLE continued", method)}
     if len(of[method]) > 1:
         sd, wanted = np.std(np.subtract(*of.values()), ddof=1), 0.05 * np.mean(of["MLE continued"])
-        n = next(n for n in range(2, 10**6) if t.ppf(0.975, n - 1) * sd / n**0.5 < wanted)
+        n = seeds_needed(wanted, sd)
         print(f"{levels} map{'s' * (levels > 1)}, {method}: the spread is {sd:.2g}, 5 % are {wanted:.2g}: {n} seeds")
-# A true change of 5 % is measured as less than 5 % in half of all cases, and then missed: to find it in nine of ten takes more.
+# A true change of 5 % is measured as less than 5 % in half of all cases, and then it may be missed. To find it in nine
+# of ten cases takes more seeds.
 
 # %% [markdown]
-# **3.** Check one table against its own file. Are the rows of the `.csv` those of the `.json`?
+# **4.** *(Hard, 20 minutes.)* Does the `.csv` of a table hold the rows of its `.json`? Write a function that counts the
+# rows that differ. Mind that a `.csv` holds text only, and a `.json` holds numbers too. Then use it on Table 1. Which
+# commit made Table 1, and from which seeds? (Its origin is `items["table-1"]["origin"]`.)
+
+
+# %%
+def rows_that_differ(rows, text):
+    """How many rows, a dictionary each, differ from the lines of `text`, which is a .csv with a header."""
+    return None
+
+
+example = [{"seed": 1, "FD": 0.5}, {"seed": 2, "FD": 0.25}]
+check(rows_that_differ(example, "seed,FD\n1,0.5\n2,0.75\n"), 1)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 import csv
+import io
 
-name = next((n for n, about in items.items() if about["kind"] == "table"), None)
-if name:
-    with open(folder / f"{name}.csv", newline="") as file:
-        same = [dict(row) for row in csv.DictReader(file)] == [
-            {k: str(v) for k, v in row.items()} for row in items[name]["rows"]
-        ]
-    print(f"{name}: {'the same' if same else 'different'}")
+
+def rows_that_differ(rows, text):
+    lines = csv.DictReader(io.StringIO(text))
+    return sum({k: str(v) for k, v in row.items()} != line for row, line in zip(rows, lines, strict=True))
+
+
+for name in (name for name in ("table-1", "table-2") if name in items):
+    differ = rows_that_differ(items[name]["rows"], (folder / f"{name}.csv").read_text(encoding="utf-8"))
+    of = items[name]["origin"]
+    seeds_of = ", ".join(map(str, of["seeds"]))
+    print(f"{name}: {differ} rows differ. It was made at commit {of['commit']}, from seeds {seeds_of}.")
 
 # %% [markdown]
 # ## References

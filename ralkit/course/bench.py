@@ -185,15 +185,17 @@ def score_rejection(study: Study, seed: int, prices: Sequence[int] = PRICES) -> 
 
 def accepted(of_G: Sequence[torch.Tensor], of_oracle: Sequence[torch.Tensor], price: int) -> Numbers:
     """The numbers of what is accepted, from log G, log oracle and D of samples of G, and of the oracle's codes."""
-    (g_g, g_o, D), (o_g, o_o, D_o) = of_G, of_oracle
+    log_G, log_oracle, D = of_G  # of samples of G
+    log_G_o, log_oracle_o, D_o = of_oracle  # of the oracle's codes
     tau = rejection_threshold(D, price)
-    a, log_a, log_a_o = torch.sigmoid(D - tau), *(torch.nn.functional.logsigmoid(x - tau) for x in (D, D_o))
-    w, log_Z = a / a.sum(), a.mean().log()
-    g_g, o_g = g_g + log_a - log_Z, o_g + log_a_o - log_Z
+    log_a, log_a_o = (torch.nn.functional.logsigmoid(x - tau) for x in (D, D_o))
+    w, log_Z = log_a.softmax(0), log_a.exp().mean().log()
+    log_p, log_p_o = log_G + log_a - log_Z, log_G_o + log_a_o - log_Z  # of what is accepted
     return {
-        "temperature": 1.0, "price": price, "NLL_oracle": -(w * g_o).sum().item(), "entropy": -(w * g_g).sum().item(),
-        "KL(G||oracle)": (w * (g_g - g_o)).sum().item(), "NLL_test": -o_g.mean().item(),
-        "KL(oracle||G)": (o_o - o_g).mean().item(), "samples that count": 1 / w.square().sum().item(),
+        "temperature": 1.0, "price": price, "NLL_oracle": -(w * log_oracle).sum().item(),
+        "entropy": -(w * log_p).sum().item(), "KL(G||oracle)": (w * (log_p - log_oracle)).sum().item(),
+        "NLL_test": -log_p_o.mean().item(), "KL(oracle||G)": (log_oracle_o - log_p_o).mean().item(),
+        "samples that count": 1 / w.square().sum().item(),
     }  # fmt: skip
 
 

@@ -11,16 +11,17 @@ from .. import store
 from ..errors import RalkitError
 from .presets import get_preset
 
-APPENDIX = "10"  # notebooks from this number on are run where they are asked for, or where the preset has ablations
+COURSE = range(10)  # the numbers of the course's own notebooks; those after them are appendices
+ABLATIONS = "10"  # it has many more runs, and is run where it is asked for, or where the preset has ablations
 
 
-def notebooks(root: Path, only: str | None = None, *, appendix: bool = True) -> list[Path]:
+def notebooks(root: Path, only: str | None = None, *, ablations: bool = True) -> list[Path]:
     """The course's notebooks in order, or those whose numbers `only` lists ("03", "3" or "01,03")."""
     found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise RalkitError(f"no notebooks in {root / 'notebooks'}; run the command in the project's folder")
     if only is None:
-        return [path for path in found if appendix or path.name < APPENDIX]
+        return [path for path in found if ablations or path.name[:2] != ABLATIONS]
     there = [path.name[:2] for path in found]
     wanted = [number.strip().zfill(2) for number in only.split(",") if number.strip()]
     if not wanted:
@@ -41,7 +42,7 @@ def reproduce(
     what was trained; that is not made again, unless with `force`. `title` is shown with the progress, and `device` is
     recorded with the minutes. Raises RalkitError for a notebook that fails, and for a file that cannot be written.
     """
-    chosen = notebooks(root, only, appendix=get_preset(parameters["preset"]).ablations)
+    chosen = notebooks(root, only, ablations=get_preset(parameters["preset"]).ablations)
     from . import report  # these are slow to import
     from .execute import run_notebook, say
     from .outputs import keep_outputs
@@ -62,7 +63,7 @@ def reproduce(
     committed = figures == root / "figures" / "quick" and parameters["seed"] == 1
     started, clock = time.time(), time.monotonic()
     steps = {path.stem: lambda path=path: run_notebook(path, run / path.name, parameters) for path in chosen}
-    whole = {f"{n:02}" for n in range(int(APPENDIX))} <= {name[:2] for name in steps}
+    whole = {f"{n:02}" for n in COURSE} <= {name[:2] for name in steps}
     if whole and not parameters.get("pretrained"):
         steps = {TRAINING: lambda: train_course(root, parameters)} | steps
     for i, (name, step) in enumerate(steps.items()):
@@ -102,19 +103,15 @@ def reproduce(
 
 def train_course(root: Path, parameters: dict[str, Any]) -> None:
     """Train what the course's notebooks load, side by side on a CPU's cores; elsewhere they train it themselves."""
+    from . import runs
     from .commands import make_world
-    from .runs import COURSE
     from .study import Study
     from .workers import train_side_by_side
 
     preset, dataset, seed = (parameters[key] for key in ("preset", "dataset", "seed"))
-    there = get_preset(preset).levels
-    plans = {
-        levels: Study(make_world(preset, dataset, seed, levels, None, root, False))
-        for levels in COURSE
-        if levels in there
-    }
-    train_side_by_side(*((study, COURSE[levels], study.seeds) for levels, study in plans.items()))
+    levels = [n for n in runs.COURSE if n in get_preset(preset).levels]
+    studies = [Study(make_world(preset, dataset, seed, n, None, root, False)) for n in levels]
+    train_side_by_side(*((study, runs.COURSE[n], study.seeds) for n, study in zip(levels, studies, strict=True)))
 
 
 def _remove(folder: Path) -> None:
