@@ -2,10 +2,10 @@
 
     python notebooks/ral_minimal.py
 
-A prior draws code maps, a decoder turns them into images, and a critic says how real each patch of an image looks. The
-codes of patches that look real become likelier. The world is that of notebook 03: the decoder, the oracle and the prior
-that was trained by maximum likelihood (MLE) are loaded from data/pretrained/, and all that RAL adds is below. Numbers
-of sections and equations are those of the paper. It takes about two minutes on a CPU.
+A prior draws code maps, a decoder turns them into images, and a critic says how real each patch of an image looks.
+Codes that are followed by good scores become likelier. The world is that of notebook 03: the decoder, the oracle and
+the prior that was trained by maximum likelihood (MLE) are loaded from data/pretrained/, and all that RAL adds is below.
+Numbers of sections and equations are those of the paper. It takes about two minutes on a CPU.
 """
 
 import time
@@ -55,10 +55,10 @@ def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
 
 def advantages(S: Tensor, S_real: Tensor, shape: tuple[int, int]) -> Tensor:
     """Score maps (B, 1, h, w) of roll-outs and of real images -> an advantage for each code, (B, T)."""
-    S = S / torch.cat([S, S_real]).abs().max()  # section 4.4: to (-1, 1)
+    S = S / torch.cat([S, S_real]).abs().max().clamp_min(1e-8)  # section 4.4: to (-1, 1)
     r = F.interpolate(S, shape, mode="bilinear").flatten(1)  # intermediate rewards: the score at each code's place
     # The single reward (Eq. 6) would be: r = torch.zeros_like(r); r[:, -1] = S.mean((1, 2, 3))
-    Q, q = torch.empty_like(r), torch.zeros(len(r))
+    Q, q = torch.empty_like(r), torch.zeros_like(r[:, 0])
     for t in reversed(range(r.shape[1])):  # Eq. 3: all that comes after the code
         q = r[:, t] + GAMMA * q
         Q[:, t] = q
@@ -80,12 +80,12 @@ def descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> float:
 def ral(G: nn.Module, decode, real_codes: Tensor, warm_up: int, updates: int, rollouts: int, report) -> nn.Module:
     """Train the prior G and a fresh critic in turns; `report(t, G, reward)` is called on the way; return the critic."""
     shape = tuple(real_codes.shape[1:])
-    critic = make_critic()
+    critic = make_critic().to(real_codes.device)
     critic_optimiser = torch.optim.Adam(critic.parameters(), LR_CRITIC, BETAS)
     prior_optimiser = torch.optim.Adam(G.parameters(), LR_PRIOR, BETAS)
 
     def reals(n: int) -> Tensor:  # real images are decoded codes, too: the critic cannot use the decoder's flaws
-        return decode(real_codes[torch.randint(len(real_codes), (n,))].long())
+        return decode(real_codes[torch.randint(len(real_codes), (n,), device=real_codes.device)].long())
 
     for _ in range(warm_up):
         descend(critic_loss(critic, reals(BATCH), decode(G.sample(BATCH, shape))), critic_optimiser)

@@ -96,7 +96,7 @@ Markdown(markdown_table(rows))
 # The AUC needs care. It falls when $G$ catches up, and it rises when the critic learns faster than $G$. So read it
 # beside the Fréchet distance, which says how far the features of the samples are from those of real images.
 #
-# Notebook 04 leads us to expect the following:
+# Notebooks 04 and 11 lead us to expect the following:
 #
 # * Without the baseline the gradient has more noise, so the SNR is lower.
 # * With gamma below 1, early codes answer less for what comes late.

@@ -75,6 +75,12 @@ def flat_gradient(value, model):
 
 
 # %% [markdown]
+# The equations of notebook 04 come back here. $Q$ is the return of a code, which adds up the rewards after it, and the
+# policy gradient weights the log-probability of each code with it:
+#
+# $$Q(s_t, a_t) = \sum_{k=t+1}^T \gamma^{k-t-1} r_k \quad (3) \qquad
+# \nabla_\theta J_G \propto \mathbf{E}_{a_t \sim G} [\nabla_\theta \log G(a_t | s_t)\, Q(s_t, a_t)] \quad (2)$$
+#
 # ## 1. Is the policy gradient right?
 #
 # In the smallest world we can *enumerate* everything. We take maps of 2x2 codes with 3 symbols, which makes 81 maps in
@@ -127,7 +133,7 @@ assert all(row["relative difference"] < 1e-9 for row in rows if row["gamma"] == 
 record.table("11-1-unbiased", rows, title="Expectation of Eq. 2 over all 81 maps, and the true gradient")
 
 # %% [markdown]
-# Keep the "$\propto$" of Eq. 2 in mind when you read the table:
+# The "$\propto$" of Eq. 2 says that a positive factor does not matter, so look at the cosine as well:
 #
 # * **gamma 1, single or "so far":** the estimate is exact. REINFORCE, which is the name of this estimator, is
 #   unbiased, so its expectation is the true gradient.
@@ -204,6 +210,11 @@ axes[0, 0].set_ylabel("across it, where the spread is largest")
 axes[0, 0].legend(fontsize=8)
 record.figure("11-2-variance", fig, title="200 estimates of one gradient (star), without and with a baseline")
 
+# %% [markdown]
+# Both clouds have the star in their middle, because neither estimate is biased. Without a baseline most estimates are far
+# longer than the true gradient, and many point backwards. With it they come much nearer, but a single estimate is still
+# mostly noise. The next cell puts numbers on it.
+
 # %%
 error = {baseline: (e - g).square().sum(1).mean().sqrt().item() for baseline, e in estimates.items()}
 print(f"length of the true gradient {g.norm():.3f}")
@@ -269,9 +280,8 @@ Markdown(
 signal = {(row["critic"], row["baseline"]): max(row[key] ** 2 - 1, 0) for row in rows}  # of independent noise, squared
 worth = [f"{name}: {signal[name, 'leave-one-out'] / max(signal[name, 'none'], 1e-9):.2f}" for name in critics]
 Markdown(
-    "What the baseline is worth with these critics, whose zero is not 2 off, in roll-outs without it for each one with it: "
-    + "; ".join(worth)
-    + "."
+    "What is the baseline worth with these critics, whose zero is not 2 off? SNR² − 1 grows in proportion to the "
+    "roll-outs. So this many roll-outs without a baseline are as good as one with it: " + "; ".join(worth) + "."
 )
 
 # %% [markdown]
@@ -387,16 +397,16 @@ record.table("11-5-first-step", rows, title, note=note)
 #
 # ## What to take away
 #
-# * In a world that can be enumerated, the policy gradient is exact for the single reward at gamma 1. A baseline keeps that
-#   and takes most of the noise away.
+# * In a world that can be enumerated, the policy gradient is exact for the single reward at gamma 1. A baseline keeps
+#   that. How much noise it takes away depends on how far the critic's zero is off.
 # * A gamma below 1, intermediate rewards of the whole image, and a divisor that depends on the roll-outs make it biased.
 # * AUC, SNR and direction are three questions. A critic may pass the first two and fail the third.
 #
 # ## Exercises
 #
 # **1.** *(Medium, 10 minutes.)* If gamma is 0, what is each code rewarded for, under either reward? Then guess for the
-# "whole image" rewards of section 1: which of the gammas 0, 0.25, 0.5, 0.75 and 1 gives the expected estimate whose
-# direction is nearest to the true gradient?
+# "whole image" rewards of section 1: of the gammas 0, 0.25, 0.5, 0.75 and 1, is it 1 whose expected estimate is nearest
+# to the direction of the true gradient? (True or False)
 
 # %%
 whole = true_gradient(scores)
@@ -405,7 +415,7 @@ cosine_of = {
     for gamma in (0.0, 0.25, 0.5, 0.75, 1.0)
 }
 answer = None
-check(answer, max(cosine_of, key=cosine_of.get))
+check(answer, max(cosine_of, key=cosine_of.get) == 1.0)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # Single: Q is 0 everywhere but at the last code. Intermediate: each code answers for its own place only.
@@ -433,12 +443,12 @@ for b in (0.0, (p * R).sum().item(), optimum):
           f"variance {(p * (e - centre).square().sum(1)).sum():.3f}")  # fmt: skip
 
 # %% [markdown]
-# **3.** *(Medium, 10 minutes.)* A gradient has an SNR of 2 with 768 roll-outs. About how large is it with four times as
-# many? (Its mean stays, and the error of the mean is halved.)
+# **3.** *(Medium, 10 minutes.)* A gradient has an SNR of 2 with 768 roll-outs. How large is it with four times as many?
+# (The *expected* gradient stays, and the error of its estimate is halved. Noise alone has an SNR of 1.)
 
 # %%
 answer = None
-check(answer, (1 + (4 - 1) * 4) ** 0.5, within=0.5)
+check(answer, (1 + (4 - 1) * 4) ** 0.5, within=0.2)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # The squared length of the measured mean is signal^2 + error^2, so SNR^2 = 1 + (signal / error)^2. With an SNR of 2 the
