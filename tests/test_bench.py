@@ -96,6 +96,26 @@ def test_at_an_infinite_price_a_critic_that_knows_everything_leaves_the_truth():
     assert 0 < row["samples that count"] < len(drawn)
 
 
+def test_of_many_methods_only_the_clearest_differ_when_judged_together():
+    def at(T, x, y):
+        row = {"temperature": T, "NLL_test": x, "entropy": 100 * T - y / 10, "KL(oracle||G)": x, "KL(G||oracle)": y}
+        return row | {"JS by code": y / 10}
+
+    def curve(shift):
+        return [at(T, 140 + 40 * (1 - T) ** 2, 70 - 40 * (1 - T) + shift) for T in (0.6, 0.7, 0.8, 0.9, 1.0)]
+
+    rows = {"MLE": {s: curve(0) for s in (1, 2, 3)}}
+    noise = np.random.default_rng(0)
+    for i in range(10):  # methods that are MLE with noise
+        rows[f"noise {i}"] = {s: curve(noise.normal()) for s in (1, 2, 3)}
+    assert bench.decided_together(rows) == {}
+    rows["far"] = {s: curve(-40 + 0.001 * s) for s in (1, 2, 3)}
+    found = bench.decided_together(rows)
+    assert list(found) == ["far"] and all(by.endswith("(better)") for by in found["far"])
+    rows["one seed"] = {1: curve(-60)}
+    assert bench.decided_together(rows) == found
+
+
 # ---- What is refused ----
 
 

@@ -131,6 +131,24 @@ note = "\n".join(bed.in_words(verdicts, name) for name in beds)
 record.table("08-0-answer", verdicts, title, note=note)
 
 # %% [markdown]
+# The words above judge each method alone. But of so many comparisons some are decided by chance. *Holm's correction*
+# judges all comparisons of a world together. It is strict, so with three seeds only the clearest differences pass. The
+# next lines list them. They also say how large a difference must be at least to be seen with so few seeds.
+
+# %%
+lines = []
+for name, rows in beds.items():
+    together = bed.decided_together(rows)
+    said = "; ".join(f"{m}: {', '.join(by)}" for m, by in together.items()) or "none"
+    several = [own for m, own in rows.items() if m != "MLE" and len(own) > 1]
+    seen = [noise_over_seeds(compare(own, rows["MLE"])["equal entropy"]) for own in several]
+    lines.append(f"* **{name}**, judged together: {said}. ")
+    lines[-1] += (
+        f"A difference at equal entropy can be seen from about {np.nanmedian(seen):.1f} nats on." if seen else ""
+    )
+Markdown("\n".join(lines))
+
+# %% [markdown]
 # The next figure shows up to ten of these methods. Each panel is a world, and both axes are distances from the truth,
 # so the oracle sits at (0, 0). The black curve is MLE at several temperatures. Every point is a method at temperature
 # 1, the mean of its seeds. Below the curve, or left of it, a method does something that no temperature of MLE does.

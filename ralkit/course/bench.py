@@ -30,7 +30,7 @@ from .predictions import PREDICTED
 from .presets import Preset, get_preset
 from .project import commit_of
 from .runs import RUNS
-from .significance import beyond, direction, spread
+from .significance import LEVEL, beyond, direction, holm, p_value, spread
 from .study import Study, rejection_threshold
 from .world import Numbers
 
@@ -404,6 +404,26 @@ def summary(worlds: dict[str, dict[str, dict[int, list[Numbers]]]]) -> list[dict
         if any(line[world] for world in tables):
             lines.append(line | {"we expected this, because": predicted.why})
     return lines
+
+
+def decided_together(rows: dict[str, dict[int, list[Numbers]]]) -> dict[str, list[str]]:
+    """The methods of a world that differ from MLE over temperatures when all its comparisons are judged together.
+
+    By Holm's correction over all methods and CRITERIA. For each method the criteria, and which side it is on.
+    """
+    tests = {
+        (method, name): d
+        for method, by_seed in rows.items()
+        if method != "MLE" and by_seed.keys() <= rows["MLE"].keys()
+        for name, d in compare(by_seed, rows["MLE"]).items()
+        if len(d) > 1 and not np.isnan(d).any()
+    }
+    found: dict[str, list[str]] = {}
+    p_values = holm([p_value(d.mean(), float(np.std(d, ddof=1)), len(d)) for d in tests.values()])
+    for ((method, name), d), p in zip(tests.items(), p_values, strict=True):
+        if p < 1 - LEVEL:
+            found.setdefault(method, []).append(f"{name} ({'better' if d.mean() < 0 else 'worse'})")
+    return found
 
 
 def in_words(lines: list[dict[str, str]], world: str) -> str:
