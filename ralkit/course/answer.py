@@ -250,7 +250,7 @@ def in_short(items: Saved) -> list[str]:
     ]
     if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
-        lines[0] += f" A control without a critic or images gets {control:+.0f} %."
+        lines[0] += f" A control that has neither critic nor images gets {control:+.0f} %."
     rivals = {}
     curve = [_from_curve(planes, m, X, Y) for m in PAPER]
     if not np.isnan(curve).any():
@@ -271,7 +271,7 @@ def in_short(items: Saved) -> list[str]:
             f"{abs(np.mean(d)):.0f} nats {'further from' if np.mean(d) > 0 else 'nearer to'} the truth than {how}."
             for how, (d, _) in rivals.items()
         ]
-        tie = _each(_sums(planes), "favours RAL", "favours MLE", "decides nothing")
+        tie = _each(_sums(planes), "favours RAL", "favours MLE", "shows no clear difference")
         lines.append(
             f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {' It is '.join(sizes)} "
             f"The sum of KL(G‖oracle) and KL(oracle‖G), each model at its best temperature, {tie}."
@@ -281,8 +281,8 @@ def in_short(items: Saved) -> list[str]:
         size = " and ".join(f"{best + np.mean(x):.1f}" for x in d.values())
         lines.append(
             "**By a distance like FID to the oracle's images, "
-            f"{_against(list(d.values()), 'MLE at its best temperature')}.** It is {size} with RAL's two rewards, "
-            f"and {best:.1f} with MLE."
+            f"{_against(list(d.values()), 'MLE at its best temperature')}.** It is {size} with RAL's single and "
+            f"intermediate reward, and {best:.1f} with MLE."
         )
     return lines
 

@@ -187,7 +187,7 @@ def readme_parts(folder: Path, link: str) -> dict[str, str]:
 def _times(took: dict[str, Any]) -> str:
     """How long notebooks take with pretrained worlds, and from nothing, as far as that was timed."""
     kinds = {
-        "pretrained minutes": "With the weights in `data/pretrained/`, {names} take {total:.1f} minutes together",
+        "pretrained minutes": "With the pretrained weights that come with it, {names} take {total:.1f} minutes together",
         "minutes": "`make reproduce`, which trains everything, takes about {total:.0f} minutes",
     }
     lines = []
