@@ -152,7 +152,11 @@ def test_a_readme_without_minutes(tmp_path):
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [(("00_a", "01_b", "02_c"), "notebooks 00 to 02 take"), (("00_a", "02_c"), "notebooks 00, 02 take")],
+    [
+        (("00_a", "02_c"), "the notebooks 00, 02 take 3.0 minutes"),
+        ([f"{n:02}_a" for n in range(10)], "all notebooks take 55.0 minutes"),
+        ([*(f"{n:02}_a" for n in range(10)), "11_b", "training"], "all notebooks take 78.0 minutes"),
+    ],
 )
 def test_readme_names_the_notebooks_that_were_timed(tmp_path, names, said):
     took = {"device": "a CPU", "minutes": {}, "pretrained minutes": {name: 1.0 + i for i, name in enumerate(names)}}

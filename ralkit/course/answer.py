@@ -268,13 +268,13 @@ def in_short(items: Saved) -> list[str]:
         else:
             verdict = ", and ".join(_against(d, name) for d, name in rivals.values())
         sizes = [
-            f"{abs(np.mean(d)):.0f} nats {'further from' if np.mean(d) > 0 else 'nearer to'} the truth than {how}."
+            f"{abs(np.mean(d)):.0f} nats {'further from' if np.mean(d) > 0 else 'nearer to'} the truth than {how}"
             for how, (d, _) in rivals.items()
         ]
-        tie = _each(_sums(planes), "favours RAL", "favours MLE", "shows no clear difference")
+        tie = _each(_sums(planes), "RAL is ahead", "MLE is ahead", "nothing is decided")
         lines.append(
-            f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {' It is '.join(sizes)} "
-            f"The sum of KL(G‖oracle) and KL(oracle‖G), each model at its best temperature, {tie}."
+            f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {', and '.join(sizes)}. Summed with KL(oracle‖G), each "
+            f"model at its best temperature, {tie}."
         )
     if found := _distances(items):
         _, best, d = found

@@ -11,6 +11,7 @@ from .answer import TERMS, answer, in_short
 from .claims import CONTROL, EFFECT, HOLM, PRICE, claims_of, judged
 from .hero import HERO, draw_hero
 from .record import TRAINING, markdown_table, read_minutes
+from .reproduce import COURSE
 from .saved import Saved, damaged, forget, missing, origin_line, saved, unknown
 
 __all__ = ["claims", "damaged", "forget", "index", "missing", "readme_parts", "saved", "update_readme", "write_report"]
@@ -187,19 +188,16 @@ def readme_parts(folder: Path, link: str) -> dict[str, str]:
 def _times(took: dict[str, Any]) -> str:
     """How long notebooks take with pretrained worlds, and from nothing, as far as that was timed."""
     kinds = {
-        "pretrained minutes": "With the pretrained weights that come with it, {names} take {total:.1f} minutes together",
-        "minutes": "`make reproduce`, which trains everything, takes about {total:.0f} minutes",
+        "pretrained minutes": "With the pretrained weights, which come with it, {names} take {total:.1f} minutes",
+        "minutes": "`make reproduce` trains everything in about {total:.0f} minutes",
     }
     lines = []
     for kind, says in kinds.items():
         if minutes := took[kind]:
             numbers = [name.partition("_")[0] for name in sorted(minutes) if name != TRAINING]
-            in_a_row = [int(n) for n in numbers] == [*range(int(numbers[0]), int(numbers[-1]) + 1)]
-            names = f"notebooks {f'{numbers[0]} to {numbers[-1]}' if in_a_row else ', '.join(numbers)}"
-            longest = max(minutes, key=minutes.get)
-            what = "training" if longest == TRAINING else f"notebook {longest.partition('_')[0]}"
-            says = says.format(names=names, total=sum(minutes.values()))
-            lines.append(f"{says}, {minutes[longest]:.1f} of them for {what}.")
+            whole = {f"{n:02}" for n in COURSE} <= set(numbers)
+            names = "all notebooks" if whole else f"the notebooks {', '.join(numbers)}"
+            lines.append(f"{says.format(names=names, total=sum(minutes.values()))}.")
     return " ".join((*lines, f"(On {took['device']}.)")) if lines else ""
 
 
