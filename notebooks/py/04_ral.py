@@ -666,13 +666,11 @@ def iteration(G, critic, prior_optimiser, critic_optimiser):
 def one_step(step):
     """How far one iteration, made by `step`, moves the weights of the prior and of the critic."""
     networks = (*study.generator("MLE", first), copy.deepcopy(critic))
-    weights = [torch.nn.utils.parameters_to_vector(net.parameters()).detach().clone() for net in networks]
+    weights = lambda net: torch.cat([p.detach().flatten() for p in net.parameters()])  # noqa: E731
+    before = [weights(net) for net in networks]
     torch.manual_seed(seed)
     step(*networks, *(torch.optim.SGD(net.parameters(), 0.01) for net in networks))
-    return [
-        torch.nn.utils.parameters_to_vector(net.parameters()).detach() - w
-        for net, w in zip(networks, weights, strict=True)
-    ]
+    return [weights(net) - old for net, old in zip(networks, before, strict=True)]
 
 
 by_hand = one_step(iteration)
