@@ -121,8 +121,8 @@ Markdown("\n".join(map(in_words, ANSWERED)) + "\n\n(Below 0 is better.)")
 # We wrote down what we expected before the runs, and where a result differs, the table shows that in brackets. (Of the
 # small network we had already seen RAL, RAL anchored, the true reward and rejection, and on seed 0, which is not
 # reported, parts of two other runs. So these were no true predictions.) Most methods draw no more than one and a half
-# times the samples that RAL draws in its training. *RAL anchored, again* and *RAL, true reward for longer* draw three
-# times as many. Rejection also pays for every sample that it keeps.
+# times the samples that RAL draws in its training, and none draws more than three times as many. Rejection also pays for
+# every sample that it keeps.
 
 # %%
 verdicts = bed.summary(beds)
@@ -532,8 +532,7 @@ Markdown("\n".join(lines))
 # reward of code $t$ is $\log G_\text{oracle}(c_t|c_{<t}) - \log G(c_t|c_{<t})$. Its policy gradient descends
 # $KL(G\|G_\text{oracle})$ itself. This divergence asks for entropy, but not for covering all of the truth. So the run
 # shows the best that can be hoped for in this divergence, and in nothing else. It is called *RAL, true reward*. It has
-# the same prior, the same roll-outs and the same number of updates, at three times the learning rate. (*For longer* has
-# four times the updates.)
+# the same prior, the same roll-outs and the same number of updates, at three times the learning rate.
 #
 # In practice the critic has to be trained. Compared with the true reward, RAL's reward has two faults:
 #
@@ -570,8 +569,8 @@ def changed(m):
 Markdown("\n".join(f"* **{m}** changes {changed(m)}" for m in ("RAL anchored", "RAL, true reward")))
 
 # %% [markdown]
-# The next table has these runs, and what else was tried with the same reward: a critic that goes on learning beside a
-# KL divergence of several weights, and a second round of the anchored run with a fresh critic.
+# The next table has these runs, and what else was tried with such rewards. In *RAL, KL* the critic goes on learning, and
+# a KL divergence to the MLE model is taken from the reward with that weight.
 
 # %%
 TRIED = ("MLE", *bed.TRAINED, "RAL anchored, again", bed.REWEIGHTED)
