@@ -98,6 +98,17 @@ def test_the_answer_follows_the_numbers(shift, verdict):
     assert "RAL hurts.**" in answer({"08-1-planes": {"data": planes(0.0, surprise=110.0)}})[0]
 
 
+def test_the_other_worlds_are_named():
+    row = {
+        "method": "RAL intermediate",
+        "small network": "they differ",
+        "little data": "worse (predicted: they differ)",
+    }
+    items = {"08-1-planes": {"data": planes(1.0)}, "08-0-answer": {"rows": [row | {"little training": "one seed"}]}}
+    (text,) = (line for line in answer(items) if "sampled colder" in line)
+    assert text.endswith('is "worse" in the world *little data* and "one seed" in the world *little training*.')
+
+
 def test_what_is_not_there_is_not_answered():
     assert answer({}) == in_short({}) == []
     assert not any("rejection" in line for line in answer({"08-1-planes": {"data": planes(1.0)}}))

@@ -118,7 +118,20 @@ def beside_colder(items: Saved) -> str:
     return (
         f"**Beside the same MLE sampled colder, {verdict}.** Take the temperature at which MLE is as diverse as RAL. "
         f"RAL's KL(G‖oracle) less MLE's is then {_both({m: _shown(values) for m, values in d.items()}, ' nats')}. "
-        f"Lower is better, and a temperature costs no training. {_at_best(planes)}"
+        f"Lower is better, and a temperature costs no training. {_at_best(planes)}{_elsewhere(items)}"
+    )
+
+
+def _elsewhere(items: Saved) -> str:
+    """What RAL is beside colder MLE in the other worlds of the test bed; empty where it was not scored there."""
+    rows = {row["method"]: row for row in items.get("08-0-answer", {}).get("rows") or []}
+    found = rows.get("RAL intermediate", {})
+    said = {world: found[world].partition(" (")[0] for world in ("little data", "little training") if found.get(world)}
+    words = " and ".join(f'"{word}" in the world *{world}*' for world, word in said.items())
+    return (
+        f" In the test bed of notebook 08, the verdict on RAL intermediate beside colder MLE is {words}."
+        if said
+        else ""
     )
 
 

@@ -146,7 +146,7 @@ def _everything(folder: Path, items: Saved) -> list[str]:
 def write_report(folder: Path, minutes: dict[str, float]) -> Path:
     """Write REPORT.md of the figures and tables in `folder`, and its one picture, which is drawn from their data.
 
-    `minutes` are those of each notebook's last run.
+    `minutes` are those of the training and of each notebook, when everything was made from nothing.
     """
     items = saved(folder)
     lines = ["# Report", "", "Generated from the files in this folder by `python -m ralkit reproduce`."]
@@ -154,7 +154,7 @@ def write_report(folder: Path, minutes: dict[str, float]) -> Path:
         lines.append(origin_line(max((about["origin"] for about in items.values()), key=lambda o: o["seconds"])))
     if minutes:
         shares = ", ".join(f"{name} {m:.1f}" for name, m in sorted(minutes.items()))
-        lines.append(f"The run took {sum(minutes.values()):.0f} minutes: {shares}.")
+        lines.append(f"From nothing, everything took {sum(minutes.values()):.0f} minutes: {shares}.")
     if lost := unknown(folder):
         lines.append(
             f"The file origin.json is damaged, missing or of another run: where {len(lost)} of the figures and "
