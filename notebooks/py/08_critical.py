@@ -211,11 +211,11 @@ for name, m in ((name, m) for name in beds for m in CONTROLS):
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# The control lowers NLL_oracle about as far as RAL does. How far, is set by its learning rate, which is a tenth of
-# RAL's, because with all of it the generator would lose nearly all of its entropy. So NLL_oracle can fall because a
-# method only becomes surer of itself. The
-# distance is harder to lower, but colder MLE lowers it too. So credit the critic only with a gain that neither *reward
-# log G* nor colder MLE shows. (Section 2 sets RAL's distance beside that of colder MLE.)
+# In the small network's world the control lowers NLL_oracle about as far as RAL does, and in the other two worlds it
+# lowers it further. How far, is set by its learning rate, which is a tenth of RAL's, because with all of it the generator
+# would lose nearly all of its entropy. So NLL_oracle can fall because a method only becomes surer of itself. The distance
+# is harder to lower, but colder MLE lowers it too. So credit the critic only with a gain that neither *reward log G* nor
+# colder MLE shows. (Section 2 sets RAL's distance beside that of colder MLE.)
 
 # %% [markdown]
 # The rest of this notebook shows how one comes to these answers, step by step, in the small network's world.

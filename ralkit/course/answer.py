@@ -127,12 +127,10 @@ def _elsewhere(items: Saved) -> str:
     rows = {row["method"]: row for row in items.get("08-0-answer", {}).get("rows") or []}
     found = rows.get("RAL intermediate", {})
     said = {world: found[world].partition(" (")[0] for world in ("little data", "little training") if found.get(world)}
+    if not said:
+        return ""
     words = " and ".join(f'"{word}" in the world *{world}*' for world, word in said.items())
-    return (
-        f" In the test bed of notebook 08, the verdict on RAL intermediate beside colder MLE is {words}."
-        if said
-        else ""
-    )
+    return f" In the test bed of notebook 08, the verdict on RAL intermediate beside colder MLE is {words}."
 
 
 def _best(runs: Sequence[Sequence[Row]]) -> list[float]:

@@ -39,11 +39,8 @@ eighth of a batch; what they tell each other is not counted."""
 
 def experiments(preset: Preset) -> dict[str, WorldConfig]:
     """The worlds that a preset trains in, by name."""
-    found = {"oracle experiment": preset.oracle and preset.world()}
-    for levels, name in ((1, "one code map"), (2, "two code maps")):
-        models = preset.images and (preset.images.one if levels == 1 else preset.images.two)
-        found[name] = models and preset.world(levels)
-    return {name: world for name, world in found.items() if world}
+    names = {None: "oracle experiment", 1: "one code map", 2: "two code maps"}
+    return {name: preset.world(levels) for levels, name in names.items() if levels in preset.levels}
 
 
 def level_names(levels: int) -> list[str]:

@@ -86,9 +86,10 @@ class Record:
         writer.writerows(rows)
         about = {"kind": "table", "title": title, "rows": rows, "paper": paper, "note": note}
         store.write_bytes(self.figures / f"{name}.csv", buffer.getvalue().encode())
-        store.write_bytes(self.figures / f"{name}.md", f"# {title}\n\n{table_page(about)}\n".encode())
+        page = table_page(about)
+        store.write_bytes(self.figures / f"{name}.md", f"# {title}\n\n{page}\n".encode())
         self._save_about(name, about)
-        return Shown(table_page(about))
+        return Shown(page)
 
     def _save_about(self, name: str, about: dict[str, Any]) -> None:
         """Write what a figure or table is, with what of its origin the folder's origin.json does not say."""

@@ -11,7 +11,7 @@ from .answer import TERMS, answer, in_short
 from .claims import CONTROL, EFFECT, HOLM, PRICE, claims_of, judged
 from .hero import HERO, draw_hero
 from .record import TRAINING, markdown_table, read_minutes
-from .reproduce import COURSE
+from .reproduce import is_course
 from .saved import Saved, damaged, forget, missing, origin_line, saved, unknown
 
 __all__ = ["claims", "damaged", "forget", "index", "missing", "readme_parts", "saved", "update_readme", "write_report"]
@@ -195,8 +195,7 @@ def _times(took: dict[str, Any]) -> str:
     for kind, says in kinds.items():
         if minutes := took[kind]:
             numbers = [name.partition("_")[0] for name in sorted(minutes) if name != TRAINING]
-            whole = {f"{n:02}" for n in COURSE} <= set(numbers)
-            names = "all notebooks" if whole else f"the notebooks {', '.join(numbers)}"
+            names = "all notebooks" if is_course(minutes) else f"the notebooks {', '.join(numbers)}"
             lines.append(f"{says.format(names=names, total=sum(minutes.values()))}.")
     return " ".join((*lines, f"(On {took['device']}.)")) if lines else ""
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from .. import store
 from ..errors import RalkitError
 from .presets import get_preset
 
-COURSE = range(10)  # the numbers of the course's own notebooks; those after them are appendices
 ABLATIONS = "10"  # it has many more runs, and is run where it is asked for, or where the preset has ablations
 
 
@@ -29,6 +28,11 @@ def notebooks(root: Path, only: str | None = None, *, ablations: bool = True) ->
     if missing := [number for number in wanted if number not in there]:
         raise RalkitError(f"there is no notebook {', '.join(missing)}; the numbers are {', '.join(there)}")
     return [path for path in found if path.name[:2] in wanted]
+
+
+def is_course(notebooks: Iterable[str]) -> bool:
+    """Whether the course's own notebooks, 00 to 09, are all among these names; what comes after them is an appendix."""
+    return {f"{n:02}" for n in range(10)} <= {name[:2] for name in notebooks}
 
 
 def reproduce(
@@ -63,8 +67,7 @@ def reproduce(
     committed = figures == root / "figures" / "quick" and parameters["seed"] == 1
     started, clock = time.time(), time.monotonic()
     steps = {path.stem: lambda path=path: run_notebook(path, run / path.name, parameters) for path in chosen}
-    whole = {f"{n:02}" for n in COURSE} <= {name[:2] for name in steps}
-    if whole and not parameters.get("pretrained"):
+    if is_course(steps) and not parameters.get("pretrained"):
         steps = {TRAINING: lambda: train_course(root, parameters)} | steps
     for i, (name, step) in enumerate(steps.items()):
         pace = 1.0 if ours else _pace(spent, earlier) if from_nothing else None

@@ -34,10 +34,6 @@ RUNS: dict[str, dict[str, Any]] = {
         "reward": "none", "reference": "oracle", "kl": 1.0, "gamma": 1.0, "critic_updates": 0, "warmup": 0,
         "lr_prior": lambda c: 3 * c.lr_prior,
     },
-    "RAL, true reward for longer": {
-        "reward": "none", "reference": "oracle", "kl": 1.0, "gamma": 1.0, "critic_updates": 0, "warmup": 0,
-        "lr_prior": lambda c: 3 * c.lr_prior, "updates": lambda c: 4 * c.updates,
-    },
     # Half of the codes in an update: as much time for twice as many updates.
     "RAL partial": {"partial": True, "updates": lambda c: 2 * c.updates},
     "RAL top": {"levels": "top"},
@@ -56,6 +52,7 @@ RUNS: dict[str, dict[str, Any]] = {
         if key not in ("critic_channels", "critic_stages", "updates")
     },
 }  # fmt: skip
+RUNS["RAL, true reward for longer"] = RUNS["RAL, true reward"] | {"updates": lambda c: 4 * c.updates}
 # What the anchored run rests on: each has some of its settings as the preset's own RAL has them.
 RUNS |= {
     f"RAL anchored, {keys} taken back": {k: v for k, v in RUNS["RAL anchored"].items() if k not in keys.split(" and ")}

@@ -57,14 +57,14 @@ def train_side_by_side(*plans: Plan) -> None:
         apart = [job for job in jobs if can_be_told(job[0].world) and not job[0].is_stored(*job[1:])]
         workers = min(cores, len(apart))
         if workers > 1:
-            studies = list(dict.fromkeys(job[0] for job in apart))
-            fresh = [study for study in studies if not study.world.is_made()]
+            threads = max(1, cores // workers)
+            fresh = [study for study in dict.fromkeys(job[0] for job in apart) if not study.world.is_made()]
             fresh.sort(key=lambda study: -len(study.world.networks))  # what takes longest comes first
-            if len(fresh) > 1:
-                train_apart([[(study, None, None)] for study in fresh], workers, max(1, cores // workers))
-            for study in studies:
-                study.world.prepare()  # by all cores, where it is one: the processes would wait for the first of them
-            train_apart(list(parts(apart, workers)), workers, max(1, cores // workers))
+            if len(fresh) == 1:
+                fresh[0].world.prepare()  # here, by all cores: the processes would wait for the first of them
+            elif fresh:
+                train_apart([[(study, None, None)] for study in fresh], workers, threads)
+            train_apart(list(parts(apart, workers)), workers, threads)
 
 
 def parts(jobs: Sequence[Job], workers: int) -> Iterator[Sequence[Job]]:
