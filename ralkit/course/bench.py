@@ -85,7 +85,7 @@ FUNCTIONS: dict[str, Method] = {
 }
 TRAINED = (
     "RAL single", "RAL intermediate", "RAL, KL 0.1", "RAL, KL 0.3", "RAL, KL 1", "RAL, KL 3", "RAL anchored",
-    "RAL, true reward", "RAL, true reward for longer",
+    "RAL, true reward", "RAL, true reward for longer", "RAL literal, as many roll-outs",
 )  # fmt: skip
 METHODS = ("MLE", *(f"{_REJECTION}{price}" for price in PRICES), REWEIGHTED, *TRAINED, *FUNCTIONS)
 

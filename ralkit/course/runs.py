@@ -53,6 +53,10 @@ RUNS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 RUNS["RAL, true reward for longer"] = RUNS["RAL, true reward"] | {"updates": lambda c: 4 * c.updates}
+# As literal, but with as many roll-outs in all as the preset's own RAL, and so with many more updates (notebook 08).
+RUNS["RAL literal, as many roll-outs"] = RUNS["RAL literal"] | {
+    "updates": lambda c: max(1, c.updates * c.rollouts // RalConfig().rollouts)
+}
 # What the anchored run rests on: each has some of its settings as the preset's own RAL has them.
 RUNS |= {
     f"RAL anchored, {keys} taken back": {k: v for k, v in RUNS["RAL anchored"].items() if k not in keys.split(" and ")}
