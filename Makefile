@@ -1,8 +1,9 @@
 # `make reproduce` and `make test` need Python 3.11 to 3.13 with venv and pip; everything else they install in .venv.
 PYTHON ?= python3
-PRESET ?= quick
 DATASET ?= faces
 PRETRAINED ?=
+# The pretrained worlds are those of the preset deep; quick trains everything within the hour.
+PRESET ?= $(if $(PRETRAINED),deep,quick)
 
 BIN := .venv/bin
 

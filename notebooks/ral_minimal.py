@@ -118,7 +118,7 @@ def judge(G: nn.Module, oracle: nn.Module, test_codes: Tensor) -> str:
     return f"NLL_oracle {surprise:.1f}, KL(G||oracle) {surprise - entropy:.1f}, NLL_test {nll_test:.1f}"
 
 
-def main(preset: str = "quick", warm_up: int = WARM_UP, updates: int = UPDATES, rollouts: int = ROLLOUTS, **world):
+def main(preset: str = "deep", warm_up: int = WARM_UP, updates: int = UPDATES, rollouts: int = ROLLOUTS, **world):
     """Load the world of a preset, train its MLE prior by RAL, and say what changed."""
     torch.manual_seed(1)
     world = OracleWorld(preset, pretrained=True, **world)

@@ -62,7 +62,7 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
     def add(name: str, about: str, pretrained: bool = False) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about)
         command.add_argument(
-            "--preset", default="quick", help="size of everything; `presets` lists them (default: quick)"
+            "--preset", help="size of everything; `presets` lists them (default: deep if pretrained, else quick)"
         )
         command.add_argument("--dataset", default="faces", help="faces, or a folder, zip or lmdb (default: faces)")
         command.add_argument("--seed", type=int, default=1, help="first of the seeds (default: 1; 0 chose settings)")
@@ -115,7 +115,7 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
     keep = commands.add_parser(
         "freeze", help="write a world that runs of a preset left to its file in data/pretrained/"
     )
-    keep.add_argument("--preset", default="quick", help="the preset (default: quick)")
+    keep.add_argument("--preset", help="the preset (default: deep if pretrained, else quick)")
     keep.add_argument("--levels", **levels)
     keep.add_argument("--root", type=Path, help="the project's folder (default: the one around this folder)")
     keep.add_argument(
@@ -129,13 +129,16 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
     bench.add_argument("--world", action="append", help="a world of the test bed (default: all)")
     bench.add_argument("--generators", help="seeds of the MLE generators, such as 1,2 (default: all)")
     bench.add_argument("--out", type=Path, help="a file for the rows of your methods (JSON)")
-    bench.add_argument("--preset", default="quick", help="the preset (default: quick)")
+    bench.add_argument("--preset", help="the preset (default: deep if pretrained, else quick)")
     bench.add_argument("--root", type=Path, help="the project's folder (default: the one around this folder)")
     bench.add_argument("--pretrained", action=argparse.BooleanOptionalAction, default=True)
 
     costs = commands.add_parser("presets", help="list the presets and what they cost")
     costs.add_argument("--check", metavar="NAME", help="run a step of every stage of one, estimate its full run")
-    return vars(parser.parse_args(arguments))
+    options = vars(parser.parse_args(arguments))
+    if options.get("preset", "") is None:
+        options["preset"] = "deep" if options["pretrained"] else "quick"
+    return options
 
 
 def run_command(command: str, **options: Any) -> None:

@@ -12,7 +12,7 @@ from ralkit.course.answer import answer, in_short
 from ralkit.course.saved import saved
 from ralkit.course.significance import noise_over_seeds, p_value
 
-ITEMS = saved(Path(__file__).parents[1] / "figures/quick")
+ITEMS = saved(Path(__file__).parents[1] / "figures/deep")
 X, Y = hero.X, hero.Y
 
 

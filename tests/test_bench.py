@@ -311,8 +311,8 @@ def test_damaged_rows_are_one_sentence(bed):
 
 
 def test_the_committed_rows_are_of_the_present_settings_and_can_be_compared(tmp_path):
-    rows = json.loads((ROOT / "figures/quick/bench/rows.json").read_text())
-    bed = Bench("quick", root=tmp_path)
+    rows = json.loads((ROOT / "figures/deep/bench/rows.json").read_text())
+    bed = Bench(root=tmp_path)
     known = {bed.key(w, m, s) for w in WORLDS for m in METHODS for s in range(1, 6)}
     assert rows and set(rows) <= known
     for row in rows.values():

@@ -165,7 +165,7 @@ def test_force_that_cannot_remove(ralkit, tmp_path):
 
 def test_the_list_of_presets_bears_minutes_cut_short(ralkit, tmp_path):
     root = project_in(tmp_path)
-    file_at(root / "figures/quick/minutes.json", CUT)
+    file_at(root / "figures/deep/minutes.json", CUT)
     status, out, err = ralkit("presets", cwd=root)
     assert (status, err) == (0, "")
     assert "smoke: " in out and "measured" not in out
@@ -197,9 +197,17 @@ os.rename("pids.tmp", "pids")
 """
 
 
-def started(root, process):
+def two_notebooks(tmp_path, one, two):
+    """A project of two notebooks with a cell each, 01_one and 02_two."""
+    root = project_in(tmp_path, one)
+    (root / "notebooks/07_only.ipynb").rename(root / "notebooks/01_one.ipynb")
+    (project_in(tmp_path / "other", two) / "notebooks/07_only.ipynb").rename(root / "notebooks/02_two.ipynb")
+    return root
+
+
+def started(root, process, file="pids"):
     """The processes of the notebook's kernel, once it is at work."""
-    pids, deadline = root / "notebooks/pids", time.monotonic() + 120
+    pids, deadline = root / "notebooks" / file, time.monotonic() + 120
     while not pids.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     return [int(pid) for pid in pids.read_text().split()]
@@ -232,6 +240,33 @@ def test_a_notebook_leaves_no_process_behind(tmp_path, end):
     with nullcontext() if "print" in end else pytest.raises(RalkitError, match="cell 3"):
         run_notebook(root / "notebooks/07_only.ipynb", root / "runs/07_only.ipynb", {})
     assert none_left(map(int, (root / "notebooks/pids").read_text().split()))
+
+
+@needs_proc
+def test_a_signal_ends_notebooks_that_run_side_by_side(tmp_path):
+    root = two_notebooks(tmp_path, *(f"{BUSY.replace('pids', f'pids{n}')}\nwhile True: time.sleep(1)" for n in (1, 2)))
+    process = apart(root, preexec_fn=hear)
+    pids = [pid for n in (1, 2) for pid in started(root, process, f"pids{n}")]
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, INTERRUPTED)
+    assert len(pids) == 4 and none_left(pids)
+
+
+@needs_proc
+def test_the_first_of_several_notebooks_to_fail_ends_the_others(ralkit, tmp_path):
+    busy = f"{BUSY}\nwhile True: time.sleep(1)"
+    fails = "import os, time\nwhile not os.path.exists('pids'): time.sleep(0.1)\n1 / 0"
+    root = two_notebooks(tmp_path, busy, fails)
+    assert "02_two.ipynb, cell 3: ZeroDivisionError" in sentence(ralkit(*SMOKE, cwd=root))
+    assert none_left(map(int, (root / "notebooks/pids").read_text().split()))
+
+
+def test_notebooks_side_by_side_share_the_cores_and_say_who_speaks(ralkit, tmp_path, monkeypatch):
+    monkeypatch.setattr("ralkit.course.workers.usable_cores", lambda: 6)
+    root = two_notebooks(tmp_path, *["import os; print('threads', os.environ['OMP_NUM_THREADS'])"] * 2)
+    status, out, _ = ralkit(*SMOKE, cwd=root)
+    assert status == 0 and "01: threads 3\n" in out and "02: threads 3\n" in out
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -225,13 +225,14 @@ def test_a_world_of_other_settings(small, root, capsys, other):
 
 
 def test_a_missing_file_is_said_where_one_belongs(tmp_path, smoke, root, capsys):
-    assert OracleWorld("quick", root=tmp_path, pretrained=True).frozen is None
+    assert OracleWorld("deep", root=tmp_path, pretrained=True).frozen is None
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.endswith("data/pretrained/quick-oracle-world.pt is missing; this world is trained here")
+    assert line.endswith("data/pretrained/deep-oracle-world.pt is missing; this world is trained here")
     for world in (
         World(smoke, root=root, levels=1, pretrained=True),
-        OracleWorld("quick", dataset=str(tmp_path), root=root, pretrained=True),
-        OracleWorld("quick", root=root),
+        OracleWorld("deep", dataset=str(tmp_path), root=root, pretrained=True),
+        OracleWorld("deep", root=root),
+        OracleWorld("quick", root=root, pretrained=True),
     ):
         assert world.frozen is None and capsys.readouterr().out == ""
 

@@ -99,7 +99,7 @@ def test_a_run_that_is_not_whole_or_of_another_source_leaves_nothing(pair, tmp_p
     assert source.read_bytes() == before
 
 
-@pytest.mark.parametrize(("preset", "seed", "kept"), [("quick", 1, True), ("quick", 2, False), ("smoke", 1, False)])
+@pytest.mark.parametrize(("preset", "seed", "kept"), [("deep", 1, True), ("deep", 2, False), ("quick", 1, False)])
 def test_only_a_run_at_the_committed_settings_leaves_outputs(tmp_path, preset, seed, kept):
     root = project_in(tmp_path, "print(6 * 7)")
     reproduce.reproduce(

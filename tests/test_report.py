@@ -106,27 +106,27 @@ def test_a_damaged_table_is_named_and_counted_as_missing(tmp_path, content):
 
 
 def test_every_figure_and_table_of_the_folder_is_linked(tmp_path):
-    quick = ROOT / "figures/quick"
-    text = (quick / "REPORT.md").read_text()
+    folder = ROOT / "figures/deep"
+    text = (folder / "REPORT.md").read_text()
     links = set(re.findall(r"\]\(([^)]+)\)", text))
-    for name in report.saved(quick):
+    for name in report.saved(folder):
         shown = {f"{name}.png", f"{name}.md"}
         assert links & shown, name
-    assert all((quick / link).exists() for link in links)
+    assert all((folder / link).exists() for link in links)
 
 
 def test_the_report_says_what_the_committed_run_says(tmp_path):
-    quick = ROOT / "figures/quick"
-    for file in [*quick.glob("*.json"), *quick.glob("*.png")]:
+    folder = ROOT / "figures/deep"
+    for file in [*folder.glob("*.json"), *folder.glob("*.png")]:
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / "trade-off.png").unlink()
-    minutes = read_minutes(quick / "minutes.json")["minutes"]
-    assert report.write_report(tmp_path, minutes).read_text() == (quick / "REPORT.md").read_text()
+    minutes = read_minutes(folder / "minutes.json")["minutes"]
+    assert report.write_report(tmp_path, minutes).read_text() == (folder / "REPORT.md").read_text()
 
 
 def test_the_report_is_two_pages_before_its_index():
     head, found, _ = (
-        (ROOT / "figures/quick/REPORT.md").read_text().partition("## The paper's tables and figures, and ours")
+        (ROOT / "figures/deep/REPORT.md").read_text().partition("## The paper's tables and figures, and ours")
     )
     assert found and len(head.splitlines()) < 140 and head.count("![") == 1
 
@@ -142,12 +142,13 @@ def test_the_first_screen_of_the_readme_is_short():
 def test_a_report_of_nothing(tmp_path):
     text = report.write_report(tmp_path, {}).read_text()
     assert "missing: run notebook 03" in text and "Does RAL help" not in text and "![" not in text
-    assert report.readme_parts(tmp_path, "x/")["results"].startswith("What came out is in")
+    assert report.readme_parts(tmp_path)["results"].startswith("What came out is in")
 
 
 def test_a_readme_without_minutes(tmp_path):
-    (tmp_path / "minutes.json").write_text('{"device": "a CPU", "minu')
-    assert report.readme_parts(tmp_path, "figures/")["time"] == "No run has been timed yet."
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/minutes.json").write_text('{"device": "a CPU", "minu')
+    assert report.readme_parts(tmp_path)["time"] == "No run has been timed yet."
 
 
 @pytest.mark.parametrize(
@@ -160,8 +161,21 @@ def test_a_readme_without_minutes(tmp_path):
 )
 def test_readme_names_the_notebooks_that_were_timed(tmp_path, names, said):
     took = {"device": "a CPU", "minutes": {}, "pretrained minutes": {name: 1.0 + i for i, name in enumerate(names)}}
-    (tmp_path / "minutes.json").write_text(json.dumps(took))
-    assert said in report.readme_parts(tmp_path, "figures/")["time"]
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/minutes.json").write_text(json.dumps(took))
+    assert said in report.readme_parts(tmp_path)["time"]
+
+
+def test_readme_says_what_runs_side_by_side_took_in_all(tmp_path):
+    for preset, kind in (("deep", "pretrained minutes"), ("quick", "minutes")):
+        (tmp_path / preset).mkdir()
+        minutes = {"03_oracle": 4.0, "04_ral": 5.0, "everything": 5.5}
+        took = {"device": f"{preset}'s CPU", "minutes": {}} | {kind: minutes}
+        (tmp_path / preset / "minutes.json").write_text(json.dumps(took))
+    assert report.readme_parts(tmp_path)["time"] == (
+        "With the pretrained weights, which come with it, the notebooks 03, 04 take 5.5 minutes on deep's CPU. `make "
+        "reproduce` trains everything, shorter, in 6 minutes on quick's CPU."
+    )
 
 
 def test_a_whole_run_leaves_only_its_own(tmp_path):
@@ -183,12 +197,12 @@ def test_every_item_has_a_notebook_and_a_function():
 
 
 def test_the_readme_says_what_the_committed_run_says():
-    parts = report.readme_parts(ROOT / "figures/quick", "figures/quick/")
+    parts = report.readme_parts(ROOT / "figures")
     assert report.update_readme(ROOT / "README.md", parts) == (ROOT / "README.md").read_text()
 
 
 def test_no_item_of_the_paper_is_missing_from_the_committed_run():
-    assert report.missing(ROOT / "figures/quick") == []
+    assert report.missing(ROOT / "figures/deep") == []
 
 
 def test_a_readme_without_its_place(tmp_path):

@@ -10,7 +10,7 @@ from ralkit.course.runs import RUNS, canonical, control, recipe
 from ralkit.errors import RalkitError
 
 
-@pytest.mark.parametrize("name", ["quick", "gpu"])
+@pytest.mark.parametrize("name", ["quick", "deep", "gpu"])
 def test_every_run_is_a_recipe_of_its_own(name):
     world = get_preset(name).world()
     cfg = world.ral
@@ -26,7 +26,7 @@ def test_every_run_is_a_recipe_of_its_own(name):
 
 @pytest.mark.parametrize("levels", [1, 2])
 def test_recipes_on_images(levels):
-    world = get_preset("quick").world(levels)
+    world = get_preset("deep").world(levels)
     ral, size = world.ral, world.size
     assert recipe("RAL partial", ral, size) == replace(ral, partial=True, updates=2 * ral.updates)
     for n in (8, 2):

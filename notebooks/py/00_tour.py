@@ -39,10 +39,10 @@
 # | [09_report](09_report.ipynb) | everything beside the paper's numbers | all | `report`, `paper` |
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick, deep or gpu
+preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
-pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
+pretrained = True  # loads the weights where there are any; False trains them here
 
 # %%
 # %matplotlib inline
@@ -80,7 +80,7 @@ def draw(prior, n, number, temperature=1.0):
 # `data/pretrained/`, and the whole notebook takes about a minute. With `False`, or where no file there fits, each cell
 # trains what it shows and prints how far it is. All notebooks keep what they trained in `runs/`. So a later run loads
 # it, and a run that was interrupted goes on where it stopped. Where the text says what a figure shows, it speaks of the
-# committed run, with the preset `quick`.
+# committed run, with the preset `deep` and its pretrained weights.
 #
 # ## Images
 # Unless you bring your own images, they are cartoon faces that a program draws, so nothing has to be downloaded. The
@@ -161,7 +161,7 @@ record.figure("00-04-samples", fig, title="Real images, samples of the oracle an
 # ## Critic, rewards, returns
 # The **critic** is a network that tells real images from samples. Its **score map** holds one score for each of a few
 # regions, and a high score means that the image looks real from there. (A score may see more than its own region. In
-# the small images of `quick` each score sees the whole image, as notebook 04 shows.) We divide all scores by the
+# the small images of `deep` each score sees the whole image, as notebook 04 shows.) We divide all scores by the
 # largest of their absolute values, so they lie between −1 and 1. Then we up-sample the score map to the size of the
 # code map, so every code gets a score, and this score is its **reward**. The code drawn in step $t$ of $T$ is called
 # $a_t$. Its reward has the number $r_{t+1}$, because it comes after that step.

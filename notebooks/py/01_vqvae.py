@@ -25,10 +25,10 @@
 # Then [03 · the oracle](03_oracle.ipynb) and [04 · RAL](04_ral.ipynb).
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick, deep or gpu
+preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
-pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
+pretrained = True  # loads the weights where there are any; False trains them here
 
 # %%
 import math
@@ -814,7 +814,7 @@ widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), c
 #    `Codebook._place`, `Codebook(revive_below=...)`
 # 7. *"Images are encoded into following latents codes for different resolutions: a) 64 × 64 → 8 × 8"* (section 5.1).
 #    We use one level of codes, as in the oracle experiment. The two-level model is not part of this notebook. `VQVAE`
-# 8. *"Codebook size 128, Training steps 156250"* (S-Table 4c). Our training is shorter in `smoke`, `quick` and `gpu`,
+# 8. *"Codebook size 128, Training steps 156250"* (S-Table 4c). Our training is shorter in all presets but `paper-*`,
 #    and the codebook is smaller in `smoke` only (`python -m ralkit presets`). The paper does not give the optimiser
 #    and the learning rate. Ours are Adam and a rate that falls linearly over the second half. `Preset.vqvae`,
 #    `training.anneal`

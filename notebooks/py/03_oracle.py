@@ -20,13 +20,13 @@
 #
 # *Before:* [02 · PixelCNN priors](02_pixelcnn.ipynb). *After:* [04 · RAL step by step](04_ral.ipynb). This notebook
 # only runs RAL, and 04 takes it apart. Read 04 first if you want to know how RAL works before you see what it does.
-# (Where the text says what a figure or table shows, it speaks of the committed run, with the preset `quick`.)
+# (Where the text says what a figure or table shows, it speaks of the committed run, with the preset `deep`.)
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick, deep or gpu
+preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
-pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
+pretrained = True  # loads the weights where there are any; False trains them here
 
 # %%
 # %matplotlib inline
@@ -510,7 +510,7 @@ widgets.explore(explore, method=list(METHODS), share=(0, 94, 2))
 # 1. *"NLL 7.55"* (Table 1) is more than $\ln 128 = 4.85$ nats for one code and far too little for 64 codes. We report
 #    nats per image and per code and compare relative changes (`ralkit.metrics.oracle_metrics`).
 # 2. *"a lighter PixelCNN so that the MLE model cannot be easily trained towards the oracle"* (footnote 3): ours is
-#    lighter by more than the paper's, because a critic that cannot tell the two apart gives no reward. In `quick` it
+#    lighter by more than the paper's, because a critic that cannot tell the two apart gives no reward. In `deep` it
 #    has one layer where the oracle has five (`Preset.generator`).
 # 3. *"For all experiments, we finetune the pixelcnn model with the MLE loss with the same number of iterations"*
 #    (supplement): our run of this kind is `MLE continued`. The paper does not say whether the MLE rows of its tables
@@ -522,7 +522,7 @@ widgets.explore(explore, method=list(METHODS), share=(0, 94, 2))
 # 6. *"Instead of directly training on real images"* (section 5.2): the real images of the critic are decoded samples of
 #    the oracle.
 # 7. Batch 16, learning rates $10^{-4}$ and $4 \cdot 10^{-6}$, no baseline, WGAN-GP (section 4.4) are the defaults of
-#    `RalConfig`. The presets change them, for reasons that notebook 04 measures. The settings of `quick` were chosen
+#    `RalConfig`. The presets change them, for reasons that notebook 04 measures. The settings of `deep` were chosen
 #    on seed 0 and another world (other faces, VQ-VAE, oracle), and we report only seeds from 1 on.
 # 8. All seeds of one run share one world. They differ in the generator's start, its batches, and all random numbers of
 #    RAL.

@@ -25,10 +25,10 @@
 # [06 · partial generation, two levels, and what matters](06_partial.ipynb).
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick, deep or gpu
+preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
-pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
+pretrained = True  # loads the weights where there are any; False trains them here
 
 # %%
 # %matplotlib inline
@@ -490,8 +490,7 @@ Markdown(
 # the feature network and the test images. Each seed has its own MLE priors, and all its other runs start from these. So
 # we compare methods seed by seed. A change is *decided* if its mean is beyond chance (95 %, Student's t). With three
 # seeds the mean must then be 2.5 standard deviations from 0. In brackets, *lower* and *higher* mean a decided change.
-# Runs on two maps take long, so the preset `quick` makes one of each, which decides nothing. The preset `deep` makes
-# five.
+# Runs on two maps take long, so the pretrained world has one of each, which decides nothing.
 
 
 # %%

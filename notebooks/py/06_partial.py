@@ -26,10 +26,10 @@
 # is useful.
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick, deep or gpu
+preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
-pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
+pretrained = True  # loads the weights where there are any; False trains them here
 
 # %%
 # %matplotlib inline
@@ -640,8 +640,8 @@ Markdown(markdown_table([{"run": method} | way for method, way in ways.items()])
 #   makes three updates for each update of the run with full generation, and these take about as long.
 #
 # Every run of a seed starts from that seed's MLE priors, so we compare runs seed by seed. The VQ-VAE, the feature
-# network and the test images are the same for all. These runs take long, so the preset `quick` makes one of each, which
-# decides nothing, and `deep` makes five. With several seeds, ± is the standard deviation of one seed. A run counts as
+# network and the test images are the same for all. These runs take long, so the pretrained world has one of each, which
+# decides nothing. With several seeds, ± is the standard deviation of one seed. A run counts as
 # lower than another, which is better, or as higher, if the mean of the differences is beyond chance (95 %, Student's
 # t). With three seeds this means 2.5 standard deviations from 0.
 #
@@ -890,7 +890,7 @@ record_one.figure("06-09-maps", fig, title="One MLE sample under critics of thre
 #
 # ### 4.2 With gamma 1, intermediate rewards make a ramp
 #
-# In the presets `quick`, `deep` and `gpu`, the runs on one level have gamma 1. With the intermediate reward, the return
+# In all presets but `paper-*`, the runs on one level have gamma 1. With the intermediate reward, the return
 # of a code is then the plain sum of all rewards from its own to the last. The next cell shows what this means. Two
 # roll-outs of eight codes have the same reward at every code, and one is better than the other. The table gives their
 # returns, and their advantages with the leave-one-out baseline, which subtracts the mean of the other roll-outs.

@@ -22,10 +22,10 @@
 # `python -m ralkit reproduce` writes the same report to a file, `figures/<preset>/REPORT.md`.
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick, deep or gpu
+preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
-pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
+pretrained = True  # loads the weights where there are any; False trains them here
 
 # %%
 # %matplotlib inline
@@ -82,8 +82,8 @@ Markdown(markdown_table([row for number in paper.ARCHITECTURES for row in archit
 
 # %% [markdown]
 # Compare the networks of one preset. In all presets but the first, the largest prior has far more parameters than the
-# VQ-VAE and the critic together. So the prior is what costs memory and time at the paper's size, and the preset `quick`
-# has to make it much smaller.
+# VQ-VAE and the critic together. So the prior is what costs memory and time at the paper's size, and presets for
+# small machines have to make it much smaller.
 #
 # The rest of this notebook reads the figures and tables of the other notebooks. The next cell says how many are here.
 
@@ -330,7 +330,7 @@ Markdown(markdown_table(origins()) if items else "Nothing is here yet.")
 
 # %% [markdown]
 # Lines of one commit come from the same code. They can still differ in the size of the images and in the seeds. In
-# `quick`, the oracle experiment has smaller images than the others, and two maps of codes have a single seed. More than
+# `deep`, the oracle experiment has smaller images than the others, and two maps of codes have a single seed. More than
 # one commit means that some notebooks were run again later. So before you compare two numbers, compare their lines.
 #
 # The second table says how many minutes each notebook took. A column stays empty until such a run has been timed.
@@ -414,7 +414,7 @@ widgets.explore(explore, number=list(numbers), first_seeds=(1, seeds)) if number
 # Each notebook ends with a list of its own. The following ones matter most when you compare a number here with the
 # paper's.
 #
-# 1. **Scale**: `quick` has smaller images, networks and lengths than any of the paper's runs. `presets.PRESETS`
+# 1. **Scale**: `deep` has smaller images, networks and lengths than any of the paper's runs. `presets.PRESETS`
 # 2. **Critic**: the paper says *"We use the WGAN loss [6,20]"*, a Wasserstein loss with a gradient penalty, which
 #    keeps the critic's slope near 1. But at the paper's learning rates, and for as many updates as ours, a prior
 #    hardly moves (notebook 04, the paper's literal setting). The presets use the logistic loss of a classifier, with

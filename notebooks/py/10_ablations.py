@@ -14,8 +14,9 @@
 # (notebook 06). This appendix changes other settings. Section 1 changes four of them on images. Section 2 asks the same
 # in the oracle experiment. Section 3 takes *RAL anchored* of notebook 08 apart.
 #
-# It takes more runs than all the other notebooks together, and nothing of it is in the paper. So the preset `quick`
-# leaves it out of `make reproduce`, and `deep` runs it, with five seeds. You can open it with any preset. The texts say
+# It takes more runs than all the other notebooks together, and nothing of it is in the paper. So `make
+# reproduce` leaves it out, and only the presets `deep` and `gpu`, trained from nothing, run it. You can open it with any
+# preset. The texts say
 # how to read each figure and table, and the cells say what came out.
 #
 # After this notebook you can
@@ -25,10 +26,10 @@
 # *Before:* [06 · partial generation](06_partial.ipynb), [08 · what did RAL really buy?](08_critical.ipynb).
 
 # %% tags=["parameters"]
-preset = "quick"  # smoke, quick, deep or gpu
+preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
-pretrained = True  # the weights in data/pretrained/ where they fit; False trains them here (README: how long)
+pretrained = True  # loads the weights where there are any; False trains them here
 
 # %%
 # %matplotlib inline

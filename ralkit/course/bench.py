@@ -27,7 +27,7 @@ from . import methods
 from .methods import Method, Start
 from .oracle import OracleWorld
 from .predictions import PREDICTED
-from .presets import Preset, get_preset
+from .presets import COMMITTED, Preset, get_preset
 from .project import commit_of
 from .runs import RUNS
 from .significance import LEVEL, beyond, direction, holm, p_value, spread
@@ -55,7 +55,7 @@ def _briefly(generator: PriorConfig, **changes: float) -> PriorConfig:
     return replace(generator, layers=3 * generator.layers, steps=max(1, generator.steps // 48), **changes)
 
 
-def study_of(world: str, preset: str | Preset = "quick", **options: Any) -> Study:
+def study_of(world: str, preset: str | Preset = COMMITTED, **options: Any) -> Study:
     """The study of a world of the test bed; RalkitError for an unknown name."""
     if world not in WORLDS:
         raise RalkitError(f"there is no world {world!r}; the test bed has {', '.join(WORLDS)}")
@@ -208,7 +208,7 @@ class Bench:
     `options` are those of OracleWorld.
     """
 
-    def __init__(self, preset: str | Preset = "quick", **options: Any):
+    def __init__(self, preset: str | Preset = COMMITTED, **options: Any):
         self.preset, self.options = preset, options
         self._studies: dict[str, Study] = {}
 

@@ -165,7 +165,7 @@ def presets(check: str | None) -> None:
     """List the presets and what they cost; or build one, run a step of every stage, and estimate its full run."""
     chosen = None if check is None else get_preset(check)
     from . import costs
-    from .record import read_minutes
+    from .record import in_all, read_minutes
 
     if chosen:
         return costs.check(chosen)
@@ -173,8 +173,7 @@ def presets(check: str | None) -> None:
         print(f"{preset.name}: {preset.about}")
         run = read_minutes(project_root() / "figures" / preset.name / "minutes.json")
         if run["minutes"]:
-            minutes = run["minutes"].values()
-            print(f"    measured: {len(minutes)} notebooks in {sum(minutes):.0f} minutes on {run['device']}")
+            print(f"    measured: all notebooks in {in_all(run['minutes']):.0f} minutes on {run['device']}")
         for name, cfg in costs.experiments(preset).items():
             sizes = costs.parameters(cfg).items()
             print(f"    {name}, million parameters: " + ", ".join(f"{key} {n / 1e6:.3g}" for key, n in sizes))

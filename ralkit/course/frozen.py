@@ -12,7 +12,7 @@ from .artefacts import Artefacts
 from .project import Project
 
 VERSION = 1  # raise it when other worlds are committed
-COMMITTED = ("quick-oracle-world", "quick-one-level", "quick-two-levels")  # the worlds in data/pretrained/
+WORLDS = ("deep-oracle-world", "deep-one-level", "deep-two-levels")  # the committed files in data/pretrained/
 CONTENTS = "contents.pt"  # written last: with it, and all that it names, a folder is whole
 
 
@@ -42,7 +42,7 @@ def find(project: Project, world: str, networks: Sequence[str]) -> Frozen | None
     """
     file = file_of(project, world)
     if not file.exists():
-        return _none(f"{file} is missing") if file.stem in COMMITTED else None
+        return _none(f"{file} is missing") if file.stem in WORLDS else None
     try:
         folder = project.frozen / f"{file.stem}-{store.digest(file)}"
         packed = None if distributed.broadcast(_is_whole(folder)) else _read(file)

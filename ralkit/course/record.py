@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from matplotlib.figure import Figure
 
 from .. import __version__, store
@@ -20,6 +21,7 @@ from .project import commit_of
 from .world import World
 
 TRAINING = "training"  # among the minutes of notebooks: what `reproduce` trains before them
+WHOLE = "everything"  # among them: what `reproduce` takes in all, with notebooks side by side
 MINUTES = "minutes", "pretrained minutes"  # of runs from scratch, and of those with worlds from data/pretrained/
 
 
@@ -94,9 +96,10 @@ class Record:
     def _save_about(self, name: str, about: dict[str, Any]) -> None:
         """Write what a figure or table is, with what of its origin the folder's origin.json does not say."""
         whole = self.origin()
-        if (of_all := origin.shared(self.figures)) is None:
-            origin.write_shared(self.figures, whole)
-            of_all = origin.shared(self.figures)
+        with FileLock(self.world.project.run / "origin.lock"):  # notebooks run side by side
+            if origin.shared(self.figures) is None:
+                origin.write_shared(self.figures, whole)
+        of_all = origin.shared(self.figures)
         content = json.dumps(about | {"origin": origin.without_shared(whole, of_all)}, indent=1)
         store.write_bytes(self.figures / f"{name}.json", f"{content}\n".encode())
 
@@ -108,6 +111,11 @@ def read_minutes(file: Path) -> dict[str, Any]:
         return {"device": str(run["device"])} | {k: {str(n): float(v) for n, v in run[k].items()} for k in MINUTES}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {"device": ""} | {key: {} for key in MINUTES}
+
+
+def in_all(minutes: dict[str, float]) -> float:
+    """How long a run of all these takes: less than their sum where notebooks ran side by side."""
+    return minutes.get(WHOLE, sum(minutes.values()))
 
 
 class Shown(str):

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from .. import store
 from ..errors import RalkitError
@@ -10,7 +9,8 @@ from . import paper
 from .answer import TERMS, answer, in_short
 from .claims import CONTROL, EFFECT, HOLM, PRICE, claims_of, judged
 from .hero import HERO, draw_hero
-from .record import TRAINING, markdown_table, read_minutes
+from .presets import COMMITTED
+from .record import TRAINING, WHOLE, in_all, markdown_table, read_minutes
 from .reproduce import is_course
 from .saved import Saved, damaged, forget, missing, origin_line, saved, unknown
 
@@ -153,8 +153,9 @@ def write_report(folder: Path, minutes: dict[str, float]) -> Path:
     if items:
         lines.append(origin_line(max((about["origin"] for about in items.values()), key=lambda o: o["seconds"])))
     if minutes:
-        shares = ", ".join(f"{name} {m:.1f}" for name, m in sorted(minutes.items()))
-        lines.append(f"From nothing, everything took {sum(minutes.values()):.0f} minutes: {shares}.")
+        shares = ", ".join(f"{name} {m:.1f}" for name, m in sorted(minutes.items()) if name != WHOLE)
+        beside = " (notebooks ran side by side)" * (WHOLE in minutes)
+        lines.append(f"From nothing, everything took {in_all(minutes):.0f} minutes: {shares}{beside}.")
     if lost := unknown(folder):
         lines.append(
             f"The file origin.json is damaged, missing or of another run: where {len(lost)} of the figures and "
@@ -175,29 +176,31 @@ def write_report(folder: Path, minutes: dict[str, float]) -> Path:
     return folder / "REPORT.md"
 
 
-def readme_parts(folder: Path, link: str) -> dict[str, str]:
-    """The README's generated parts by name, from the run in `folder`; `link` leads from the README to it."""
-    took, lines = read_minutes(folder / "minutes.json"), in_short(saved(folder))
-    report = f"[{folder.name}/REPORT.md]({link}REPORT.md)"
+def readme_parts(figures: Path) -> dict[str, str]:
+    """The README's generated parts by name, from the runs in the folder `figures`, which lies beside the README."""
+    folder = figures / COMMITTED
+    report = f"[{COMMITTED}/REPORT.md](figures/{COMMITTED}/REPORT.md)"
     return {
-        "results": "\n".join(f"* {line}" for line in lines) or f"What came out is in {report}.",
-        "time": _times(took) or "No run has been timed yet.",
+        "results": "\n".join(f"* {line}" for line in in_short(saved(folder))) or f"What came out is in {report}.",
+        "time": _times(figures) or "No run has been timed yet.",
     }
 
 
-def _times(took: dict[str, Any]) -> str:
-    """How long notebooks take with pretrained worlds, and from nothing, as far as that was timed."""
+def _times(figures: Path) -> str:
+    """How long notebooks take with pretrained worlds, and how long quick takes from nothing, where that was timed."""
     kinds = {
-        "pretrained minutes": "With the pretrained weights, which come with it, {names} take {total:.1f} minutes",
-        "minutes": "`make reproduce` trains everything in about {total:.0f} minutes",
+        (COMMITTED, "pretrained minutes"): "With the pretrained weights, which come with it, {names} take {total:.1f} "
+        "minutes on {device}.",
+        ("quick", "minutes"): "`make reproduce` trains everything, shorter, in {total:.0f} minutes on {device}.",
     }
     lines = []
-    for kind, says in kinds.items():
+    for (preset, kind), says in kinds.items():
+        took = read_minutes(figures / preset / "minutes.json")
         if minutes := took[kind]:
-            numbers = [name.partition("_")[0] for name in sorted(minutes) if name != TRAINING]
+            numbers = [name.partition("_")[0] for name in sorted(minutes) if name not in (TRAINING, WHOLE)]
             names = "all notebooks" if is_course(minutes) else f"the notebooks {', '.join(numbers)}"
-            lines.append(f"{says.format(names=names, total=sum(minutes.values()))}.")
-    return " ".join((*lines, f"(On {took['device']}.)")) if lines else ""
+            lines.append(says.format(names=names, total=in_all(minutes), device=took["device"]))
+    return " ".join(lines)
 
 
 def update_readme(readme: Path, parts: dict[str, str]) -> str:

@@ -69,7 +69,7 @@ def lab(tmp_path_factory):
     shutil.copy(ROOT / "environment.yml", tmp)  # with notebooks/, what ralkit.course.project.project_root looks for
     # First the .ipynb, then the .py: jupytext in Lab reads the inputs of the younger of a pair.
     for path in [*(tmp / "notebooks").glob("*.ipynb"), *(tmp / "notebooks/py").glob("*.py")]:
-        text, changes = re.subn(r'^(\s*"?preset = \\?")quick', r"\1smoke", path.read_text(), flags=re.M)
+        text, changes = re.subn(r'^(\s*"?preset = \\?")deep', r"\1smoke", path.read_text(), flags=re.M)
         assert changes == 1, f"{path.name}: no parameter preset"
         path.write_text(text)
 
