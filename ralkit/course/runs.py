@@ -71,7 +71,7 @@ RUNS |= {
 COURSE: dict[int | None, tuple[str, ...]] = {
     2: (*METHODS, "RAL partial", "RAL top", "RAL bottom"),
     1: (*METHODS, *(f"RAL {reward} {n}x{n}" for reward in ("single", "intermediate") for n in (8, 4, 2))),
-    None: METHODS,
+    None: (*METHODS, "RAL anchored"),
 }
 
 
