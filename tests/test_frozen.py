@@ -154,7 +154,7 @@ def test_where_the_weights_come_from_is_recorded(small, trained, root):
     record = Record(world)
     digest = store.read(file_of(world.project, world.name))["digest"]
     assert record.origin()["weights"] == f"pretrained, version {VERSION}, {digest}"
-    assert f"the world is pretrained, version {VERSION}, {digest};" in record.about("03_oracle")
+    assert f"The networks are pretrained, version {VERSION}, {digest}." in record.about("03_oracle")
     assert Record(OracleWorld(small, root=root)).origin()["weights"] == "trained here"
     assert "--pretrained" in train_command(world, [])
     assert "--pretrained" not in train_command(OracleWorld(small, root=root), [])

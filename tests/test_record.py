@@ -55,9 +55,9 @@ def test_what_a_notebook_took_is_said(tiny, tmp_path):
         (tmp_path / "figures" / preset).mkdir(parents=True)
         (tmp_path / "figures" / preset / "minutes.json").write_text(content)
     record = Record(OracleWorld(tiny, root=tmp_path))
-    assert record.about("03_oracle").endswith("this notebook took 2.0 minutes with quick on a CPU")
-    assert record.about("04_ral").endswith("a time not recorded yet")
-    assert "the world is trained here;" in record.about("04_ral")
+    assert record.about("03_oracle").endswith("this one took 2.0 minutes with quick on a CPU.")
+    assert record.about("04_ral").endswith("a time not recorded yet.")
+    assert "The networks are trained here." in record.about("04_ral")
 
 
 def test_minutes_with_pretrained_worlds_are_told_apart(tiny, tmp_path):
@@ -66,7 +66,7 @@ def test_minutes_with_pretrained_worlds_are_told_apart(tiny, tmp_path):
     file.write_text('{"device": "a CPU", "minutes": {"03_oracle": 9}, "pretrained minutes": {"03_oracle": 1.5}}')
     assert read_minutes(file)["minutes"] == {"03_oracle": 9.0}
     about = Record(OracleWorld(tiny, root=tmp_path)).about("03_oracle")
-    assert about.endswith("took 9.0 minutes with quick on a CPU; 1.5 minutes with quick, pretrained, on a CPU")
+    assert about.endswith("took 9.0 minutes with quick on a CPU; 1.5 minutes with quick, pretrained, on a CPU.")
 
 
 def test_markdown_table():

@@ -230,10 +230,11 @@ def tally(items: Saved) -> str:
         f"{len(rows) - len(held) - undecided} do not, and {undecided} are not decided, each judged alone."
     )
     if corrected := [row for row in rows if row[HOLM]]:
-        kept = sum(holm_decides(row) for row in held)
+        tested = [row for row in held if row[HOLM]]  # the others have no spread over seeds
+        kept = sum(map(holm_decides, tested))
         text += (
-            f" But of many claims some hold by chance. Judged together, with Holm's correction for {len(corrected)} "
-            f"claims, {kept} of the {len(held)} still hold{'s' * (kept == 1)}: few seeds cannot decide so many."
+            f" But of many claims some hold by chance. With Holm's correction all {len(corrected)} that have several "
+            f"seeds are judged together. Then {kept} of {len(tested)} that hold alone still hold{'s' * (kept == 1)}."
         )
     return text
 
@@ -261,15 +262,16 @@ def in_short(items: Saved) -> list[str]:
     ]
     if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
-        lines[0] += f" A control that has neither critic nor images gets {control:+.0f} %."
+        word = "less" if control < 0 else "more"
+        lines[0] += f" But a control that sees neither a critic nor an image gets {abs(control):.0f} % {word}."
     rivals = {}
     curve = [_from_curve(planes, m, X, Y) for m in PAPER]
     if not np.isnan(curve).any():
-        rivals["the same MLE sampled colder, at equal diversity"] = curve, "colder MLE"
+        rivals["the same MLE sampled colder, at equal diversity"] = curve, "MLE sampled colder"
     if theirs := _rejected(items):
         rivals[f"MLE samples of which a critic keeps one in {PRICE}"] = (
             [_less(rows, theirs, Y) for rows in ours],
-            "rejection",
+            "MLE samples that a critic chose",
         )
     if rivals:
         verdicts = {_against(d, "{}") for d, _ in rivals.values()}
@@ -284,8 +286,8 @@ def in_short(items: Saved) -> list[str]:
         ]
         tie = _each(_sums(planes), "RAL is ahead", "MLE is ahead", "nothing is decided")
         lines.append(
-            f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {', and '.join(sizes)}. Summed with KL(oracle‖G), each "
-            f"model at its best temperature, {tie}."
+            f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {', and '.join(sizes)}. If we add KL(oracle‖G), which "
+            f"counts what a model leaves out, and take each model at its best temperature, {tie}."
         )
     if found := _distances(items):
         _, best, d = found

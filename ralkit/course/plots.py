@@ -7,6 +7,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from ..training import History
@@ -81,12 +82,14 @@ def code_maps(codes: Tensor, K: int, images: Tensor | None = None, inch: float =
     figure, axes = new_figure(1 if images is None else 2, len(codes), (inch, inch))
     # Neighbouring numbers mean nothing, so the colours are shuffled.
     colour = np.random.default_rng(0).permutation(K)
+    style = {"ha": "center", "va": "center", "fontsize": 32 * inch / codes.shape[2], "color": "white"}
+    style["path_effects"] = [withStroke(linewidth=1.2, foreground="0.25")]  # legible on light colours, too
     for i, map_ in enumerate(codes.cpu().numpy()):
         if images is not None:
             picture(axes[0, i], to_pixels(images[i : i + 1])[0])
         picture(axes[-1, i], colour[map_], cmap="turbo", vmin=0, vmax=K - 1)
         for (y, x), code in np.ndenumerate(map_):
-            axes[-1, i].text(x, y, code, ha="center", va="center", fontsize=32 * inch / map_.shape[1], color="white")
+            axes[-1, i].text(x, y, code, **style)
     return figure
 
 
@@ -143,12 +146,12 @@ def curves(
 
 
 def score_overlay(image: Tensor, score_map: Tensor, ax: Axes, title: str = "", limit: float | None = None) -> Axes:
-    """A score map (h, w) over its image (3, S, S): red looks fake to the critic, blue real; colours end at `limit`."""
-    pixels = to_pixels(image[None])[0]
+    """A score map (h, w) over its image (3, S, S) in grey: red looks fake to the critic, blue real, up to `limit`."""
+    grey = to_pixels(image[None])[0].mean(-1)  # colours are those of the scores alone
     scores = score_map.detach().cpu().numpy()
     reach = limit or np.abs(scores).max() + 1e-9
-    S = pixels.shape[0]
-    picture(ax, pixels, title, extent=(0, S, S, 0))
+    S = grey.shape[0]
+    picture(ax, grey, title, cmap="gray", vmin=0, vmax=255, extent=(0, S, S, 0))
     ax.imshow(scores, cmap="RdBu", vmin=-reach, vmax=reach, alpha=0.5, extent=(0, S, S, 0), interpolation="nearest")
     return ax
 

@@ -193,7 +193,7 @@ QUICK = replace(
     name="quick",
     about="everything from nothing within the hour on two CPU cores: deep's networks with shorter trainings, fewer "
     "samples behind each number, three seeds of the oracle experiment and one of the images",
-    vqvae=replace(DEEP.vqvae, batch=16),
+    vqvae=replace(DEEP.vqvae, batch=16, steps=3_000),
     oracle=replace(DEEP.oracle, steps=1000),
     generator=replace(DEEP.generator, steps=8_000),
     ral=replace(DEEP.ral, updates=60),

@@ -34,7 +34,7 @@ class Record:
         self.began = time.monotonic()
 
     def about(self, notebook: str) -> str:
-        """One line on this run, and the minutes that `notebook` ("03_oracle") took in the recorded ones."""
+        """A few words on this run, and the minutes that `notebook` ("03_oracle") took in the recorded ones."""
         project, device = self.world.project, device_name(self.world.device)
         took = []
         for file in sorted((project.root / "figures").glob("*/minutes.json")):
@@ -44,9 +44,9 @@ class Record:
                     kind = f"{file.parent.name}{', pretrained,' * (key != 'minutes')}"
                     took.append(f"{run[key][notebook]:.1f} minutes with {kind} on {run['device']}")
         return (
-            f"preset {project.preset.name}, data set {project.dataset}, seeds "
-            f"{', '.join(map(str, self.seeds))}, {device}; the world is {self.world.weights}; after those before it, "
-            f"this notebook took {'; '.join(took) if took else 'a time not recorded yet'}"
+            f"Preset {project.preset.name}, data set {project.dataset}, seed{'s' * (len(self.seeds) > 1)} "
+            f"{', '.join(map(str, self.seeds))}, on {device}. The networks are {self.world.weights}. When all "
+            f"notebooks ran, this one took {'; '.join(took) if took else 'a time not recorded yet'}."
         )
 
     def origin(self) -> dict[str, Any]:
