@@ -89,7 +89,12 @@ def test_a_table_of_claims_without_a_column_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("shift", "verdict"), [(3.0, "RAL does not help.**"), (-3.0, "RAL still helps.**"), (0.0, "it is not decided")]
+    ("shift", "verdict"),
+    [
+        (3.0, "RAL does not help, at equal diversity.**"),
+        (-3.0, "RAL still helps, at equal diversity.**"),
+        (0.0, "it is not decided"),
+    ],
 )
 def test_the_answer_follows_the_numbers(shift, verdict):
     text = answer({"08-1-planes": {"data": planes(shift)}})
@@ -174,5 +179,5 @@ def test_a_control_that_looks_at_no_image_is_set_beside_ral():
     (row_,) = claims.judged(items | table | {"08-verdict": {"rows": [verdict]}})
     assert "beside reward log G, a control that sees no image, no, +2.00 ± 0 %" in row_[claims.RIVALS]
     curves = {"08-1-planes": {"data": planes(1.0)}}
-    assert "But a control that sees neither a critic nor an image gets 12 % less" in in_short(items | curves)[0]
+    assert "A control that sees neither a critic nor an image gets 12 % less" in in_short(items | curves)[0]
     assert "neither critic" not in in_short(curves)[0]

@@ -315,3 +315,16 @@ def test_real_celeba_crop_agrees_with_the_small_copy():
             theirs = decoding.decode(small.read, 64, None, small_name).astype(float)
             errors.append(np.abs(ours - theirs).mean())
     assert len(errors) >= 5 and np.mean(errors) < 4  # what WebP loses; one pixel off in the crop would make it 6
+
+
+def test_faces_are_drawn_when_they_are_asked_for(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        data.faces_module, "faces", lambda n, *a, draw=data.faces_module.faces, **k: drawn.append(n) or draw(n, *a, **k)
+    )
+    images = data.Faces(16, 24, 8, 3)
+    few = images.first("test", 2)
+    assert drawn == [2] and len(few) == 2
+    assert torch.equal(images.test[:2], few) and torch.equal(images.first("test", 3), images.test[:3])
+    assert drawn == [2, 8] and len(images.test_factors) == 8
+    assert torch.equal(images.train, data.load("faces", 16, 24, 8, seed=3).train)

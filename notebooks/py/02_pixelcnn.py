@@ -23,23 +23,23 @@
 # **The paper**: section 3 (stage 2), section 5.1 (PixelCNN, caching), section 5.5 (completion), S-Table 4.
 #
 # **Before**: `00_tour`, `01_vqvae`. **Next**: `03_oracle` (the prior of this notebook becomes the truth), `04_ral`.
+#
+# (Where the text says what a figure or table shows, it speaks of the committed run, with the preset `deep`.)
 
 # %% tags=["parameters"]
-preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
+preset = "deep"  # loads its weights; "quick" trains everything within the hour, "smoke" is tiny, "gpu" large
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
 pretrained = True  # loads the weights where there are any; False trains them here
 
 # %%
 import copy
-import inspect
 import math
 import time
 
 import torch
 import torch.nn.functional as F
 
-from ralkit.cache import Cache, GatedCache, HorizontalCache, VerticalCache
 from ralkit.course import diagrams, plots, widgets
 from ralkit.course.exercises import check
 from ralkit.course.oracle import OracleWorld
@@ -68,9 +68,10 @@ print(record.about("02_pixelcnn"))
 #
 # $$p(c) = \prod_{t=0}^{T-1} G(c_t \mid c_0, \dots, c_{t-1}) .$$
 #
-# Each factor is called a **conditional**, because it is the probability of one code when the earlier codes are known.
-# Nothing is lost by this product, because it is an identity. The gain is that $G$ is a plain classifier over $K$
-# classes. As the next cell shows, there are far too many maps for a table, so $G$ has to be a network.
+# $G$ stands for the prior, as in the tour. Each factor is called a **conditional**, because it is the probability of
+# one code when the earlier codes are known. Nothing is lost by this product, because it is an identity. The gain is
+# that $G$ is a plain classifier over $K$ classes. As the next cell shows, there are far too many maps for a table, so
+# $G$ has to be a network.
 #
 # The figure then shows the order. The left panel gives the number $t$ of every position. In the right panel it is the
 # turn of the yellow code. The grey codes are already known, and the dark ones are still unknown.
@@ -93,34 +94,37 @@ plots.picture(axes[1], state.view(H, W), f"grey: known when code {t} is drawn", 
 record.figure("02-01-raster", fig, title="Raster order, and what is known when code t is drawn")
 
 # %% [markdown]
-# The right panel shows why we take raster order. The known codes fill whole rows above and a part of the current row,
-# and a convolution can cover these with a fixed window. So images can also be completed downwards from any row.
+# The right panel shows why we take raster order. The known codes always have the same form, which is whole rows above
+# and the left part of the current row. So a convolution can use the same window at every position. There is a second
+# advantage. If the upper rows of an image are known, they come first in this order, so the rest can be drawn after
+# them.
 #
 # The next figure shows the maps that the prior has to learn. Each code map stands under the image that the decoder
-# draws from it. Every code has a colour of its own, so that you can see where it comes again. The colours are chosen at
-# random, because neighbouring numbers mean nothing.
+# draws from it. Every code has a colour, and its number is written in. With so many codes some colours look alike, so
+# trust the numbers. The colours are chosen at random, because neighbouring numbers mean nothing.
 
 # %%
 train, test = (world.codes[split][0].long() for split in ("train", "test"))
 model = world.vqvae
-fig = plots.code_maps(test[:6], K, images=model.decode(test[:6]))
+fig = plots.code_maps(test[:4], K, images=model.decode(test[:4]), inch=1.9)
 record.figure("02-02-codes", fig, title="Code maps of test images")
 
 # %% [markdown]
-# Along the edges of a map, where the background is, a few codes come again and again. They also come again in other
-# images with the same background. In the middle, where the face is, codes seldom repeat. So a prior can easily
-# guess a background code from its neighbours, but for the face it has to know more of the past.
+# Along the upper edge of a map and along its two sides, where the background is, a few codes come again and again. They
+# also come again in other images with the same background, for example in the first and the third. In the middle, where
+# the face is, codes seldom repeat. So a prior can easily guess a background code from its neighbours, but for the face
+# it has to know more of the past.
 #
 # ## A masked convolution
 #
 # We want all $T$ conditionals in one pass. So we need a **causal** network, which is a network whose output at $t$
-# depends only on inputs before $t$. A **masked convolution** achieves this by setting the kernel's taps
-# (its single weights) on later positions to zero.
+# depends only on inputs before $t$. A **masked convolution** achieves this by setting the kernel's taps (its individual
+# weights) on later positions to zero.
 #
 # There are two masks. **Mask A** also hides the position itself, and it belongs in the first layer. **Mask B** shows
-# the position itself, and the later layers use it. There a position no longer holds its own code, but only what the
-# layer before has found in earlier codes. The figure shows both masks for a 5x5 kernel, where 1 marks a tap that is
-# kept and 0 a tap that is hidden. The red frame marks the position itself.
+# the position itself, and the later layers use it. In the later layers a position no longer holds its own code, but
+# only what the layer before has found in earlier codes. The figure shows both masks for a 5x5 kernel, where 1 marks a
+# tap that is kept and 0 a tap that is hidden. The red frame marks the position itself.
 
 
 # %%
@@ -150,9 +154,10 @@ record.figure("02-03-masks", fig, title="The two masks of a 5x5 kernel")
 # Both masks keep the rows above and what stands to the left, and both hide the rest. They differ in one tap only, which
 # is the position itself.
 #
-# Does it work? To see this, we take the gradient of one output with respect to every input, as in notebook 01. Where
-# this gradient is *exactly* zero, there is no path from the input to the output. All inputs with a path form the
-# **receptive field** of the output.
+# Does it work? To see this, we take the gradient of one output with respect to every input, as in notebook 01. If there
+# is no path from an input to the output, this gradient is *exactly* zero. A zero could also come about when two paths
+# cancel each other, so all weights of this test are positive. All inputs with a path form the **receptive field** of
+# the output.
 #
 # The figure shows a stack of one to four masked layers on a 9x9 map. The red square is the position of the output, and
 # grey inputs have a gradient of exactly zero. The other colours give the size of the gradient, on a logarithmic scale
@@ -194,10 +199,11 @@ gradient_bar(fig, axes)
 record.figure("02-04-blind-spot", fig, title="Receptive field of masked 3x3 layers: the blind spot never closes")
 
 # %% [markdown]
-# Nothing from the red square on is seen, so the masks do their work. But above it, on the right, there is a wedge of
-# earlier positions that is never seen, however many layers there are. This wedge is the **blind spot**. Within a row
-# the mask lets a path go only to the left, so a path has to climb one row to get one column to the right. Therefore a
-# position that is further to the right than up stays out of reach for ever. The next cell counts such positions.
+# Neither the red square itself nor any later position is seen, so the masks do their work. But above it, on the right,
+# there is a wedge of earlier positions that is never seen, however many layers there are. This wedge is the **blind
+# spot**. Within a row the mask lets a path go only to the left, so a path has to climb one row to get one column to the
+# right. Therefore a position that is further to the right than up stays out of reach for ever. The next cell counts
+# such positions.
 
 # %%
 before = torch.arange(side * side).view(side, side) < at[0] * side + at[1]
@@ -218,15 +224,16 @@ print(f"after {depth} layers {blind.sum()} of the {before.sum()} earlier positio
 # position, because an earlier code stands there now. So nothing has to be masked, and the kernels hold only taps that
 # are kept.
 #
-# First we check that this is the same thing as a mask. The next cell splits a mask-A kernel into its upper rows, which
-# act on the shifted $v$, and its left part, which acts on the shifted $h$. The sum of the two must equal the masked
-# convolution.
+# First we check one layer. The next cell splits a mask-A kernel into its upper rows, which act on the shifted $v$, and
+# its left part, which acts on the shifted $h$. The sum of the two must equal the masked convolution. So for a single
+# layer the two ways are the same, and they differ only when layers are stacked.
 
 # %%
 torch.manual_seed(seed)
 x, w = torch.randn(2, 3, side, side), torch.randn(4, 3, 5, 5)
 r = 5 // 2
 v, h = F.pad(x, (0, 0, 1, -1)), F.pad(x, (1, -1))  # the row above; the code to the left
+# Zeros around the map keep its size: r on a side, but r - 1 on the side from which the shift has brought one.
 above = F.conv2d(F.pad(v, (r, r, r - 1, 0)), w[:, :, :r])
 left = F.conv2d(F.pad(h, (r - 1, 0, 0, 0)), w[:, :, r : r + 1, :r])
 assert torch.allclose(masked_conv(x, w, "A"), above + left, atol=1e-4)
@@ -237,9 +244,15 @@ print(
 )
 
 # %% [markdown]
-# Now we use the layers of `ralkit`, which run both streams, on the same 9x9 map. In the figure, the upper row shows
-# the receptive field of $v$ and the lower row that of $h$, after one to four layers. The colours mean the same as
-# before. Look at whether $h$, in the last panel, sees everything before the red square and nothing else.
+# Now we use the layers of `ralkit`, which run both streams, on the same 9x9 map. Their windows are a little larger than
+# mask A. On the shifted maps a layer may look at its own position as well, as mask B does. So a layer that is 3 wide
+# looks at two rows of $v$ and at two columns of $h$. After one layer, $h$ sees six codes above and two to the left,
+# where mask A shows three and one. The blind spot does not come from this difference, because more masked layers would
+# not close it.
+#
+# In the figure, the upper row shows the receptive field of $v$ and the lower row that of $h$, after one to four layers.
+# The colours mean the same as before. Look at whether $h$, in the last panel, sees everything before the red square and
+# nothing else.
 
 
 # %%
@@ -267,7 +280,16 @@ record.figure(
 # %% [markdown]
 # The field of $v$ is a rectangle, which grows upwards and to both sides. The field of $h$ is the same rectangle and a
 # piece of the current row. In its last panel no earlier position is grey, so the blind spot is gone. Far positions are
-# dark, because their gradient is small beside that of the nearest code, but it is not zero. The next cell tests this.
+# dark, because their gradient is small beside that of the nearest code, but it is not zero.
+#
+# Why may $v$ look to the right, when a masked layer may not? A masked layer has only one map of features. Its value at
+# a position may hold the codes up to that position, so a path that went to the right in the same row could bring in
+# later codes. The mask has to forbid this in every row, even in rows that are finished. The vertical stream is a map of
+# its own, and its value in row $i$ holds only codes of the rows above $i$. This is true at every place of the row, so
+# looking to the right brings in nothing forbidden. Therefore a path gets to the right without climbing a row for each
+# column, and no wedge is left.
+#
+# The next cell tests that $h$ sees all earlier positions and no others.
 
 # %%
 assert (gradient[~before] == 0).all() and (gradient[before] > 0).all()
@@ -301,17 +323,18 @@ record.figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoid(b)"
 # At the top, where $b$ is large, the gate is open, and $y$ goes from -1 (red) to 1 (blue) as $a$ grows. Further down,
 # all colours fade to white. So the network can switch a channel off at positions where it is of no use.
 #
-# One layer and the whole network are short enough to read here. These names occur in the code:
+# ### The layer and the network
+#
+# One layer and the whole network are short enough to write here. These parts of `ralkit`'s network are needed:
 #
 # * `embedding` turns each code into a vector.
-# * `down` is the vertical stream of a layer, and `conv` is its convolution, padded.
-# * `right` is the horizontal stream. What `down` has `seen` enters it by `link`, a 1x1 convolution.
-# * `out` is another 1x1 convolution, which mixes the channels behind the gate. The result is added to `h`. Such a sum
-#   is called a skip connection.
-# * `head` turns the last `h` into $K$ numbers for each position. They are called **logits**, and their softmax is $G$.
-# * `reach` is how far a window looks, which is 2 for a 5x5 window.
-# * `condition` (codes of a level above) and its `features`, `Attention` and `recompute` are for the larger priors of
-#   notebook 05 and do nothing here.
+# * `vertical` and `horizontal` are the convolutions of the two streams of a layer. `reach` is how far their windows
+#   look, which is 2 for a window 5 wide.
+# * `link` is a 1x1 convolution. It brings what the vertical stream has seen, before its gate, into the horizontal
+#   stream.
+# * `out` is another 1x1 convolution, which mixes the channels behind the gate. The result is added to $h$. Such a sum
+#   is called a skip connection or residual connection.
+# * `head` turns the last $h$ into $K$ numbers for each position. They are called **logits**, and their softmax is $G$.
 #
 # The next figure draws this layer for a window 3 wide, and shows what it sees of a small map. Each code is named by its
 # number $t$. First follow the framed place through both shifts. Then compare the three small maps below. They show what
@@ -323,14 +346,49 @@ record.figure("02-06b-layer", fig, title="A gated layer of two streams, and what
 
 # %% [markdown]
 # In the shifted maps, the framed place holds the code above or the code to the left, and never its own. So one layer
-# sees a few earlier codes, some of them through $v$ (blue) and some through $h$ (orange). A few layers see all codes
-# before. Masked layers never see the pink codes. Now compare the drawing with the code, which the next cell prints.
+# sees a few earlier codes, some of them through $v$ (blue) and some through $h$ (light orange). The dark orange cell is
+# the code to be predicted. A few layers see all codes before it. Masked layers never see the pink codes.
+#
+# The next cell writes what the drawing shows. The function `vertical_part` is the upper row of boxes, `horizontal_part`
+# is the lower row, and `logits_by_hand` shifts the codes once and then goes through all layers.
+
 
 # %%
-for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
-    print(inspect.getsource(part))
+def vertical_part(layer, v):
+    """The next v (B, C, H, W) of a layer, and what it has seen (B, 2C, H, W), which is its map before the gate."""
+    p = layer.reach
+    seen = layer.vertical(F.pad(v, (p, p, p, 0)))  # zeros above and at both sides keep the size of the map
+    return gate(seen), seen
+
+
+def horizontal_part(layer, h, seen):
+    """The next h (B, C, H, W) of a layer."""
+    update = gate(layer.horizontal(F.pad(h, (layer.reach, 0))) + layer.link(seen))
+    return h + layer.out(update)
+
+
+def logits_by_hand(prior, codes):
+    """The logits (B, H, W, K) of all codes (B, H, W), in one pass."""
+    e = prior.embedding(codes).movedim(-1, 1)  # (B, C, H, W)
+    v, h = F.pad(e, (0, 0, 1, -1)), F.pad(e, (1, -1))  # the row above; the code to the left
+    for layer in prior.layers:
+        v, seen = vertical_part(layer, v)
+        h = horizontal_part(layer, h, seen)
+    return prior.head(h.movedim(1, -1))
+
+
+# %%
+torch.manual_seed(seed)
+tiny = PixelCNN(K, channels=16, layers=3).to(device)  # untrained: only its arithmetic is compared
+with torch.no_grad():
+    ours, theirs = logits_by_hand(tiny, test[:2]), tiny(test[:2])
+assert torch.allclose(ours, theirs, atol=1e-4)
+print(f"{len(ours)} maps: logits {tuple(ours.shape)}, so {K} for each code; they equal those of `ralkit`")
 
 # %% [markdown]
+# In `ralkit` these parts stand in `prior.GatedLayer` and `prior.PixelCNN`, with dropout for the training, and with some
+# things that only the larger priors of notebook 05 need.
+#
 # ## The oracle prior
 #
 # We train such a network on the codes of the real images. The next notebooks will *declare* it to be the true
@@ -338,6 +396,14 @@ for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
 # which says how surprised the prior is by a map:
 #
 # $$-\log p(c) = -\sum_{t=0}^{T-1} \log G(c_t \mid c_0, \dots, c_{t-1}) .$$
+#
+# To make this loss small means to make the training maps probable, so this training is called **maximum likelihood**
+# (MLE). In PyTorch, the loss of a batch of code maps is
+#
+# `F.cross_entropy(prior(codes).movedim(-1, 1), codes, reduction="sum") / len(codes)`
+#
+# The network always reads real codes here, also as the past of each code. The section on exposure bias comes back to
+# this.
 #
 # With the natural logarithm, the unit of the NLL is the **nat**. Three units are in use:
 #
@@ -354,10 +420,14 @@ for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
 # | `NLL_train` | nats per image of the last training batch, with dropout, so it is noisy | must fall in the long run |
 # | `NLL_test` | nats per image of test maps, not trained on, no dropout | rising while `NLL_train` falls: overfitting |
 #
+# In the tour, `NLL_test` belonged to the generator, and its test maps were samples of the oracle. Here it belongs to
+# the oracle, and its test maps come from real images.
+#
 # A likelihood alone says little, so we compare it with two **baselines** that cost no training. In the *uniform*
 # baseline, every code costs $\ln K$ nats. The baseline of *independent positions* ignores the neighbours. It only
-# counts how often each code stands at each position of the training maps, and adds one to every count. If a PixelCNN
-# needs fewer nats than this baseline, then it knows something about the *relations* between codes.
+# counts how often each code stands at each position of the training maps. We add one to every count, so that no code
+# gets the probability 0. If a PixelCNN needs fewer nats than this baseline, then it knows something about the
+# *relations* between codes.
 #
 # The figure shows both logged numbers against the updates. The dotted line is the uniform baseline, and the dashed
 # line is that of independent positions. Look at how far the curves fall below the dashed line.
@@ -365,6 +435,8 @@ for part in (GatedLayer.down, GatedLayer.right, PixelCNN.forward):
 # %%
 with widgets.live(world.trainer):
     oracle = world.oracle  # trained now, its curves drawn meanwhile, or read from disk
+cfg, size = world.config.oracle, sum(p.numel() for p in oracle.parameters())
+print(f"the oracle has {cfg.layers} layers of {cfg.channels} channels, windows {cfg.k} wide, and {size:,} weights")
 counts = torch.stack([torch.bincount(column, minlength=K) for column in train.flatten(1).T]) + 1.0  # (T, K)
 log_p = (counts / counts.sum(1, keepdim=True)).log()
 independent = -log_p[torch.arange(T, device=log_p.device), test.flatten(1)]  # (M, T), nats
@@ -384,9 +456,10 @@ record.figure("02-07-training", fig, title="Training the oracle prior", data=his
 
 # %% [markdown]
 # Before training, the prior is no better than uniform codes. At the next point it lies below the dashed line already,
-# so it quickly learns relations between codes. Then both curves fall more and more slowly. `NLL_train` ends a little
-# below `NLL_test`, but `NLL_test` never rises. So the prior does not overfit yet, which would mean that it learns the
-# training maps by heart and gets worse on others.
+# so it quickly learns relations between codes. Then `NLL_test` falls more and more slowly. `NLL_train` does much the
+# same, but with noise, because each of its points is a single batch. At the end it lies a little below `NLL_test`, but
+# `NLL_test` never rises. So the prior does not overfit yet, which would mean that it learns the training maps by heart
+# and gets worse on others.
 #
 # The next cell computes the likelihood by hand from the logits, and compares it with `ralkit`'s. The table after it
 # lists the two baselines and the PixelCNN, on training maps and on test maps.
@@ -419,9 +492,11 @@ print(f"test maps, independent positions minus PixelCNN: {knows:+.1f} nats an im
 print(f"gap between test and training maps: {nats['PixelCNN, test maps'] - nats['PixelCNN, training maps']:.1f} nats")
 
 # %% [markdown]
-# The last column of the table is the easiest to imagine. A uniform prior guesses among all $K$ codes, and counting at
-# each position makes the choice smaller. With the past known, only a handful of codes is left. The maps that the
-# PixelCNN was trained on cost a little less than test maps, but this gap is small beside what the past saves.
+# The last column of the table is the easiest to imagine. Notebook 01 called such an exponential a perplexity. There it
+# counted the codes in use, and here it counts the codes among which the model has to guess. A uniform prior guesses
+# among all $K$ codes, and counting at each position makes the choice smaller. With the past known, only a handful of
+# codes is left. The maps that the PixelCNN was trained on cost a little less than test maps, but this gap is small
+# beside what the past saves.
 #
 # Where in the map are the nats? The figure shows the mean nats of every position on test maps, for independent
 # positions on the left and the PixelCNN on the right. Brighter positions cost more nats.
@@ -434,6 +509,7 @@ top = max(map_.max().item() for map_ in maps.values())
 fig, (axes,) = plots.new_figure(1, 2, (2.9, 2.6))
 for ax, (name, map_) in zip(axes, maps.items(), strict=True):
     plots.picture(ax, map_, name, cmap="magma", vmin=0, vmax=top)
+    ax.set(xlabel="column", ylabel="row", xticks=range(W), yticks=range(H))
 fig.colorbar(axes[1].images[0], ax=axes.tolist(), label="nats per code")
 i, j = divmod(per_code.argmax().item(), W)
 print(f"first code {per_code[0, 0]:.2f} nats, the second {per_code[0, 1]:.2f}")
@@ -444,8 +520,8 @@ record.figure("02-09-nats-map", fig, title="Mean nats of every position on test 
 # %% [markdown]
 # The first code has no past to lean on, so it costs the PixelCNN about as much as the other model. The codes beside it
 # are cheap, because they mostly continue the same background. The face is the expensive part, even when all codes above
-# it are known. There is also a lonely bright place in the last row. The shirt begins about there, and nothing above
-# tells its colour. Once this is known, the rest of the shirt is cheap.
+# it are known. There is also a lonely bright place in the last row, in column 1. The shirt begins about there, and
+# nothing above tells its colour. Once this is known, the rest of the shirt is cheap.
 #
 # ## Causality, tested at every position
 #
@@ -454,9 +530,10 @@ record.figure("02-09-nats-map", fig, title="Mean nats of every position on test 
 # \partial\,\text{input}_s$ exactly zero for every $s \ge t$? Codes have no gradient, but their embeddings do, so a
 # hook makes the embeddings the input.
 #
-# Two details matter. First, we take the gradient of a random mixture of the logits, and not of their plain sum. Single
-# logits may change while their sum stays the same, and then the sum would hide a leak. Second, a zero is tested only at
-# this one map, so `tests/test_prior.py` tests other maps, and every kind of prior.
+# Two details matter. First, we take the gradient of a random mixture of the logits. Their plain sum, which was enough
+# for the small tests above, is not safe here. Single logits may change while their sum stays the same, and then the sum
+# would hide a leak. Second, a zero is tested only at this one map, so `tests/test_prior.py` tests other maps, and every
+# kind of prior.
 #
 # In the left panel of the figure, each row is an output $t$, each column is an input $s$, and grey means exactly zero.
 # So the diagonal and everything to the right of it must be grey. The ticks stand at the first code of each row of the
@@ -470,7 +547,7 @@ def dependence(prior, codes):
 
     def keep(module, args, e):
         kept.append(e.detach().requires_grad_())
-        return kept[0]
+        return kept[0]  # what a forward hook returns takes the place of the module's output
 
     hook = prior.embedding.register_forward_hook(keep)
     logits = prior(codes).flatten(1, 2)[0]  # (T, K)
@@ -501,16 +578,19 @@ record.figure("02-10-causality", fig, title="Which outputs depend on which input
 
 # %% [markdown]
 # The upper triangle is grey, so the network is causal. The lower triangle is coloured everywhere, so it has no blind
-# spot. Its pattern repeats with every row of the map, because the codes just above $t$ stand about $W$ places before it
-# in raster order. The right panel shows the same: the brightest inputs are those just to the left of the red square and
-# just above it.
+# spot. It falls into blocks, and each block joins one row of outputs to one row of inputs of the map. A block tends to
+# be brighter near its own diagonal, where the input stands in nearly the same column as the output. It is darkest in
+# its upper right and lower left corners, where the input stands at the other side of the map. So at this map a code
+# depends least on inputs that are many columns away. The right panel shows one output. Its brightest inputs are those
+# just to the left of the red square and just above it.
 #
 # ## Sampling, the plain way
 #
 # Codes are drawn one after another. This takes $T$ forward passes, and each pass computes $T$ conditionals but uses
-# only one. To draw a code, we invert the distribution function, which adds up the probabilities of the codes one by
-# one. We take a number $u$, uniform in $[0, 1)$, and choose the first code whose added-up probability exceeds $u$. (In
-# the program, $u$ is multiplied by the last such sum, which is 1 except for rounding.)
+# only one. To draw a code from $K$ probabilities, we use one random number $u$, uniform in $[0, 1)$. We add up the
+# probabilities of the codes 0, 1, 2 and so on, and choose the first code at which the sum exceeds $u$. We do not use
+# `torch.multinomial`, because with our own $u$ two samplers can be compared code by code. (In the program, $u$ is
+# multiplied by the last such sum, which is 1 except for rounding.)
 #
 # The figure shows decoded maps. The first row holds real maps, the next two rows hold maps drawn from the prior, and
 # in the last row every code is drawn uniformly. Compare the drawn faces with the rows above and below them.
@@ -520,6 +600,7 @@ record.figure("02-10-causality", fig, title="Which outputs depend on which input
 @torch.no_grad()
 def sample_by_hand(prior, n, H, W, generator):
     u = torch.rand(n, H, W, device=device, generator=generator)
+    # Later codes are still 0, which does no harm: the network is causal, so it does not read them.
     codes = torch.zeros(n, H, W, dtype=torch.long, device=device)
     for i in range(H):
         for j in range(W):
@@ -574,57 +655,64 @@ record.figure("02-12-cache", fig, title=title)
 # So the cached sampler computes far fewer positions. It will not be faster by the same factor, because many small steps
 # use a machine less well than one large pass. Below we measure the time.
 #
-# The next cell prints the program that runs for each row and each code of the map. Compare it with `down` and `right`
-# above.
+# The next cells write the idea with the functions from above. When a row begins, `seen_above` runs the vertical stream
+# once, and keeps what each layer has seen in this row. Then each code of the row runs only the horizontal stream, and
+# only on this row.
 #
-# * `VerticalCache` takes the place of the convolution in `down`. It keeps the last rows of its input, place by place.
-#   Once a row, it multiplies them with one column of the kernel after the other.
-# * `HorizontalCache` keeps the last columns of the current row. So the horizontal convolution at one place is the
-#   product of a `window` of them and a `matrix`. This product is added to what `link` makes of the vertical stream,
-#   which is computed for the whole row at its start.
-# * `step` does what `right` does, but at one place, and `a` and `b` are the gate's halves. It writes its result to
-#   where the next layer's `HorizontalCache` looks for it.
-#
-# Names such as `rows`, `columns` and `targets` are views, which means that they point into the same few buffers. They
-# are made once, before the first row. Positions outside the map are given the code `K`, whose embedding is zero.
+# This program still wastes work. It computes $v$ for all rows and $h$ for a whole row, and then it uses only one row or
+# one place of them. `ralkit.cache` leaves that out, too, and keeps the last rows and columns in buffers that are made
+# once, before the first row.
+
 
 # %%
-for part in (VerticalCache.__call__, HorizontalCache.start_row, GatedCache.step, Cache.logits):
-    print(inspect.getsource(part))
+def seen_above(prior, codes, i):
+    """What each layer has seen in the rows above row i: a list of (n, 2C, 1, W)."""
+    v, kept = F.pad(prior.embedding(codes).movedim(-1, 1), (0, 0, 1, -1)), []
+    for layer in prior.layers:
+        v, seen = vertical_part(layer, v)
+        kept.append(seen[:, :, i : i + 1])  # in row i, `horizontal_part` reads no other row of it
+    return kept
+
+
+# %%
+@torch.no_grad()
+def sample_row_by_row(prior, n, H, W, generator):
+    """As `sample_by_hand`, but v runs once a row, and h runs on one row only."""
+    u = torch.rand(n, H, W, device=device, generator=generator)
+    codes = torch.zeros(n, H, W, dtype=torch.long, device=device)
+    for i in range(H):
+        kept = seen_above(prior, codes, i)  # once a row is enough, because the rows above do not change any more
+        for j in range(W):
+            h = F.pad(prior.embedding(codes[:, i : i + 1]).movedim(-1, 1), (1, -1))  # (n, C, 1, W)
+            for layer, seen in zip(prior.layers, kept, strict=True):
+                h = horizontal_part(layer, h, seen)
+            cdf = prior.head(h.movedim(1, -1))[:, 0, j].softmax(-1).cumsum(-1)  # (n, K)
+            codes[:, i, j] = (cdf <= u[:, i, j, None] * cdf[:, -1:]).sum(-1)
+    return codes
+
 
 # %% [markdown]
-# A cache must change *nothing*, so we make two checks. The logits must be those of the full pass, and with the same
-# random numbers the codes must be the same. We compare the codes with the network in double precision. In single
-# precision, a rounding difference may fall on the other side of $u$ once in a great many draws.
+# A cache must change *nothing*. So the same random numbers must give the same codes, and the logits must be those of
+# the full pass. The next cell checks this for our program and for `ralkit`'s sampler, `prior.sample`, whose logits
+# `cached_logits` returns.
+#
+# For the codes we use a copy of the network in double precision. In single precision the two ways round differently. So
+# once in a great many draws, an added-up probability may exceed $u$ in one way and not in the other.
 
 # %%
-with torch.no_grad():
-    error = (cached_logits(oracle, test[:8]) - oracle(test[:8])).abs().max().item()
 exact = copy.deepcopy(oracle).double()
+assert torch.equal(sample_row_by_row(exact, 4, H, W, dice()), sample_by_hand(exact, 4, H, W, dice()))
 with torch.no_grad():
+    largest = (cached_logits(oracle, test[:8]) - oracle(test[:8])).abs().max().item()
     assert (cached_logits(exact, test[:8]) - exact(test[:8])).abs().max() < 1e-8
 fast, slow = exact.sample(16, (H, W), generator=dice()), sample_naive(exact, 16, (H, W), generator=dice())
 assert torch.equal(fast, slow)
-print(f"largest difference of the logits in single precision: {error:.1e}; all {fast.numel()} sampled codes are equal")
+print(f"positions computed by our program for one map: {H * T} of v and {T * W} of h, instead of {T * T} each")
+print(f"in single precision the logits differ by at most {largest:.1e}; all {fast.numel()} sampled codes are equal")
 
 # %% [markdown]
-# **Coarser numbers are not the same thing.** In the number format bfloat16, a weight has half as many bytes, so it is
-# read faster, and `prior.bfloat16()` samples with such weights. But a number keeps only 8 significant bits, so the
-# samples come from another distribution. The next cell measures how far its conditionals are from the original ones on
-# test maps. The measure is the Kullback-Leibler (KL) divergence in nats, which is 0 for equal distributions.
-
-# %%
-halved = copy.deepcopy(oracle).bfloat16()
-with torch.no_grad():
-    few = test[:256]
-    log_p, log_q = oracle(few).log_softmax(-1), cached_logits(halved, few).float().log_softmax(-1)
-rounding = F.kl_div(log_q, log_p, reduction="sum", log_target=True).item() / len(few)
-cost = nats["PixelCNN, test maps"]
-print(f"KL(float32 || bfloat16) of the conditionals: {rounding:.3f} nats an image, beside an NLL of {cost:.0f}")
-
-# %% [markdown]
-# This divergence is small beside the NLL, but it is not zero. So bfloat16 is an approximation, while the cache is
-# exact.
+# (A coarser number format, such as bfloat16, can make sampling faster still, but then the codes come from a slightly
+# different distribution. The docstring of `ralkit/cache.py` says how to use it.)
 #
 # How much time does the cache save? The table is measured here and now, on the machine that runs this notebook. Each
 # row is a number of maps and their size. The larger maps are only there for timing, which works because the network is
@@ -669,19 +757,18 @@ print(f"{small['maps']} maps take {small['cache, s'] / one['cache, s']:.1f} time
 print(f"{large['size']}: cached sampling takes {large['cache, s'] / large['one full pass, s']:.0f} times one full pass")
 
 # %% [markdown]
-# In the recorded run, the cache saves more where there is more to compute, so it saves most with many maps and with
-# large ones. A single small map gains less, because its time goes into starting each small product and not into
-# arithmetic.
+# On 8x8 maps the cache computes 64 times fewer positions, and on 16x16 maps 256 times fewer. The time falls by less
+# than this. In the committed run, the cache saves most with many maps and with large ones. A single small map gains
+# less, because its time goes into starting each small product and not into arithmetic.
 #
 # **Where the cache does not help.** The $T$ steps remain *sequential*, because the cache makes steps cheaper, but not
 # fewer. Many small steps leave a processor waiting. So it is best to draw many maps at once, because a batch costs far
-# less than its maps one by one. A GPU also waits for Python, which tells it one small product after the other. So
-# `sample` lets the GPU record what one row takes, and replays that for each row that follows (a *CUDA graph*).
+# less than its maps one by one. (On a GPU, `sample` launches the work of a whole row at once, see `ralkit/graphs.py`.)
 #
 # The cache is also no use in training by maximum likelihood, where all codes are known and a single pass is enough.
-# RAL, however, has to sample in every update, and that is why it needs the cache at all. It is also why the paper
-# uses partial generation (section 4.3), in which some rows are given. Rows that are given cost only their vertical
-# stream.
+# RAL, however, has to sample in every update, and that is why it needs the cache at all. It is also why the paper uses
+# partial generation (section 4.3), in which some rows are given. Rows that are given cost only their vertical stream.
+# This is still a good part of the time, as exercise 4 shows.
 #
 # ## Temperature
 #
@@ -691,7 +778,8 @@ print(f"{large['size']}: cached sampling takes {large['cache, s'] / large['one f
 #
 # At a temperature below 1, the likely codes become likelier still. The figure shows the distribution of one code at
 # four temperatures. The horizontal axis is the rank of the codes, with the likeliest first, and the vertical axis is
-# their probability. Look at how the first codes gain as the temperature falls.
+# their probability. Only the 20 likeliest of the $K$ codes are shown. Look at how the first codes gain as the
+# temperature falls.
 
 # %%
 taus = (0.6, 0.8, 1.0, 1.2)
@@ -708,7 +796,8 @@ record.figure("02-14-temperature", fig, title="One conditional distribution at f
 
 # %% [markdown]
 # The curves cross. The few likeliest codes gain when the temperature falls, and all codes behind them lose. The order
-# of the codes stays the same, so a temperature never changes which code is the likeliest. It only changes by how much.
+# of the codes stays the same, so a temperature never changes which code is the likeliest. It only changes how far this
+# code is ahead of the others.
 #
 # The next figure shows decoded samples, with one row for each temperature. All samples in a column use the same random
 # numbers. Still, they are different faces, because one changed code changes everything that is drawn after it.
@@ -719,14 +808,19 @@ fig = plots.labelled_rows({f"temperature {tau}": model.decode(codes) for tau, co
 record.figure("02-15-temperature-samples", fig, title="Samples at four temperatures, the same random numbers")
 
 # %% [markdown]
-# On the whole, cooler samples are cleaner and plainer, and hotter ones are more broken. Cooler samples are also more
-# alike, but ten of them cannot show this. So the next cells measure it.
+# The hottest row has the most broken faces, for example the fourth, the sixth and the tenth. The three other rows are
+# harder to tell apart by eye. Ten samples cannot show either whether cooler samples are more alike. So the next cells
+# measure both.
 #
 # The next figure has the temperature along both horizontal axes. The left panel shows **entropy** in nats per code,
-# which says how uncertain a draw is. One curve is the mean entropy of the conditionals on real maps. The other is the
-# entropy of the sampler itself, $-\mathbb{E}_{p_\tau} \log p_\tau$. The lower it is, the more alike are the sampler's
-# maps. The dotted line is the entropy of uniform codes. The right panel shows the NLL of the samples under the prior
-# itself ($\tau = 1$). A lower NLL means that samples are more likely, and the dashed line is the NLL of real test maps.
+# which says how uncertain a draw is. It is 0 if only one code is possible, and $\ln K$, the dotted line, if all codes
+# are equally likely. The solid curve takes real maps as the past and averages the entropy of all conditionals. The
+# dashed curve lets the sampler draw its own past. It is the mean of $-\log p_\tau$ over the sampler's own maps, divided
+# by $T$. When it is low, the sampler draws from few maps, so they are more alike.
+#
+# The right panel measures the same samples with the prior at $\tau = 1$, in nats per image. A lower NLL means that the
+# prior finds the samples more likely, and the dashed line is the NLL of real test maps. At temperature 1 this NLL is
+# the sampler's entropy times $T$.
 
 # %%
 grid, n = (0.4, 0.6, 0.8, 1.0, 1.2, 1.4), min(world.config.n_curve, 256)
@@ -734,9 +828,10 @@ with torch.no_grad():
     logits = oracle(test[:n])
 entropy = [torch.special.entr((logits / tau).softmax(-1)).sum(-1).mean().item() for tau in grid]
 draws = [oracle.sample(n, (H, W), temperature=tau, generator=dice()) for tau in grid]
-own = [-map_log_prob(oracle, codes, tau).mean().item() / T for tau, codes in zip(grid, draws, strict=True)]
+own = [-map_log_prob(oracle, codes, temperature=t).mean().item() / T for t, codes in zip(grid, draws, strict=True)]
 under_prior = [-map_log_prob(oracle, codes) for codes in draws]
-nll, error = ([f(x).item() for x in under_prior] for f in (torch.mean, lambda x: x.std() / len(x) ** 0.5))
+nll = [x.mean().item() for x in under_prior]
+error = [x.std().item() / len(x) ** 0.5 for x in under_prior]  # the standard error of the mean
 
 # %%
 fig, (axes,) = plots.new_figure(1, 2, (3.8, 2.9))
@@ -771,27 +866,29 @@ for tau, value, e in zip(grid, nll, error, strict=True):
 # *more* likely than real maps. A low NLL alone does not make samples real. In the left panel, the sampler's curve is
 # the steeper one. A cold sampler draws a plain past, and after this it is surer than after a real past.
 #
-# Keep this in mind for RAL. A lower temperature alone makes samples more likely under the oracle, and this is free
-# except for its price in diversity. So a method that claims better samples has to beat this whole *curve*, and not only
-# its one point at temperature 1.
+# Keep this in mind for RAL. A lower temperature needs no training, and it makes samples more likely under the oracle.
+# But it makes them more alike, too. So each temperature gives a pair of numbers, which say how likely the samples are
+# and how varied they are. If a method has more likely samples, we must ask whether some temperature would have given
+# the same. The method is better only where its samples are more likely than those of the plain prior *at the same
+# diversity*. Notebook 03 makes this comparison.
 #
 # ## Completion: some rows given
 #
-# Raster order makes **completion** trivial, which means finishing an image whose upper part is given. We keep the
-# first rows of a real map and draw the rest, so sampling and completion are one function, `sample`.
+# **Completion** means to finish an image whose upper part is given. Raster order makes this easy. We keep the first
+# rows of a real map and draw the rest after them, so sampling and completion are one function, `sample`.
 #
 # In the figure, the first row shows real images as decoded from their codes. In the second row the part that will be
 # drawn is hidden in grey. The last three rows are different completions of the same images.
 
 # %%
-kept, some = H // 2, test[:10]
+upper, some = H // 2, test[:10]  # how many rows are given, and of which maps
 given = model.decode(some).clone()
-given[:, :, kept * world.config.size // H :] = 0.7  # what is hidden, light grey
-rows = {"real": model.decode(some), f"{kept} rows given": given}
+given[:, :, upper * world.config.size // H :] = 0.7  # what is hidden, light grey
+rows = {"real": model.decode(some), f"{upper} rows given": given}
 generator = dice()
 for n in (1, 2, 3):
-    codes = oracle.sample(len(some), (H, W), given=some, given_rows=kept, generator=generator)
-    assert torch.equal(codes[:, :kept], test[:10, :kept])
+    codes = oracle.sample(len(some), (H, W), given=some, given_rows=upper, generator=generator)
+    assert torch.equal(codes[:, :upper], some[:, :upper])
     rows[f"completion {n}"] = model.decode(codes)
 fig = plots.labelled_rows(rows)
 record.figure("02-17-completion", fig, title="Real images completed from their upper half")
@@ -800,21 +897,22 @@ record.figure("02-17-completion", fig, title="Real images completed from their u
 # The completions keep the background, and they mostly continue the hair where the given rows show it. They differ in
 # the mouth and most of all in the shirt, because the upper half of a face says nothing about its shirt.
 #
-# The upper half of a completion is not the same as that of the real image, pixel for pixel. The codes are the same,
-# but the decoder looks across the seam between given and drawn codes.
+# The upper half of a completion has the same codes as the real image, but some of its pixels differ a little. The
+# reason is that the decoder looks across the seam between given and drawn codes.
 #
 # ## Exposure bias: where RAL comes in
 #
 # In training, every conditional $G(c_t \mid c_0 \dots c_{t-1})$ is asked about *real* codes. In sampling, it is asked
-# about codes that the prior drew itself. After one unlikely code, the next step stands on a past that training never
-# showed. Nothing has taught the prior what to answer there, so errors may pile up towards the bottom right. This
-# mismatch is called **exposure bias**. The paper describes it in section 4: *"during the training, all latent codes are
-# estimated from the real images while during inference each code is sampled, which could never be observed during the
-# MLE training."*
+# about codes that the prior drew itself. After one unlikely code, the next step has to continue a past that is unlike
+# all pasts of the training. Nothing has taught the prior what to answer there, so errors may pile up towards the bottom
+# right. This mismatch is called **exposure bias**. The paper describes it in section 4: *"during the training, all
+# latent codes are estimated from the real images while during inference each code is sampled, which could never be
+# observed during the MLE training."*
 #
-# There is a second problem, because the likelihood never looks at the *image*. A wrong code costs the same whether the
-# decoder hides the error or makes it glare. RAL is meant to answer both problems at once. It trains on the model's own
-# samples, and it lets a critic (a network that tells real images from generated ones) judge the decoded images.
+# There is a second problem, because the likelihood looks only at codes and never at the *image*. If two wrong codes
+# have the same probability, they cost the same. But the decoder may hide one of them, and turn the other into an ugly
+# patch. RAL is meant to answer both problems at once. It trains on the model's own samples, and it lets a critic (a
+# network that tells real images from generated ones) judge the decoded images.
 #
 # With a known truth this can be tested. The next notebook measures what RAL does to quality and diversity, and
 # notebook 08 measures exposure bias itself.
@@ -822,12 +920,12 @@ record.figure("02-17-completion", fig, title="Real images completed from their u
 # ## Explorer: temperature and given rows
 #
 # You can choose a temperature, a number of given rows and an image. The upper row shows the real image, and the lower
-# row shows eight drawn ones. The title gives their mean NLL. The first call draws a static figure, and if a kernel is
-# running, the sliders draw it again.
+# row shows eight drawn ones. The title gives the mean NLL of these eight maps, in which their given codes count as
+# well. The first call draws a static figure, and if a kernel is running, the sliders draw it again.
 
 
 # %%
-def complete(temperature=1.0, given_rows=kept, image=0):
+def complete(temperature=1.0, given_rows=upper, image=0):
     real = test[image : image + 1].expand(8, -1, -1)
     codes = oracle.sample(8, (H, W), temperature=temperature, given=real, given_rows=given_rows, generator=dice())
     nll = -map_log_prob(oracle, codes).mean().item()
@@ -838,8 +936,9 @@ def complete(temperature=1.0, given_rows=kept, image=0):
 complete()
 
 # %% [markdown]
-# With half of the rows given, all eight images have the hair and the background of the real one, and they differ
-# below. Give no rows, and other backgrounds appear. Lower the temperature, and the images become alike.
+# With half of the rows given, all eight images keep the background and the top of the hair. Below, they differ in the
+# shirt and at the sides of the hair. In two of them, the second and the sixth, a piece of hair even has another colour.
+# Give no rows, and other backgrounds appear. Lower the temperature, and the images become more alike.
 
 # %%
 widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=(0, min(99, len(test) - 1)))
@@ -878,7 +977,8 @@ widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=
 # * Masks give causality but leave a blind spot, while two shifted streams see the whole past. The gradient shows both.
 # * Always quote a likelihood beside the uniform baseline and the baseline of independent positions.
 # * The cache changes the time and nothing else. The steps stay sequential.
-# * Temperature is the cheapest way to trade diversity for quality, so it is the first opponent of every other way.
+# * Temperature is the cheapest way to get likelier samples at the price of diversity. So every other way has to be
+#   compared with it first.
 #
 # ## Exercises
 #
@@ -906,21 +1006,23 @@ print(f"{different} different maps of 64, {cost:.1f} nats an image; real test ma
 answer = None
 torch.manual_seed(seed)
 x, wide = torch.randn(1, 3, side, side), [torch.rand(3, 3, 5, 5) for _ in range(depth)]
-gradient = input_gradient(lambda x: naive_stack(x, wide), x, at)
-check(answer, float(((gradient == 0) & before).sum()))
+wide_gradient = input_gradient(lambda x: naive_stack(x, wide), x, at)
+check(answer, float(((wide_gradient == 0) & before).sum()))
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # A path now gets two columns to the right for each row that it climbs. So a position is blind only where it is more
 # than twice as far to the right as up. On this map these are the last two positions of the row just above. The blind
 # spot is smaller than with 3x3 kernels, but more layers do not close it either.
-fig, ((ax,),) = plots.new_figure(size=(2.4, 2.6))
-plots.receptive_field(gradient, at, ax, f"{depth} masked layers, 5x5")
+fig, axes = plots.new_figure(size=(3.3, 2.6))
+plots.receptive_field(wide_gradient, at, axes[0, 0], f"{depth} masked layers, 5x5")
+gradient_bar(fig, axes)
 fig
 
 # %% [markdown]
 # **3.** *(Medium, 15 minutes.)* The network `leaking` leaves out the shift of the horizontal stream. Fill in `leaks`,
 # which finds such a mistake by the gradient. The check calls it for the right network and for the leaking one. Then
-# say which number of the training log would betray the leak.
+# think about the training log of a network with this leak. What would `NLL_train` and `NLL_test` do, and how would the
+# samples look?
 
 
 # %%
@@ -948,25 +1050,27 @@ check(None if None in answers else [bool(a) for a in answers], [False, True])
 
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# The leaking network sees the very code that it predicts, so NLL_train and NLL_test would fall towards 0. (In the
-# figure the red mark is left out, so that the gradient at its place can be seen.)
+# The leaking network sees the very code that it predicts, so NLL_train and NLL_test would both fall towards 0. But the
+# samples would be bad, because in sampling the code at this place is not known yet. (In the figure the red mark is left
+# out, so that the gradient at its place can be seen.)
 def leaks(f, x, at):
     gradient = input_gradient(f, x, at)
     return (gradient.flatten()[at[0] * gradient.shape[1] + at[1] :] > 0).any().item()
 
 
-gradient = input_gradient(leaking, x, at)
+leaked = input_gradient(leaking, x, at)
 print(f"a leak in `causal`: {leaks(causal, x, at)}; in `leaking`: {leaks(leaking, x, at)}")
-print(f"gradient at the position itself: {gradient[at]:.2f}, where it must be exactly 0")
-fig, ((ax,),) = plots.new_figure(size=(2.4, 2.6))
-plots.receptive_field(gradient, (-1, -1), ax, "without the shift").set(xlim=(-0.5, 8.5), ylim=(8.5, -0.5))
+print(f"gradient at the position itself: {leaked[at]:.2f}, where it must be exactly 0")
+fig, axes = plots.new_figure(size=(3.3, 2.6))
+plots.receptive_field(leaked, (-1, -1), axes[0, 0], "without the shift").set(xlim=(-0.5, 8.5), ylim=(8.5, -0.5))
+gradient_bar(fig, axes)
 fig
 
 # %% [markdown]
 # **4.** *(Hard, 30 minutes.)* Write completion the plain way, as a change of `sample_by_hand`. Draw the random numbers
 # for the whole map at once, as there, so that your codes can equal those of `ralkit`. Then think about the cached
-# sampler. Which work remains for a row that is given, and what share of the time will be left when half of the rows
-# are given?
+# sampler. Which work remains for a row that is given? Before you open the solution, guess what share of the time is
+# left when half of the rows are given. Is it a little over 50 %, or much more, and why?
 
 
 # %%
@@ -996,7 +1100,9 @@ def complete_by_hand(prior, given, given_rows, generator):
     return codes
 
 
-# With the cache, given rows skip all their horizontal steps. Their vertical stream must still run, a row at a time.
+# With the cache, given rows skip all their horizontal steps, but their vertical stream must still run, a row at a time.
+# If it takes a share s of the time, then s + (1 - s) / 2 is left when half of the rows are given: 80% if s is 60%. The
+# vertical stream is no small part, because its 5x5 window has 3 x 5 taps and the horizontal one only 1 x 3.
 assert torch.equal(complete_by_hand(oracle, known[:4], H // 2, dice()), right)
 full = seconds(lambda: oracle.sample(16, (H, W)), calls=5)
 half = seconds(lambda: oracle.sample(16, (H, W), given=known, given_rows=H // 2), calls=5)

@@ -26,7 +26,7 @@
 # [11_gradient](11_gradient.ipynb), which tests the policy gradient: is it right, how noisy is it, where does it point?
 
 # %% tags=["parameters"]
-preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
+preset = "deep"  # loads its weights; "quick" trains everything within the hour, "smoke" is tiny, "gpu" large
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
 pretrained = True  # loads the weights where there are any; False trains them here

@@ -22,7 +22,7 @@
 # [08 · what did RAL really buy?](08_critical.ipynb)
 
 # %% tags=["parameters"]
-preset = "deep"  # its weights are in data/pretrained/; or smoke, quick (all trained within the hour) or gpu
+preset = "deep"  # loads its weights; "quick" trains everything within the hour, "smoke" is tiny, "gpu" large
 dataset = "faces"  # or the path of a folder, zip, CelebA or lmdb
 seed = 1  # first of the seeds
 pretrained = True  # loads the weights where there are any; False trains them here

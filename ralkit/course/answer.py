@@ -8,7 +8,7 @@ import numpy as np
 from .claims import CERTAIN, CONTROL, HOLM, PAPER, PRICE, beside_certain, holm_decides, judged
 from .hero import X, Y, has_plane
 from .saved import Saved
-from .significance import beyond, direction
+from .significance import beyond, direction, side
 
 TERMS = (
     "The oracle is a model that is declared to be the truth, so every probability is known. KL(G‖oracle) is large "
@@ -46,6 +46,16 @@ def _from_curve(planes: dict[str, list[list[Row]]], method: str, x: str, y: str)
     """How far each seed of a method lies above the curve of its own MLE model, sampled at temperatures up to 1."""
     curves = [[r for r in rows if r["temperature"] <= 1] for rows in planes["MLE"]]
     return [beyond(curve, row, x, y) for curve, row in zip(curves, _at(planes[method]), strict=True)]
+
+
+def _as_narrow(planes: dict[str, list[list[Row]]], method: str) -> list[float] | None:
+    """How far each seed lies above MLE's curve in KL(G‖oracle) at equal entropy; None where that is not known."""
+    try:
+        of = {m: [[r | {"-entropy": -r["entropy"]} for r in rows] for rows in planes[m]] for m in ("MLE", method)}
+    except KeyError:
+        return None
+    d = _from_curve(of, method, "-entropy", Y)
+    return None if np.isnan(d).any() else d
 
 
 def _planes(items: Saved) -> dict[str, list[list[Row]]] | None:
@@ -115,11 +125,17 @@ def beside_colder(items: Saved) -> str:
     if np.isnan(list(d.values())).any():
         return "Beside colder MLE it cannot be said: a run lies outside the range of MLE's temperatures."
     verdict = _each(list(d.values()), "RAL still helps", "RAL does not help", "it is not decided whether RAL helps")
-    return (
-        f"**Beside the same MLE sampled colder, {verdict}.** Take the temperature at which MLE is as diverse as RAL. "
-        f"RAL's KL(G‖oracle) less MLE's is then {_both({m: _shown(values) for m, values in d.items()}, ' nats')}. "
-        f"Lower is better, and a temperature costs no training. {_at_best(planes)}{_elsewhere(items)}"
+    text = (
+        f"**Beside the same MLE sampled colder, {verdict}, at equal diversity.** Take the temperature at which MLE has "
+        f"RAL's KL(oracle‖G). RAL's KL(G‖oracle) minus MLE's is then "
+        f"{_both({m: _shown(values) for m, values in d.items()}, ' nats')}. Lower is better, and a temperature costs "
+        "no training. "
     )
+    narrow = {m: _as_narrow(planes, m) for m in PAPER}
+    if None not in narrow.values():
+        words = {m: f"{_shown(values)} nats ({side(values)})" for m, values in narrow.items()}
+        text += f"At equal entropy, where both are as narrow, it is {_both(words)}. "
+    return f"{text}{_at_best(planes)}{_elsewhere(items)}"
 
 
 def _elsewhere(items: Saved) -> str:
@@ -139,7 +155,7 @@ def _best(runs: Sequence[Sequence[Row]]) -> list[float]:
 
 
 def _sums(planes: dict[str, list[list[Row]]]) -> list[list[float]]:
-    """For both rewards, RAL's least sum of both divergences less MLE's, for each seed."""
+    """For both rewards, RAL's least sum of both divergences minus MLE's, for each seed."""
     mle = _best(planes["MLE"])
     return [np.subtract(_best(planes[m]), mle).tolist() for m in PAPER]
 
@@ -151,7 +167,7 @@ def _at_best(planes: dict[str, list[list[Row]]]) -> str:
     few = max(len(rows) for m in PAPER for rows in planes[m])
     return (
         "Or sum both divergences, and take each model at its own best temperature: "
-        f"{verdict}. The sum is {np.mean(mle):.1f} nats for MLE, and RAL's less that is "
+        f"{verdict}. The sum is {np.mean(mle):.1f} nats for MLE, and RAL's minus MLE's is "
         f"{_both({m: _shown(x) for m, x in d.items()}, ' nats')}. "
         f"RAL was sampled at {few} temperature{'s' * (few > 1)}, MLE at {len(planes['MLE'][0])}."
     )
@@ -169,7 +185,7 @@ def beside_rejection(items: Saved) -> str:
     said = lambda key: _both({m: _shown(x) for m, x in zip(PAPER, d[key], strict=True)}, " nats")  # noqa: E731
     return (
         f"**Beside MLE with rejection, {verdict}.** There a critic keeps one of {PRICE} samples of MLE. RAL's "
-        f"KL(G‖oracle) less that of rejection is {said(Y)}. For KL(oracle‖G) it is {said(X)}. But rejection draws "
+        f"KL(G‖oracle) minus that of rejection is {said(Y)}. For KL(oracle‖G) it is {said(X)}. But rejection draws "
         f"{PRICE} samples for each that it keeps, and it uses the long-trained critic of *RAL anchored*."
     )
 
@@ -191,7 +207,7 @@ def by_distance(items: Saved) -> str:
     verdict = _each(list(d.values()), "RAL is ahead", "RAL is behind", "the winner is not decided for both rewards")
     return (
         f"**By a distance between features, as the paper judges, {verdict}.** The {key} is {best:.2f} for MLE at its "
-        f"best temperature. RAL's less that is {_both({m: _shown(x, 2) for m, x in d.items()})}."
+        f"best temperature. RAL's minus MLE's is {_both({m: _shown(x, 2) for m, x in d.items()})}."
     )
 
 
@@ -212,7 +228,7 @@ def other_rewards(items: Saved) -> str:
     if theirs := _rejected(items):
         d = _less(_at(planes["RAL anchored"]), theirs, Y)
         text += (
-            f"Its KL(G‖oracle) less that of rejection by the same critic, one of {PRICE} kept, is {_shown(d)} nats. "
+            f"Its KL(G‖oracle) minus that of rejection by the same critic, one of {PRICE} kept, is {_shown(d)} nats. "
         )
     truth, mle = (np.mean([r[Y] for r in _at(planes[m])]) for m in ("RAL, true reward", "MLE"))
     return text + f"With the truth for a reward, KL(G‖oracle) goes from {mle:.0f} to {truth:.0f} nats."
@@ -263,9 +279,9 @@ def in_short(items: Saved) -> list[str]:
     if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
         word = "less" if control < 0 else "more"
-        lines[0] += f" But a control that sees neither a critic nor an image gets {abs(control):.0f} % {word}."
+        lines[0] += f" A control that sees neither a critic nor an image gets {abs(control):.0f} % {word}."
     rivals = {}
-    curve = [_from_curve(planes, m, X, Y) for m in PAPER]
+    curve, narrow = [_from_curve(planes, m, X, Y) for m in PAPER], [_as_narrow(planes, m) for m in PAPER]
     if not np.isnan(curve).any():
         rivals["the same MLE sampled colder, at equal diversity"] = curve, "MLE sampled colder"
     if theirs := _rejected(items):
@@ -286,8 +302,9 @@ def in_short(items: Saved) -> list[str]:
         ]
         tie = _each(_sums(planes), "RAL is ahead", "MLE is ahead", "nothing is decided")
         lines.append(
-            f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {', and '.join(sizes)}. If we add KL(oracle‖G), which "
-            f"counts what a model leaves out, and take each model at its best temperature, {tie}."
+            f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {', and '.join(sizes)}. {_at_equal_entropy(narrow)}"
+            "If we add KL(oracle‖G), which counts what a model leaves out, and take each model at its best "
+            f"temperature, {tie}."
         )
     if found := _distances(items):
         _, best, d = found
@@ -298,6 +315,16 @@ def in_short(items: Saved) -> list[str]:
             f"intermediate reward, and {best:.1f} with MLE."
         )
     return lines
+
+
+def _at_equal_entropy(narrow: list[list[float] | None]) -> str:
+    """A sentence on RAL beside MLE sampled so cold that it is as narrow, if that was measured."""
+    if None in narrow:
+        return ""
+    nats, decided = np.mean(narrow), [direction(d) for d in narrow]
+    sure = {0: "not decided for either reward", 1: "decided for one reward", 2: "decided for both rewards"}
+    where = "nearer" if nats < 0 else "further away"
+    return f"At equal entropy it is {abs(nats):.0f} nats {where}, {sure[sum(map(abs, decided))]}. "
 
 
 def _against(d: list[list[float]], rival: str) -> str:

@@ -158,9 +158,9 @@ def _rivals(says: str, items: Saved) -> str:
     said = []
     for part, pattern in starts.items():
         for row in items.get("09-2-against", {}).get("rows", ()) if part in says else ():
-            if rival := re.fullmatch(pattern, row["what"]):
-                word = {"RAL": "yes", "the other": "no"}.get(row["lower"], row["lower"])
-                said.append(f"{word}: {row['RAL less the other']} beside {rival[1]}")
+            if (rival := re.fullmatch(pattern, row["what"])) and "who is lower" in row:
+                word = {"RAL": "yes", "the other": "no"}.get(row["who is lower"], row["who is lower"])
+                said.append(f"{word}: {row['RAL minus the other']} beside {rival[1]}")
     return "; ".join(said)
 
 

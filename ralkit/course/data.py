@@ -9,6 +9,7 @@ import heapq
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from torch import Tensor
@@ -35,6 +36,39 @@ class ImageSet:
     test_factors: Tensor | None  # int64 (M, F), faces only
     key: str  # identifies what draws the faces, or the pixels of real images, wherever they come from
 
+    def first(self, split: str, n: int) -> Tensor:
+        """The first n images of "train" or "test", uint8 (n, 3, S, S); all where there are fewer."""
+        return getattr(self, split)[:n]
+
+
+class Faces:
+    """The procedural faces as an ImageSet whose parts are drawn when they are first asked for."""
+
+    name = "faces"
+
+    def __init__(self, size: int, n_train: int, n_test: int, seed: int):
+        self.size, self.seed, self.key = size, seed, faces_key(size, n_train, n_test, seed)
+        self.drawn: dict[str, tuple[Tensor, Tensor]] = {}  # images and factors of the parts that were asked for
+        self.parts = {"train": (0, n_train), "test": (max(TEST_START, n_train), n_test)}  # the first index, how many
+
+    def _draw(self, split: str, most: int | None = None) -> tuple[Tensor, Tensor]:
+        start, n = self.parts[split]
+        return faces_module.faces(n if most is None else min(n, most), self.size, seed=self.seed, start=start)
+
+    def _whole(self, split: str) -> tuple[Tensor, Tensor]:
+        if split not in self.drawn:
+            self.drawn[split] = self._draw(split)
+        return self.drawn[split]
+
+    def first(self, split: str, n: int) -> Tensor:
+        """As `ImageSet.first`; no more than n are drawn."""
+        return self.drawn[split][0][:n] if split in self.drawn else self._draw(split, n)[0]
+
+    train = property(lambda self: self._whole("train")[0])
+    test = property(lambda self: self._whole("test")[0])
+    train_factors = property(lambda self: self._whole("train")[1])
+    test_factors = property(lambda self: self._whole("test")[1])
+
 
 def load(
     dataset: str,
@@ -45,7 +79,7 @@ def load(
     cache: Path = Path("runs/cache"),
     *,
     least: int = 1,
-) -> ImageSet:
+) -> ImageSet | Faces:
     """The images of `dataset`, "faces" or the path of a folder, a zip, CelebA or an lmdb, at `size` x `size`.
 
     `n_train` and `n_test` are upper limits, `least` a lower limit of both. A subset is the first so many by a hash
@@ -62,7 +96,7 @@ def load(
     if min(n_train, n_test) < least:
         raise RalkitError(f"{n_train} training and {n_test} test images asked for: give {least} or more of each.")
     if dataset == "faces":
-        return _draw_faces(size, n_train, n_test, seed)
+        return _faces(size, n_train, n_test, seed)
     return _load_files(dataset, size, {"train": n_train, "test": n_test}, Path(cache), least)
 
 
@@ -71,11 +105,7 @@ def faces_key(size: int, n_train: int, n_test: int, seed: int = 0) -> str:
     return _hash("faces", faces_module.DRAWING_RECIPE, size, n_train, n_test, seed)
 
 
-def _draw_faces(size: int, n_train: int, n_test: int, seed: int) -> ImageSet:
-    train, train_factors = faces_module.faces(n_train, size, seed=seed)
-    test, test_factors = faces_module.faces(n_test, size, seed=seed, start=max(TEST_START, n_train))
-    key = faces_key(size, n_train, n_test, seed)
-    return ImageSet("faces", size, train, test, train_factors, test_factors, key)
+_faces = lru_cache(maxsize=2)(Faces)  # worlds of the same faces share them
 
 
 def _load_files(dataset: str, size: int, counts: dict[str, int], cache: Path, least: int) -> ImageSet:

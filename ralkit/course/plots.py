@@ -120,7 +120,7 @@ def curves(
     `truth` has the values of keys that the oracle itself would have; they are dotted lines.
     """
     keys = [key for key in keys if any(key in h for histories in runs.values() for h in histories)]
-    columns = min(len(keys), 3)
+    columns = 2 if len(keys) == 4 else min(len(keys), 3)
     figure, axes = new_figure(-(-len(keys) // columns), columns, (3.9, 2.9))
     for ax, key in zip(axes.flat, keys, strict=False):
         for i, (label, histories) in enumerate(runs.items()):

@@ -18,7 +18,7 @@ from ..training import VQVAE_RECIPE, seeded, train_vqvae
 from ..vqvae import VQVAE, VQVAE2, as_levels, make_vqvae, to_float
 from . import frozen
 from .artefacts import Artefacts
-from .data import ImageSet, faces_key, load
+from .data import Faces, ImageSet, faces_key, load
 from .features import Features
 from .presets import Preset, get_preset
 from .project import Project
@@ -118,7 +118,7 @@ class World:
     # ---- Images ----
 
     @cached_property
-    def images(self) -> ImageSet:
+    def images(self) -> ImageSet | Faces:
         c, p = self.config, self.project
         with distributed.rank_zero_first():
             return load(p.dataset, c.size, c.n_train, c.n_test, seed=self.seed, cache=p.cache, least=LEAST)
@@ -161,7 +161,7 @@ class World:
         self.trainer.fit(
             *self.networks[0], {"model": model}, self.seed,
             lambda **options: train_vqvae(
-                model, self.images.train, self.images.test[: self.config.n_curve], cfg, **options
+                model, self.images.train, self.images.first("test", self.config.n_curve), cfg, **options
             ),
         )  # fmt: skip
         return model
@@ -289,7 +289,7 @@ class World:
         split = "train" if of.endswith(", others") else "test"
 
         def make() -> Tensor:
-            images = getattr(self.images, split)[:n] if what == "real" else self.decode(
+            images = self.images.first(split, n) if what == "real" else self.decode(
                 *(c[:n].long() for c in self.codes[split])
             )  # fmt: skip
             return self.features(images)
