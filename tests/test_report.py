@@ -173,7 +173,7 @@ def test_readme_says_what_runs_side_by_side_took_in_all(tmp_path):
         took = {"device": f"{preset}'s CPU", "minutes": {}} | {kind: minutes}
         (tmp_path / preset / "minutes.json").write_text(json.dumps(took))
     assert report.readme_parts(tmp_path)["time"] == (
-        "With the pretrained weights, which come with it, the notebooks 03, 04 take 5.5 minutes on deep's CPU. `make "
+        "With the pretrained weights, the notebooks 03, 04 take 5.5 minutes on deep's CPU. `make "
         "reproduce` trains everything, shorter, in 6 minutes on quick's CPU."
     )
 

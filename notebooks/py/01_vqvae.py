@@ -808,7 +808,7 @@ n = world.n_eval
 parts = images.test[:n].split(250)  # all at once would take much memory
 few_codes = torch.cat([keep(to_float(part).to(device), 16) for part in parts])
 reference = world.features(images.test[:n])
-other_reconstructed = world.decode(world.codes["train"][0][:n])
+other_reconstructed = world.decode(*world.first_codes("train", n))
 sets = {
     "other real images": images.first("train", n),
     "the same images, reconstructed": reconstructed[:n],

@@ -496,7 +496,8 @@ def seconds(f, *arguments):
 # %%
 def timings(study, rounds, n=16):
     """Median seconds to sample n images: {"full": {H: s}, "mode 1": {rows sampled: s}, "mode 2": {rows sampled: s}}."""
-    priors, codes, H = study.generator("MLE", first_seed), study.world.codes["train"], study.world.shapes[0][0]
+    priors, H = study.generator("MLE", first_seed), study.world.shapes[0][0]
+    codes = study.world.first_codes("train", study.world.config.n_curve)
     some_rows = range(max(1, H // 8), H, max(1, H // 8))
     all_rows, mode_1 = [("full", 0, H)], [("mode 1", r, H) for r in some_rows]
     mode_2, took = [("mode 2", 0, r) for r in some_rows], {}

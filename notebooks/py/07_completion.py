@@ -1097,7 +1097,7 @@ if world.images.test_factors is not None:
     with seeded(11):
         completed = decode(*complete(priors["MLE"], whole, rows_kept(half)))
     found = []
-    for x in (completed, decode(*(c[:n] for c in world.codes["train"]))):
+    for x in (completed, decode(*world.first_codes("train", n))):
         seen = world.features.factors(x)
         found.append((seen == world.images.test_factors[: len(seen)]).double().mean(0).tolist())
     print(f"\nMLE with the lower half hidden, {n} images; by chance is what other faces have:")

@@ -279,7 +279,7 @@ def in_short(items: Saved) -> list[str]:
     if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
         word = "less" if control < 0 else "more"
-        lines[0] += f" A control that sees neither a critic nor an image gets {abs(control):.0f} % {word}."
+        lines[0] += f" A control without critic and images gets {abs(control):.0f} % {word}."
     rivals = {}
     curve, narrow = [_from_curve(planes, m, X, Y) for m in PAPER], [_as_narrow(planes, m) for m in PAPER]
     if not np.isnan(curve).any():
@@ -300,12 +300,8 @@ def in_short(items: Saved) -> list[str]:
             f"{abs(np.mean(d)):.0f} nats {'further from' if np.mean(d) > 0 else 'nearer to'} the truth than {how}"
             for how, (d, _) in rivals.items()
         ]
-        tie = _each(_sums(planes), "RAL is ahead", "MLE is ahead", "nothing is decided")
-        lines.append(
-            f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {', and '.join(sizes)}. {_at_equal_entropy(narrow)}"
-            "If we add KL(oracle‖G), which counts what a model leaves out, and take each model at its best "
-            f"temperature, {tie}."
-        )
+        text = f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {', and '.join(sizes)}."
+        lines.append(text + _at_equal_entropy(narrow))
     if found := _distances(items):
         _, best, d = found
         size = " and ".join(f"{best + np.mean(x):.1f}" for x in d.values())
@@ -324,7 +320,7 @@ def _at_equal_entropy(narrow: list[list[float] | None]) -> str:
     nats, decided = np.mean(narrow), [direction(d) for d in narrow]
     sure = {0: "not decided for either reward", 1: "decided for one reward", 2: "decided for both rewards"}
     where = "nearer" if nats < 0 else "further away"
-    return f"At equal entropy it is {abs(nats):.0f} nats {where}, {sure[sum(map(abs, decided))]}. "
+    return f" At equal entropy it is {abs(nats):.0f} nats {where}, {sure[sum(map(abs, decided))]}."
 
 
 def _against(d: list[list[float]], rival: str) -> str:

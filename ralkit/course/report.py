@@ -189,8 +189,7 @@ def readme_parts(figures: Path) -> dict[str, str]:
 def _times(figures: Path) -> str:
     """How long notebooks take with pretrained worlds, and how long quick takes from nothing, where that was timed."""
     kinds = {
-        (COMMITTED, "pretrained minutes"): "With the pretrained weights, which come with it, {names} take {total:.1f} "
-        "minutes on {device}.",
+        (COMMITTED, "pretrained minutes"): "With the pretrained weights, {names} take {total:.1f} minutes on {device}.",
         ("quick", "minutes"): "`make reproduce` trains everything, shorter, in {total:.0f} minutes on {device}.",
     }
     lines = []

@@ -199,6 +199,10 @@ class World:
 
         return Splits(make)
 
+    def first_codes(self, split: str, n: int) -> Codes:
+        """Codes of the first n images of "train" or "test"; no more of the training images are drawn and encoded."""
+        return self.encode(self.images.first(split, n)) if split == "train" else tuple(c[:n] for c in self.codes[split])
+
     # ---- What priors learn from and are judged by: an OracleWorld has its own ----
 
     @property
@@ -289,10 +293,9 @@ class World:
         split = "train" if of.endswith(", others") else "test"
 
         def make() -> Tensor:
-            images = self.images.first(split, n) if what == "real" else self.decode(
-                *(c[:n].long() for c in self.codes[split])
-            )  # fmt: skip
-            return self.features(images)
+            if what == "real":
+                return self.features(self.images.first(split, n))
+            return self.features(self.decode(*self.first_codes(split, n)))
 
         inputs = (self.images_key, n, self.metric, *self.features.inputs)
         inputs += self.vqvae_inputs if what == "reconstructed" else ()
