@@ -62,5 +62,5 @@ def smaller(png: str) -> str:
     """A PNG in base64 with 256 colours and at most `WIDTH` pixels a row."""
     image, buffer = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
     image.thumbnail((WIDTH, image.height))
-    image.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    image.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
