@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATASET ?= faces
 PRETRAINED ?=
-# The pretrained worlds are those of the preset deep; quick trains everything within the hour.
+# The pretrained worlds are those of the preset deep; quick trains everything, shorter.
 PRESET ?= $(if $(PRETRAINED),deep,quick)
 
 BIN := .venv/bin

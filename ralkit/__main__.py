@@ -136,7 +136,7 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
     costs = commands.add_parser("presets", help="list the presets and what they cost")
     costs.add_argument("--check", metavar="NAME", help="run a step of every stage of one, estimate its full run")
     options = vars(parser.parse_args(arguments))
-    if options.get("preset", "") is None:
+    if options.get("preset", "") is None:  # the worlds in data/pretrained/ are those of deep
         options["preset"] = "deep" if options["pretrained"] else "quick"
     return options
 

@@ -187,11 +187,11 @@ def _shorter(model: LevelsConfig, vqvae_steps: int, prior_steps: int, updates: i
     )
 
 
-# deep's networks; what is shorter was chosen so that all of it fits into an hour.
+# deep's networks; the lengths are chosen so that all of it takes about an hour.
 QUICK = replace(
     DEEP,
     name="quick",
-    about="everything from nothing within the hour on two CPU cores: deep's networks with shorter trainings, fewer "
+    about="everything from nothing, in about an hour on two CPU cores: deep's networks with shorter trainings, fewer "
     "samples behind each number, three seeds of the oracle experiment and one of the images",
     vqvae=replace(DEEP.vqvae, batch=16, steps=3_000),
     oracle=replace(DEEP.oracle, steps=1000),
