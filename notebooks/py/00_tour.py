@@ -39,6 +39,9 @@
 # | [09_report](09_report.ipynb) | everything beside the paper's numbers | all | `report`, `paper` |
 # | [10_ablations](10_ablations.ipynb) | appendix: what each setting is worth | not in it | `runs`, `study` |
 # | [11_gradient](11_gradient.ipynb) | appendix: is the gradient right, and above its noise? | 4.1, 4.2 | `diagnostics`, `ral` |
+#
+# The last column names modules of the package `ralkit`, or of its part `ralkit.course`, in which to find the code
+# behind each notebook.
 
 # %% tags=["parameters"]
 preset = "deep"  # loads its weights; "quick" trains everything within the hour, "smoke" is tiny, "gpu" large
@@ -80,9 +83,9 @@ def draw(prior, n, number, temperature=1.0):
 
 # %% [markdown]
 # **Loading or training.** With `pretrained = True` above, the networks of this notebook are loaded from
-# `data/pretrained/`, and the whole notebook takes about a minute. The files there are for the preset `deep` with the
-# faces. With another preset, other images or another seed, or with `False`, each cell trains what it shows and prints
-# how far it is. All notebooks keep what they trained in `runs/`. So a later run loads it, and a run that was
+# `data/pretrained/`, and the whole notebook takes about a minute or less. The files there are for the preset `deep`
+# with the faces. With another preset, other images or another seed, or with `False`, each cell trains what it shows and
+# prints how far it is. All notebooks keep what they trained in `runs/`. So a later run loads it, and a run that was
 # interrupted goes on where it stopped. Where the text says what a figure shows, it speaks of the committed run, with
 # the preset `deep` and its pretrained weights.
 #
@@ -191,9 +194,10 @@ record.figure("00-04-samples", fig, title="Real images, samples of the oracle an
 # truth. The cell prints the critic's **AUC**, which is the chance that the critic scores a real image above a generated
 # one.
 #
-# The figure after it has one MLE sample in each column, above its scores, its rewards and its returns. Of ten samples
-# it shows the one whose first code has the lowest return, at the left, and the one with the highest, at the right. The
-# two columns between are from the middle of the ten. Blue stands for numbers above 0, and red for numbers below 0.
+# The figure after this cell has one MLE sample in each column, above its scores, its rewards and its returns. The
+# return of the first code adds up the rewards of the whole sample, so ten samples are ordered by it, and four of them
+# are shown. The left column has the sample with the lowest, and the right column the one with the highest. The two
+# columns between are from the middle of the ten. Blue stands for numbers above 0, and red for numbers below 0.
 
 # %%
 methods = ("MLE continued", "RAL single", "RAL intermediate")
@@ -247,14 +251,15 @@ record.figure("00-05-rewards", fig, title="From score maps to rewards and return
 #
 # $$\nabla_\theta J \propto \mathbf{E}\Big[\sum_{t=0}^{T-1} \nabla_\theta \log G(a_t | s_t)\, A_t\Big]$$
 #
-# where $\theta$ are the prior's parameters, $J$ is the expected return of a roll-out, and $\mathbf{E}$ is the mean over
-# roll-outs. On average the baseline does not change this gradient, but it makes the gradient less noisy. Notebook 04
-# shows why. In `deep` an update takes the mean over 768 roll-outs, so its baseline is far steadier than one of ten.
+# where $\theta$ are the prior's parameters, $J$ is the expected return of a roll-out, which is the return of its first
+# code, and $\mathbf{E}$ is the mean over roll-outs. On average the baseline does not change this gradient, but it makes
+# the gradient less noisy. Notebook 04 shows why. In `deep` an update takes the mean over 768 roll-outs, so its baseline
+# is far steadier than one of ten.
 #
-# A code whose return is above that of the other roll-outs becomes more likely, and a code whose return is below it
-# becomes less likely. No gradient goes through the critic, the decoder or the sampling, so it does not matter that
-# codes are whole numbers. The figure shows samples before and after many such updates, drawn with the same random
-# numbers.
+# A code whose return is above the mean return of the other roll-outs becomes more likely, and a code whose return is
+# below this mean becomes less likely. No gradient goes through the critic, the decoder or the sampling, so it does not
+# matter that codes are whole numbers. The figure shows samples before and after many such updates, drawn with the same
+# random numbers.
 
 # %%
 ral_codes = draw(prior, 10, seed)
@@ -269,7 +274,8 @@ record.figure("00-06-before-after", fig, title="Samples before and after RAL, sa
 # ## Did it help?
 # We go on from the same MLE generator in three ways, each for about the same time and with one seed:
 #
-# * *MLE continued* is the control. It trains on by MLE, and makes three updates for each of RAL's.
+# * *MLE continued* is the control. It trains on by MLE, and makes three updates for each of RAL's. In the figure its
+#   curve is drawn along RAL's updates, so each update on the axis stands for three of its own.
 # * *RAL single* gives one reward for the whole image, at the last code.
 # * *RAL intermediate* gives a reward to each code.
 #
@@ -277,9 +283,9 @@ record.figure("00-06-before-after", fig, title="Samples before and after RAL, sa
 # **diversity**: how much fresh data of the oracle surprise the generator. Lower is better in both. A generator that
 # only repeats its best samples has a low `NLL_oracle` and a high `NLL_test`, so we need both numbers.
 #
-# The dotted line is what the oracle itself would get. It has the same height in both panels, because for the oracle
-# both are the same number. A generator could get below this line in `NLL_oracle`, if it drew only what the oracle likes
-# best. That would make it narrower than the truth, and not better.
+# The dotted line is what the oracle itself would get. It has the same height in both panels, because in both the oracle
+# would judge its own samples. A generator could get below this line in `NLL_oracle`, if it drew only what the oracle
+# likes best. That would make it narrower than the truth, and not better.
 
 # %%
 runs = {method: [in_updates(method, study.history(method, first))] for method in methods}
@@ -294,11 +300,16 @@ record.figure(
 )
 
 # %% [markdown]
-# On the left both RAL curves fall for about 50 updates and then level off, and the control stays where it began. The
-# level part does not show that RAL can go no further, because over the second half of the updates the learning rate
-# falls to 0. On the right both RAL curves rise a little, by about 4 nats. So RAL buys quality and pays with diversity.
-# The two rewards can hardly be told apart here, and every curve is still far from the oracle. The next cell has the
-# numbers.
+# On the left both RAL curves fall by about 26 nats in the first 50 updates and then nearly level off, and the control
+# stays where it began. The level part does not show that RAL can go no further, because over the second half of the
+# updates the learning rate falls to 0. On the right both RAL curves rise a little, by about 4 nats, and the blue curve
+# covers the orange one. So RAL buys quality and pays with diversity. The two rewards can hardly be told apart here, and
+# every curve is still far above the dotted line, which is at about 111 nats.
+#
+# The generator starts at 225 nats on the left, but at only 142 on the right. These are two different measures. The
+# right one is what MLE lowers, because the loss of MLE is the surprise of $G$ at the oracle's samples that it trains
+# on. The left one is no part of this loss, because MLE never draws a sample of $G$. The next cell has the numbers of
+# the curves.
 
 # %%
 lines = [
@@ -316,10 +327,12 @@ Markdown("\n".join([*lines, "", units]))
 # ## The whole pipeline in one picture, from the data above
 #
 # The upper row shows how the VQ-VAE and a prior are made. The bars at its end are the probabilities that $G$ gives to
-# all codes in the middle of the map, after the codes before it. (A prior of real images learns from their codes, as the
-# row shows. In our world only the oracle does so, and $G$ learns from the oracle's samples.) The lower row is one round
-# of RAL, from a sample of $G$ to the returns of its codes. Blue is above 0. The score map, the rewards and the returns
-# each have their own scale. The next two cells only prepare the pictures.
+# each of the $K$ codes at one place in the middle of the map, when it has seen the codes before this place. (A prior of
+# real images learns from their codes, as the row shows. In our world only the oracle does so, and $G$ learns from the
+# oracle's samples.) The lower row is one round of RAL, from a sample of $G$ to the returns of its codes. It is the
+# sample in the last column of the figure of scores, rewards and returns. Its colours are darker here, because each of
+# its three maps has a scale of its own, and there the four samples shared a scale in each row. Blue is above 0. The
+# next two cells only prepare the pictures.
 
 
 # %%
@@ -381,9 +394,11 @@ record.figure("00-pipeline", fig, title="The pipeline, from real intermediate da
 # so notebook 03 measures the MLE generator at several temperatures.
 #
 # Below, the upper row shows samples of MLE at a temperature that you choose, and the lower row shows samples of RAL at
-# temperature 1. Move the temperature down to 0.3, and then up to 1.3. At which temperature does the upper row look as
-# clean as the lower one? Does it then still show as many colours of hair, skin and background? The eye alone cannot
-# decide this, so notebook 03 measures it.
+# temperature 1. At first the temperature is 0.7, and the lower row has the first eight RAL samples of the figure that
+# compares samples before and after RAL. If you run the notebook, move the slider of the temperature down to 0.3, and
+# then up to 1.3. Without a slider, call `explore(temperature=0.3)` in a cell of its own. At which temperature does the
+# upper row look as clean as the lower one? Does it then still show as many colours of hair, skin and background? The
+# eye alone cannot decide this, so notebook 03 measures it.
 
 
 # %%
@@ -404,10 +419,10 @@ widgets.explore(explore, temperature=(0.1, 1.5, 0.1), number=(1, 20))
 # * MLE trains on real codes. RAL trains on samples, and a critic that only sees images judges them.
 # * No gradient goes through the sampling, because the advantages only weight log-probabilities.
 # * Judge by quality *and* diversity, beside a control, over several seeds.
-# * Beside plain MLE, RAL helps: its samples surprise the oracle less, though some diversity is lost. Beside the same
-#   MLE generator sampled colder it does not help, because at equal diversity the colder samples are closer to the
-#   oracle's distribution. But by a distance between sets of images, RAL is ahead of MLE at its best temperature, too.
-#   This tour does not measure that. Notebooks 03 and 08 do.
+# * Compared with plain MLE, RAL helps: its samples surprise the oracle less, though some diversity is lost. Compared
+#   with the same MLE generator sampled colder, the answer depends on the measure. At equal NLL_test the colder samples
+#   surprise the oracle less. But by a distance between two sets of images, RAL is better than MLE at every temperature
+#   that we tried. This tour does not measure that. Notebooks 03 and 08 do.
 #
 # ## Readings and deviations
 # These are places where the paper can be read in more than one way, or where we do otherwise.

@@ -68,10 +68,11 @@ print(record.about("02_pixelcnn"))
 #
 # $$p(c) = \prod_{t=0}^{T-1} G(c_t \mid c_0, \dots, c_{t-1}) .$$
 #
-# $G$ stands for the prior, as in the tour. Each factor is called a **conditional**, because it is the probability of
-# one code when the earlier codes are known. Nothing is lost by this product, because it is an identity. The gain is
-# that $G$ is a plain classifier over $K$ classes. As the next cell shows, there are far too many maps for a table, so
-# $G$ has to be a network.
+# $G$ stands for the prior. In the tour it came to mean the generator, which is a prior, too. In this notebook it may be
+# any PixelCNN, and the one that we train becomes the oracle of the next notebooks. Each factor is called a
+# **conditional**, because it is the probability of one code when the earlier codes are known. Nothing is lost by this
+# product, because it is an identity. The gain is that $G$ is a plain classifier over $K$ classes. As the next cell
+# shows, there are far too many maps for a table, so $G$ has to be a network.
 #
 # The figure then shows the order. The left panel gives the number $t$ of every position. In the right panel it is the
 # turn of the yellow code. The grey codes are already known, and the dark ones are still unknown.
@@ -282,12 +283,12 @@ record.figure(
 # piece of the current row. In its last panel no earlier position is grey, so the blind spot is gone. Far positions are
 # dark, because their gradient is small beside that of the nearest code, but it is not zero.
 #
-# Why may $v$ look to the right, when a masked layer may not? A masked layer has only one map of features. Its value at
-# a position may hold the codes up to that position, so a path that went to the right in the same row could bring in
-# later codes. The mask has to forbid this in every row, even in rows that are finished. The vertical stream is a map of
-# its own, and its value in row $i$ holds only codes of the rows above $i$. This is true at every place of the row, so
-# looking to the right brings in nothing forbidden. Therefore a path gets to the right without climbing a row for each
-# column, and no wedge is left.
+# Why may $v$ look to the right, when a masked layer may not? A masked layer has only one map of features. After mask A,
+# its value at a position holds the codes before that position. So one step to the right in the same row would already
+# bring in the code to be predicted, and further steps would bring in later ones. The mask has to forbid this in every
+# row, even in rows that are finished. The vertical stream is a map of its own, and its value in row $i$ holds only
+# codes of the rows above $i$. This is true at every place of the row, so looking to the right brings in nothing
+# forbidden. Therefore a path gets to the right without climbing a row for each column, and no wedge is left.
 #
 # The next cell tests that $h$ sees all earlier positions and no others.
 
@@ -429,8 +430,7 @@ print(f"{len(ours)} maps: logits {tuple(ours.shape)}, so {K} for each code; they
 # gets the probability 0. If a PixelCNN needs fewer nats than this baseline, then it knows something about the
 # *relations* between codes.
 #
-# The figure shows both logged numbers against the updates. The dotted line is the uniform baseline, and the dashed
-# line is that of independent positions. Look at how far the curves fall below the dashed line.
+# The next cell trains or loads the oracle, and computes what both baselines need on test maps.
 
 # %%
 with widgets.live(world.trainer):
@@ -441,6 +441,10 @@ counts = torch.stack([torch.bincount(column, minlength=K) for column in train.fl
 log_p = (counts / counts.sum(1, keepdim=True)).log()
 independent = -log_p[torch.arange(T, device=log_p.device), test.flatten(1)]  # (M, T), nats
 uniform = T * math.log(K)
+
+# %% [markdown]
+# The figure shows both logged numbers against the updates. The dotted line is the uniform baseline, and the dashed
+# line is that of independent positions. Look at how far the curves fall below the dashed line.
 
 # %%
 history = world.trainer.histories["oracle"]
@@ -456,10 +460,10 @@ record.figure("02-07-training", fig, title="Training the oracle prior", data=his
 
 # %% [markdown]
 # Before training, the prior is no better than uniform codes. At the next point it lies below the dashed line already,
-# so it quickly learns relations between codes. Then `NLL_test` falls more and more slowly. `NLL_train` does much the
-# same, but with noise, because each of its points is a single batch. At the end it lies a little below `NLL_test`, but
-# `NLL_test` never rises. So the prior does not overfit yet, which would mean that it learns the training maps by heart
-# and gets worse on others.
+# so it quickly learns relations between codes. Then `NLL_test` falls more and more slowly. `NLL_train` lies nearly on
+# the same curve. Each of its points is a single batch, so small differences between the two curves may be chance. At
+# the last point it lies a little below `NLL_test`, but `NLL_test` never rises. A prior **overfits** when it learns the
+# training maps by heart and gets worse on others. `NLL_test` would then rise, so this prior does not overfit yet.
 #
 # The next cell computes the likelihood by hand from the logits, and compares it with `ralkit`'s. The table after it
 # lists the two baselines and the PixelCNN, on training maps and on test maps.
@@ -537,7 +541,9 @@ record.figure("02-09-nats-map", fig, title="Mean nats of every position on test 
 #
 # In the left panel of the figure, each row is an output $t$, each column is an input $s$, and grey means exactly zero.
 # So the diagonal and everything to the right of it must be grey. The ticks stand at the first code of each row of the
-# map. The right panel shows one row of the left panel as a map, with the output's position in red.
+# map. The right panel shows one row of the left panel as a map, with the output's position in red. The colours of the
+# left panel are relative to the largest gradient of all pairs, and those of the right panel to the largest one in its
+# own row. So compare colours only within a panel.
 
 
 # %%
@@ -697,7 +703,7 @@ def sample_row_by_row(prior, n, H, W, generator):
 # `cached_logits` returns.
 #
 # For the codes we use a copy of the network in double precision. In single precision the two ways round differently. So
-# once in a great many draws, an added-up probability may exceed $u$ in one way and not in the other.
+# in rare cases $u$ falls between the two rounded values of a sum, and then the two ways choose different codes.
 
 # %%
 exact = copy.deepcopy(oracle).double()
@@ -715,9 +721,11 @@ print(f"in single precision the logits differ by at most {largest:.1e}; all {fas
 # different distribution. The docstring of `ralkit/cache.py` says how to use it.)
 #
 # How much time does the cache save? The table is measured here and now, on the machine that runs this notebook. Each
-# row is a number of maps and their size. The larger maps are only there for timing, which works because the network is
-# convolutional and takes any size. The last column is one forward pass over the same maps. Such a pass gives all
-# conditionals when all codes are known, as in training, but without the backward pass that training needs.
+# row is a number of maps and their size. The speed-up is the time of the plain sampler divided by the time with the
+# cache. A step draws one code in each of the maps, so there are 64 steps for 8x8 maps and 256 for 16x16 maps. The
+# larger maps are only there for timing, which works because the network is convolutional and takes any size. The last
+# column is one forward pass over the same maps. Such a pass gives all conditionals when all codes are known, as in
+# training, but without the backward pass that training needs.
 
 
 # %%
@@ -758,8 +766,11 @@ print(f"{large['size']}: cached sampling takes {large['cache, s'] / large['one f
 
 # %% [markdown]
 # On 8x8 maps the cache computes 64 times fewer positions, and on 16x16 maps 256 times fewer. The time falls by less
-# than this. In the committed run, the cache saves most with many maps and with large ones. A single small map gains
-# less, because its time goes into starting each small product and not into arithmetic.
+# than this. In the committed run, the speed-up is smallest for a single small map, larger for 16 maps of the same size,
+# and largest for the 16x16 maps. A single small map gains less, probably because much of its time goes into starting
+# each small product and not into arithmetic. This also fits the printed line that 16 maps take only about twice as long
+# as one. For the larger maps, cached sampling takes only about three times as long as one full pass, although it has
+# 256 steps. All these steps together compute no more positions than this one pass.
 #
 # **Where the cache does not help.** The $T$ steps remain *sequential*, because the cache makes steps cheaper, but not
 # fewer. Many small steps leave a processor waiting. So it is best to draw many maps at once, because a batch costs far
@@ -809,8 +820,8 @@ record.figure("02-15-temperature-samples", fig, title="Samples at four temperatu
 
 # %% [markdown]
 # The hottest row has the most broken faces, for example the fourth, the sixth and the tenth. The three other rows are
-# harder to tell apart by eye. Ten samples cannot show either whether cooler samples are more alike. So the next cells
-# measure both.
+# harder to tell apart by eye. Ten samples are also too few to show whether cooler samples are more alike. So the next
+# cells measure how varied the samples are and how likely they are.
 #
 # The next figure has the temperature along both horizontal axes. The left panel shows **entropy** in nats per code,
 # which says how uncertain a draw is. It is 0 if only one code is possible, and $\ln K$, the dotted line, if all codes
@@ -864,7 +875,8 @@ for tau, value, e in zip(grid, nll, error, strict=True):
 # (The numbers after ± are two standard errors.) All curves rise with the temperature. The right one meets the dashed
 # line near temperature 1, where a perfect prior would meet it exactly. Colder samples lie below this line, so they are
 # *more* likely than real maps. A low NLL alone does not make samples real. In the left panel, the sampler's curve is
-# the steeper one. A cold sampler draws a plain past, and after this it is surer than after a real past.
+# the steeper one. A cold sampler draws a past of likely codes, and after such a past it is surer than after a real one.
+# A hot sampler draws a past with unlikely codes, and after this it is less sure.
 #
 # Keep this in mind for RAL. A lower temperature needs no training, and it makes samples more likely under the oracle.
 # But it makes them more alike, too. So each temperature gives a pair of numbers, which say how likely the samples are
@@ -895,7 +907,8 @@ record.figure("02-17-completion", fig, title="Real images completed from their u
 
 # %% [markdown]
 # The completions keep the background, and they mostly continue the hair where the given rows show it. They differ in
-# the mouth and most of all in the shirt, because the upper half of a face says nothing about its shirt.
+# the colour of the eyes, in the mouth, at the sides of the hair and most of all in the shirt. The shirt varies most,
+# because the upper half of a face says nothing about it.
 #
 # The upper half of a completion has the same codes as the real image, but some of its pixels differ a little. The
 # reason is that the decoder looks across the seam between given and drawn codes.
@@ -937,8 +950,9 @@ complete()
 
 # %% [markdown]
 # With half of the rows given, all eight images keep the background and the top of the hair. Below, they differ in the
-# shirt and at the sides of the hair. In two of them, the second and the sixth, a piece of hair even has another colour.
-# Give no rows, and other backgrounds appear. Lower the temperature, and the images become more alike.
+# shirt, in the colour of the eyes and at the sides of the hair. In two of them, the second and the sixth, a piece of
+# hair even has another colour. Give no rows, and other backgrounds appear. Lower the temperature, and the images become
+# more alike.
 
 # %%
 widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=(0, min(99, len(test) - 1)))

@@ -10,8 +10,8 @@
 # # 03 · The oracle experiment: does RAL help, when the truth is known?
 #
 # For photographs nobody knows the true distribution, so nobody can say what a sample's probability *should* be. The
-# paper's section 5.2 makes a world in which everybody can. One trained prior is declared to be the truth and is called
-# the **oracle**. A lighter prior, the **generator**, learns from the oracle's samples.
+# paper's section 5.2 makes a world in which the truth is known. One trained prior is declared to be the truth and is
+# called the **oracle**. A lighter prior, the **generator**, learns from the oracle's samples.
 #
 # After this notebook you can
 # * measure a generator against a known distribution, in both directions, and say what each direction punishes;
@@ -199,12 +199,14 @@ record.table("03-2-temperature", tempered[seed], title)
 #
 # 1. **MLE**: the generator is trained by maximum likelihood on the oracle's samples.
 # 2. **MLE continued**: the control. The same generator is trained on by MLE for about as long as RAL takes. It makes
-#    three updates for each of RAL's. The number of code maps in a batch, the learning rate and its schedule are those
-#    of RAL, and not those of run 1. Without this control, "RAL is better" could mean "more training is better".
+#    three updates for each of RAL's. The number of code maps in a batch and the learning rate are those of RAL, and not
+#    those of run 1. In all four runs of `deep` the generator's learning rate falls to 0 over the second half. Without
+#    this control, "RAL is better" could mean "more training is better".
 # 3. **RAL single**: the same MLE generator is trained on by RAL, with one reward for the whole image (Eq. 6).
 # 4. **RAL intermediate**: the same, but each code has its own reward, from the up-sampled score map.
 #
-# Every run keeps a diary. The next table says what its entries mean, and what they should look like.
+# Every run keeps a diary. AUC and SNR are only in those of RAL, because MLE has no critic. The next table says what its
+# entries mean, and what they should look like.
 #
 # | entry | means | in a healthy run |
 # |---|---|---|
@@ -235,8 +237,8 @@ Markdown(f"Before the training the generators had, on average and in nats per im
 # %% [markdown]
 # Most is learnt in the first tenth of the training, at whose end the curves begin. After that all three numbers still
 # fall, but slowly. NLL_test, which MLE minimises, loses less than ten nats in the last nine tenths, and its seeds can
-# hardly be told apart. All three numbers end well above the dotted lines. So a gap to the oracle is left, and RAL can
-# try to close it.
+# hardly be told apart. NLL_oracle loses about thirty, but over more than twenty thousand steps. All three numbers end
+# well above the dotted lines. So a gap to the oracle is left, and RAL can try to close it.
 #
 # ## 4 · Figure 4: NLL along the updates
 #
@@ -266,9 +268,10 @@ record.figure(
 
 # %% [markdown]
 # On the left and in the middle both RAL curves fall, and level off in the second half. On the right they rise, but by
-# much less. The control hardly moves in any panel. So the change comes from RAL and not from more training: the samples
-# look truer to the oracle, and they cover less of it. The single and the intermediate reward can hardly be told apart.
-# All curves stay far from the oracle's numbers in the titles.
+# much less. The control hardly moves in any panel. So the change comes from RAL, because MLE that trains on for about
+# as long, at RAL's learning rate, does not show it. After RAL the samples look truer to the oracle, and they cover less
+# of it. The single and the intermediate reward can hardly be told apart. All curves stay far from the oracle's numbers
+# in the titles.
 #
 # RAL can learn only if its reward carries a signal, and the next figure shows whether it does. The entropy of G, on the
 # right, says how varied its samples are. The dotted lines in the first and the last panel are again the oracle itself.
@@ -284,7 +287,9 @@ record.figure("03-4-signal", figure, title, data=ral_runs)
 
 # %% [markdown]
 # The AUC stays well above .5 in every run, and it does not fall towards .5. So a critic that learns along with the
-# generator always finds a difference. The SNR is above 1, but not by much, because a policy gradient is noisy. The
+# generator always finds a difference. The SNR is above 1 in every run, but seldom above 2, because a policy gradient is
+# noisy. In the second half it is higher with the intermediate reward than with the single one, on average over the
+# seeds. But the seeds differ much, and in section 4 the intermediate reward did not lower NLL_oracle further. The
 # entropy falls, as it does at a lower temperature. It began above the oracle's own entropy, so a narrower generator is
 # not bad in itself. It is bad only if it leaves out what the oracle draws, and NLL_test shows whether it does.
 #
@@ -332,9 +337,10 @@ for name, row in world.floors.items():
     table.append(empty | {"method": f"no generator: {name}"} | {k: f"{row[k]:.2f}" for k in FD})
 
 # %% [markdown]
-# The next cells also write what the table says, in sentences that are computed from it. Below ours stands the paper's
-# own Table 1. The paper does not say in which unit its NLL is, and neither nats nor bits, per code or per image, are
-# plausible (reading 1 below). So only the relative change can be compared with ours.
+# The next cells also write what the table says, in sentences that are computed from it. Their changes of NLL and KL
+# without a percent sign are in nats per image, and those of FD-faces have no unit. Below ours stands the paper's own
+# Table 1. The paper does not say in which unit its NLL is, and none of the usual units (nats or bits, per code or per
+# image) is plausible (reading 1 below). So only the relative change can be compared with ours.
 
 # %%
 PAPER = dict(zip(("MLE", *RAL), paper.TABLE_1, strict=True))  # the paper's rows by our names
@@ -382,7 +388,12 @@ record.table(
 # nearer to both sets of images. Only its NLL_test is higher. Its distance to oracle data falls by about half, but other
 # samples of the oracle are still much nearer. Its distance to real data falls from 33 to 28. A generator that only
 # learns from the oracle's samples can hope for the distance of other such samples, which is 24, and nearly half of the
-# way there is left.
+# way there is left. Even the oracle is that far away, for two reasons. The VQ-VAE blurs, and this alone gives
+# reconstructed real images a distance of 16. Besides, the oracle is not a perfect model of the real codes.
+#
+# Now compare the two rewards. In the paper the intermediate one is a little better in NLL and by FID on real data, and
+# worse by FID on oracle data. Here they hardly differ. In every column the difference of their means is smaller than
+# the larger of their two spreads over seeds.
 #
 # ### Would more MLE have done the same?
 #
@@ -409,9 +420,13 @@ note = "Seconds include the measuring for the curves, and whatever else the comp
 record.table("03-7-at-its-end", rows, title, note=note)
 
 # %% [markdown]
-# They are much smaller. *MLE continued* took about as long as RAL did, because each of its steps uses as many code maps
-# as an update of RAL, and many more than a step of MLE. Its numbers hardly changed, while those of RAL changed much. So
-# more training of the usual kind, for the same time, does not explain what RAL does.
+# The changes of *MLE continued* are much smaller than those of RAL. It took about as long as RAL did. It makes three
+# updates for each of RAL's, and each uses as many code maps as an update of RAL. Its numbers hardly changed, while
+# those of RAL changed much. So training for the same time, with the batch and the learning rate of RAL, does not
+# explain what RAL does.
+#
+# This control is not tuned for MLE. In `deep` its learning rate begins at a twentieth of the one with which the first
+# run began. So the control does not say what MLE would gain in the same time with a learning rate of its own.
 #
 # The next table has one line for each claim of the paper. The paper's change is against its MLE. Ours is against *MLE
 # continued*, the control. A claim holds here if the mean change over the seeds is below 0 by more than chance explains.
@@ -460,10 +475,12 @@ record.table("table-1-runs", every, "Table 1, every run (se: standard error of t
 #
 # The free knob is the temperature. The black curves are the MLE generators at several temperatures, with one curve for
 # each seed, and they cost no training. A method is worth its training only where its points lie **below and to the
-# left** of those curves, because there it has better samples at equal coverage. Each seed has its own marker. The lines
-# below the figure say how many nats of NLL_oracle each run lies above or below the curve of its own seed, at the same
-# NLL_test. For this the curve is a smooth line through its points, which lies a little below the straight lines of the
-# figure. They also say whether the sign is decided over the seeds, again by Student's t-test at 95 %.
+# left** of those curves, because there it has better samples at equal coverage. Each seed has its own marker: circles
+# are the first seed, squares the second and triangles the third. The numbers beside the first seed's curve are its
+# temperatures. The lines below the figure say how many nats of NLL_oracle each run lies above or below the curve of its
+# own seed, at the same NLL_test. For this the curve is a smooth line through its points, which lies a little below the
+# straight lines of the figure. They also say whether the sign is decided over the seeds, again by Student's t-test at
+# 95 %.
 
 
 # %%
@@ -510,7 +527,8 @@ Markdown(verdict)
 #
 # The paper also judges by FID. So we ask the same question by FD-faces: does RAL come nearer to the images than MLE
 # does at its best temperature? The next cell picks this temperature among those of the table, for each seed and each
-# distance. It picks with hindsight, which favours MLE.
+# distance. It picks with hindsight, which favours MLE. A negative number means that RAL is nearer than MLE at that
+# temperature.
 
 
 # %%
@@ -565,6 +583,12 @@ Markdown(
 )
 
 # %% [markdown]
+# Why can the two measures disagree? They look at different things. NLL_oracle and NLL_test judge the probability of
+# each code map, and they never see an image. FD-faces never sees a code, and compares only the mean and the covariance
+# of features of the decoded images. RAL is trained by a critic that looks at decoded images, too. So it may mend what
+# can be seen in an image, even where this costs some probability of the codes. That is a possible reason, and this
+# notebook does not test it.
+#
 # ## 7 · Look at them
 #
 # Every row is drawn with the same random numbers. So where training changed nothing, a column repeats its face. The
@@ -577,18 +601,18 @@ figure = plots.labelled_rows(rows)
 record.figure("03-6-samples", figure, "Samples of each method, and of the oracle, with the same random numbers")
 
 # %% [markdown]
-# *MLE continued* repeats a few faces of *MLE* nearly as they were (the seventh, the eighth and the eleventh), because
-# it changed so little. In the rows of RAL this hardly happens. RAL changes the probabilities more, so in each map some
-# early code is drawn differently, and then all the codes after it can differ, too. Both rows of MLE have torn outlines
-# and shirts of two colours. The rows of RAL have fewer of them, but more than the oracle's. A dozen faces cannot show
-# whether diversity was lost, so trust the numbers there.
+# *MLE continued* repeats three faces of *MLE* nearly as they were, the seventh, the eighth and the eleventh. Its
+# probabilities changed only a little, but this is enough to change most faces. As soon as one code is drawn
+# differently, all the codes after it can differ, too. RAL changes the probabilities more, so in its rows hardly any
+# face is repeated. Both rows of MLE have torn outlines and shirts of two colours. The rows of RAL have fewer of them,
+# but more than the oracle's. A dozen faces cannot show whether diversity was lost, so trust the numbers there.
 #
 # ## Play: which samples does the oracle like?
 #
 # We sort 200 samples of a generator by their probability under the oracle. The next figure shows both ends of this
 # order, for *MLE* and for *RAL single*. Are the faces at the probable end only cleaner, or are they also more alike?
 # Faces are alike if their maps have many codes in common, so the line below the figure counts these. Its last number is
-# that of the oracle's samples as they come. A group of faces with more codes in common is more alike than the truth.
+# that of the oracle's samples as they come. It says how alike faces are that nobody has sorted.
 
 # %%
 sampled = {m: world.sample(study.generator(m, seed), 200, seed=4)[0] for m in METHODS}
@@ -608,9 +632,12 @@ shares = "; ".join(f"{name} {alike(maps):.0f} %" for name, maps in groups.items(
 Markdown(f"Codes in common: {shares}; the oracle's samples {alike(codes['test'][:200]):.0f} %.")
 
 # %% [markdown]
-# The least probable faces of *MLE* are broken, with heads that run into the background and hair of several colours. So
-# the oracle's opinion agrees with the eye here. The most probable faces are cleaner, and they are also more alike. For
-# *RAL single* their maps have more codes in common than those of the oracle's samples.
+# Most of the least probable faces of both generators are broken, with heads that run into the background and hair of
+# several colours. So the oracle's opinion agrees with the eye here. The most probable faces are cleaner, and they are
+# also more alike. For *RAL single* their maps have more codes in common than those of *MLE*, and than those of the
+# oracle's samples. But the oracle's samples are taken as they come. Its own most probable samples would probably be
+# more alike, too, so only the comparison with *MLE* is a fair one. It rests on twelve faces, so it is a hint and no
+# proof.
 #
 # The explorer shows twelve samples from any part of the order, of any method. At a share of 0 % it begins with the
 # least probable one, and at 94 % it ends with the most probable one.
@@ -686,10 +713,10 @@ Markdown(
 )
 
 # %% [markdown]
-# **2.** *(Easy, 5 minutes.)* A generator can have an NLL_oracle *below* the oracle's own entropy, `own_nll`. Would it
-# be good to get there? The table of section 2 ends at the temperature 0.6. Continue its column NLL_oracle by one row:
-# which value will the MLE generator have at temperature 0.5, and is that below the entropy? An answer within 5 nats of
-# the measured value counts as right.
+# **2.** *(Easy, 5 minutes.)* The coldest row of the table in section 2 is its first one, at temperature 0.6. Guess the
+# row above it from the rows that you see. Which NLL_oracle will the MLE generator have at temperature 0.5? An answer
+# within 5 nats of the measured value counts as right. Is it below the oracle's own entropy, `own_nll`? A generator can
+# get below it. Say in a sentence whether that would be good.
 
 # %%
 answer = None
@@ -728,10 +755,12 @@ Markdown(
 )
 
 # %% [markdown]
-# **4.** *(Harder, 20 minutes.)* Where on the map is the MLE generator worst? Write a function that gives the mean of
-# $-\log G(c_t | c_{0:t-1})$ for each place. `prior.log_prob(codes)` has the shape (N, H, W). The check adds up your map
-# for the oracle on `c`, the samples from section 2, and the sum must be `nll_oracle`. Then compare the map of the
-# oracle with that of the generator.
+# **4.** *(Harder, 20 minutes.)* Where on the map is the MLE generator worst? Write a function that takes a prior and
+# code maps. For each place, it gives the mean of minus the log-probability of the code there. `prior.log_prob(codes)`
+# has the shape (N, H, W). The check calls your function for the oracle on `c`, the generator's samples from section 2,
+# and adds up your map. The sum must be `nll_oracle`. Then call it for the generator on the same samples, and subtract
+# this map from the first one. The generator is worst where the difference is largest. What does the difference add up
+# to? (In the solution's figure each map has its own scale of colours, so compare the numbers beside the colours.)
 
 
 # %%

@@ -23,7 +23,8 @@
 # maps). **Before:** [00_tour](00_tour.ipynb), [01_vqvae](01_vqvae.ipynb), [02_pixelcnn](02_pixelcnn.ipynb) and
 # [03_oracle](03_oracle.ipynb). Notebook 03 has the numbers, and this notebook explains where they come from.
 # **After:** [05_images](05_images.ipynb), RAL on images and on two levels of codes, or
-# [11_gradient](11_gradient.ipynb), which tests the policy gradient: is it right, how noisy is it, where does it point?
+# [11_gradient](11_gradient.ipynb), which tests the policy gradient: is it right, how noisy is it, where does it
+# point? (Where the text says what a figure or table shows, it speaks of the committed run, with the preset `deep`.)
 
 # %% tags=["parameters"]
 preset = "deep"  # loads its weights; "quick" trains everything within the hour, "smoke" is tiny, "gpu" large
@@ -139,12 +140,14 @@ record.figure("04-02-decisions", fig, title="States, policy and actions while on
 #    $\nabla J = \sum_c G(c)\, \nabla \log G(c)\, R(c) = \mathbf{E}\big[\sum_t \nabla \log G(a_t | s_t)\, R\big]$, and
 #    every action is weighted with the whole reward $R$.
 # 2. The probabilities of all actions sum to 1, so
-#    $\sum_a G(a | s)\, \nabla \log G(a | s) = \nabla \sum_a G(a | s) = \nabla 1 = 0$. So we may subtract anything that
-#    does not depend on $a_t$ from its weight, and on average nothing changes. Examples are rewards that no later code
-#    can change, and a **baseline**, which is what other roll-outs get on average (section 5).
-# 3. If we subtract the earlier rewards from $R$, what is left at time $t$ are the rewards from $t + 1$ on. This is
-#    $Q(s_t, a_t)$ of Eq. 3, if $\gamma = 1$. (Scores of patches are rewards that later codes do change, so for them
-#    this step is not exact. Notebook 11 measures how much is lost.)
+#    $\sum_a G(a | s)\, \nabla \log G(a | s) = \nabla \sum_a G(a | s) = \nabla 1 = 0$. For this reason we may subtract
+#    from the weight of $a_t$ any number that does not depend on $a_t$, and the mean gradient stays the same. One
+#    example is a reward that was settled before $a_t$ was drawn. Another is a **baseline**, which is what other
+#    roll-outs get on average (section 5).
+# 3. Suppose that the rewards up to time $t$ are settled when $a_t$ is drawn. Then we may subtract them from $R$, and
+#    what is left are the rewards from $t + 1$ on. Their sum is the return $Q(s_t, a_t)$ that Eq. 3 in section 4
+#    defines, with the factor $\gamma$ there set to 1. For scores of patches this step is not exact, because a later
+#    code can still change the score of an earlier patch. Notebook 11 measures how much is lost.
 #
 # The draw of a code cannot be differentiated, but Eq. 2 does not ask for that. It needs the log-probabilities of the
 # codes that *were* drawn, and it weights each of them with its return $Q$. One step is
@@ -269,12 +272,16 @@ losses
 # penalty, called R1, which is $\frac{\lambda}{2}\|\nabla_x D(x)\|^2$ on real images. We compute R1 only on every
 # fourth real image, because its second derivatives would otherwise be most of the cost of an update.
 #
-# At the optimum of this loss, without a penalty, the score has a meaning. It is the log odds $\log p_d / p_G$ of the
-# patch, where $p_d$ is the distribution of real images and $p_G$ that of generated ones. This fits what we want,
-# because the gradient of the expected $\log p_d(x) / p_G(x)$ at the present $G$ is that of $-KL(G \| p_d)$. This KL
-# divergence says how far $G$ is from the real images, and the oracle experiment measures it. But with the penalty, and
-# after few updates, the score is a much flatter function of the image. You see it when you compare the `gap` below
-# with the numbers of notebook 03, which are in nats. So the score keeps an order, but not the unit.
+# The best possible score under this loss, without a penalty, has a meaning. It is the log odds $\log p_d / p_G$ of
+# the patch, where $p_d$ is the distribution of real images and $p_G$ that of generated ones. Such a score would be
+# just what we want as a reward. The gradient of its expected value at the present $G$ is that of $-KL(G \| p_d)$, so
+# to follow it is to lower the KL divergence that the oracle experiment measures.
+#
+# Our critic is not that good, because the penalty and the few updates make its score a much flatter function of the
+# image. The `gap` of section 2.3 shows this. It is the mean score of real images minus that of generated ones. With
+# the best possible score of whole images it would be $KL(p_d \| G) + KL(G \| p_d)$. Notebook 03 measures the second
+# of these on the codes, and finds tens of nats. In the committed run the gap of this critic is less than 1. So its
+# scores can rank images, but their size cannot be read in nats.
 #
 # ### 2.3 Can the critic see anything?
 #
@@ -306,9 +313,9 @@ data = {name: {key: runs[name][key] for key in ("step", "AUC", "gap")} for name 
 record.figure("04-04-critics", fig, title="Three critics trained alone against the MLE generator", data=data)
 
 # %% [markdown]
-# All three critics rise above chance. The two with layer normalisation learn faster than the one without. The gap may go
-# on growing while the AUC stands still, so larger scores do not mean a better ranking. Each critic has its own unit, so
-# gaps of different critics cannot be compared.
+# All three critics rise above chance. The two with layer normalisation reach a higher AUC, and sooner, than the one
+# without. The gap may go on growing while the AUC stands still, so larger scores do not mean a better ranking. Each
+# critic has its own unit, so gaps of different critics cannot be compared.
 
 # %%
 rows = [{"critic": name, "AUC": h["AUC"][-1], "gap": h["gap"][-1]} for name, h in runs.items()]
@@ -328,9 +335,12 @@ Markdown(
 )
 
 # %% [markdown]
-# A well-known slip is to take the norm of the penalty per pixel, over the three colours, and not per image. Then the
-# penalty asks *every pixel* for a slope of 1, and no useful critic has such slopes. The next cell takes the trained
-# critic of the paper's kind, and computes its penalty in both ways.
+# This comparison is a small one. It cannot say what the paper's loss and normalisation would do with its larger
+# images, larger networks and longer runs. Where your table shows another order of the critics, believe the table.
+#
+# Next comes a well-known slip, which is to take the norm of the penalty per pixel, over the three colours, and not
+# per image. Then the penalty asks *every pixel* for a slope of 1, and no useful critic has such slopes. The next cell
+# takes the trained critic of the paper's kind, and computes its penalty in both ways.
 
 # %%
 x = real.clone().requires_grad_()
@@ -339,12 +349,13 @@ for what, norm in {"image": slope.flatten(1).norm(dim=1), "pixel": slope.norm(di
     print(f"norm per {what} {norm.mean():.3f}: penalty {((norm - 1) ** 2).mean():.3f}")
 
 # %% [markdown]
-# These small settings cannot say what the paper's loss and normalisation would do on its larger images, networks and
-# runs. Where your table shows another order of the critics, believe the table.
+# The critic was trained with the norm per image, so its slope per image is close to 1, and this penalty is small. The
+# slope of a single pixel is close to 0, so the penalty per pixel is close to 1, for the same critic.
 #
-# The next figure shows what the critic learnt. It lays the score maps of a fresh critic, and then those of the trained
-# one, over a real image and over a generated one. Blue regions look real to the critic, and red regions look fake. $D$
-# is the mean of the map.
+# The next figure shows what the critic learnt. It lays the score maps of a fresh critic, and then those of the
+# trained one, over a real image and over a generated one. Blue regions look real to the critic, and red regions look
+# fake. A very dark red over a grey picture can look purple, and it still means a low score. $D$ is the mean of the
+# map.
 
 # %%
 fig, axes = plots.new_figure(1, 4, (2.1, 2.2))
@@ -357,8 +368,10 @@ for ax, (who, kind) in zip(axes[0], views, strict=True):
 record.figure("04-06-score-maps", fig, title="Score maps before and after training (blue: real, red: fake)")
 
 # %% [markdown]
-# The maps of the trained critic have few scores, and each panel has its own colours, so compare the numbers $D$. A single
-# pair proves nothing: a critic with an AUC of .8 ranks one pair in five the wrong way round.
+# Each map has few scores, and each panel has its own colours, so compare the numbers $D$ above the panels. In the
+# committed run the trained critic gives this real image a *lower* score than this sample, so it ranks the pair the
+# wrong way round. That is no contradiction, because a critic with an AUC of .8 does so with one pair in five. What
+# counts is the ranking over many pairs, which the AUC measures.
 #
 # ## 3. Rewards
 #
@@ -485,9 +498,10 @@ rows = [{"T": n * n} | {f"gamma = {g:g}": g ** (n * n - 1) for g in gammas} for 
 record.table("04-08-gamma", rows, title="Weight of the first code, gamma^(T-1), under the single reward")
 
 # %% [markdown]
-# Intermediate rewards are different. There a small gamma does not silence early codes. It makes every code answer only
-# for the scores just after it, within a *horizon* of about $1 / (1 - \gamma)$ codes. But the next code in raster order
-# is not always a neighbour in the image, because the place one row further down is $W$ codes away.
+# Intermediate rewards are different. There a small gamma does not silence early codes. It makes every code answer
+# only for the scores just after it, within a *horizon* of about $1 / (1 - \gamma)$ codes. But a neighbour in the
+# image need not come soon in raster order. The place just below a code is drawn $W$ codes later, so a horizon much
+# shorter than $W$ leaves it out.
 #
 # ## 5. Normalisation and baseline
 #
@@ -513,11 +527,11 @@ record.figure("04-09-normalise", fig, title="Scores of real and fake images unde
 # The shapes of the histograms stay, and only their axis changes. With `max`, one extreme score sets the scale, so most
 # scores lie near 0. With `min-max` they may lie anywhere between the ends.
 #
-# Dividing by the largest score settles the scale, but not the **zero**. (Under `min-max` an added constant cancels.) Eq.
-# 5 does not change when a constant is added to all scores, so the scores of a WGAN critic may lie anywhere. The
-# logistic loss, by contrast, does have a zero. Suppose that we add a large constant to all scores and then divide by
-# the largest absolute value. All rewards move to 1, and the difference between a good and a bad image shrinks to a
-# crumb on top.
+# Dividing by the largest score settles the scale of the rewards, but not their **zero**, that is which score counts
+# as neither good nor bad. Eq. 5 does not change when a constant is added to all scores, so the scores of a WGAN
+# critic may lie anywhere. The logistic loss, by contrast, does have a zero. Suppose that we add a large constant to
+# all scores and then divide by the largest absolute value. Then all rewards are close to 1, and a good and a bad
+# image differ by very little. Under `min-max` this cannot happen, because the constant cancels.
 #
 # The next figure shows this, with the added constant growing to the right. One curve is the mean of the normalised
 # rewards, which tells $G$ nothing. The other is their spread between images, which is all that can tell $G$ anything.
@@ -534,7 +548,9 @@ ax.legend(fontsize=8)
 record.figure("04-10-constant", fig, title="Dividing by a maximum does not remove a constant")
 
 # %% [markdown]
-# The mean climbs towards 1, and the spread that carries the news shrinks to a small part of what it was.
+# The mean climbs towards 1. In the committed run the spread first rises a little, because the score that is largest
+# in size is a negative one, and a small constant brings it nearer to 0. Then the spread, which carries the news,
+# falls to a small part of what it was.
 #
 # The remedy is a **baseline**: we subtract from $Q$ what an average roll-out gets. What is left is called the
 # **advantage** $A$. The baseline must not depend on the action that it judges, or the gradient is biased. So for each
@@ -568,8 +584,11 @@ record.figure("04-11-baseline", fig, title="Returns, their mean at each place, a
 
 
 # %% [markdown]
-# The first two maps grow from the bottom to the top in the same way, so the baseline takes this away. What is left says
-# whether this roll-out is better or worse than the others, place by place.
+# The first two maps grow in size from the bottom to the top in the same way, and the baseline takes this common part
+# away. The advantage still grows in size towards the top, because at gamma 1 the difference between this roll-out and
+# the others adds up over all codes that are still to come. So its sign is what to read. Where it is above 0, the rest
+# of this roll-out got more than the rest of the others did. The number above the figure says how much of the variance
+# of $Q$ is a matter of place. The rest is the difference between roll-outs, and this is what $G$ learns from.
 #
 # Next comes the loss whose gradient is minus Eq. 2. We write it by hand and check it against `ralkit`. Then comes the
 # test that matters, in which we add a constant to the critic's scores and see how much the gradient changes.
@@ -608,6 +627,11 @@ for baseline in ("none", "leave-one-out"):
 assert change["leave-one-out"] < 1e-2 < change["none"]
 
 # %% [markdown]
+# The constant is ten times the largest score. In the committed run, without a baseline, it changes the gradient by
+# about thirty times the gradient's own length, although it says nothing about any image. On average over many batches
+# of roll-outs this change is 0 (step 2 in section 1), so in one batch it is pure noise. With the leave-one-out
+# baseline the constant changes nothing.
+#
 # ## 6. One RAL iteration
 #
 # Now all pieces are there. The next figure puts them together, with one real and one fake image and the critic's scores
@@ -708,20 +732,27 @@ for i in range(4):
     print(f"iteration {i}: " + ", ".join(f"{key} {value.item():.4g}" for key, value in logs.items()))
 
 # %% [markdown]
+# Do not look for progress in these lines. A logistic critic that gives every image the score 0 has the loss
+# $2 \log 2 = 1.39$, and in the committed run `critic_loss` is not far below it. `prior_loss` is minus the mean of
+# $\sum_t A_t \log G(a_t | s_t)$ over the roll-outs. Only its gradient matters. Its value is no measure of quality,
+# because each iteration has other roll-outs and other advantages. `reward` is the mean score of the fakes, but the
+# critic that gives it changes as well. For these reasons a run is judged by the numbers of the next section.
+#
 # ## 7. A run
 #
 # This is the same run as in notebook 03, and it is loaded if that notebook made it. It has the preset's settings, the
 # intermediate reward and the first seed. Beside it stands the **control**, a run without RAL for comparison. It is
-# called *MLE continued*, because it trains on by maximum likelihood, for about as long.
+# called *MLE continued*, because it trains on by maximum likelihood, for about as long. Its updates are cheaper, so
+# it makes three for each update of RAL, and the horizontal axis counts updates of RAL for both.
 #
-# The next figure has a panel for each of these numbers (except `gap`) over the updates, with the oracle's own values
-# as dotted lines:
+# The next figure has a panel for each of these numbers (except `gap`) over the updates. The oracle's own value is a
+# dotted line where there is one (AUC and SNR have none):
 #
 # | number | what it means |
 # |---|---|
 # | `NLL_oracle` | Eq. 7: how many nats an image the samples of $G$ cost under the oracle; lower is more plausible (**quality**) |
 # | `entropy` | how many nats the samples of $G$ cost under $G$ itself; falls when RAL concentrates $G$ on fewer images |
-# | `KL(G‖oracle)` | `NLL_oracle` − `entropy`: 0 is perfect. It charges narrowing, but less than nonsense (notebook 03), so read it beside `NLL_test` |
+# | `KL(G‖oracle)` | `NLL_oracle` − `entropy`: 0 is perfect. It grows much when $G$ draws implausible images, and only a little when $G$ leaves some images out (notebook 03), so read it beside `NLL_test` |
 # | `NLL_test` | how many nats fresh oracle codes cost under $G$; grows when $G$ forgets some of them (**diversity**) |
 # | `AUC`, `gap` | of the critic, as in section 2.3. If the AUC falls, $G$ caught up, or the critic fell behind; if it rises, the critic learns faster than $G$ |
 # | `SNR` | the signal-to-noise ratio of the policy gradient: the length of its mean over that of its error; about 1 is noise only (notebook 11) |
@@ -756,9 +787,11 @@ def story(name):
 Markdown("\n\n".join(story(name) for name in shown))
 
 # %% [markdown]
-# In the committed run NLL_oracle falls with RAL, and the control stays where it was. About half of the fall is lost
-# entropy, so KL(G‖oracle) falls by less. NLL_test rises, so diversity was paid. AUC and SNR only wander: the critic keeps
-# seeing a difference, and the gradient stays a little above its noise.
+# In the committed run NLL_oracle falls with RAL, and the control stays where it was. About half of the fall is a fall
+# of the entropy, so KL(G‖oracle) falls by less. A lower entropy alone is not a fault here, because the entropy of $G$
+# is still above that of the oracle, the dotted line. But NLL_test rises, so on average real images became less likely
+# under $G$, and this is the price in diversity. AUC and SNR only go up and down: the critic still sees a difference,
+# and the gradient stays a little above its noise.
 #
 # The next figure shows samples before RAL (upper row) and after it (lower row), drawn with the same random numbers. Some
 # columns keep their background. But where the two policies differ at one code, everything after it may become different.
@@ -820,10 +853,12 @@ Markdown(
 )
 
 # %% [markdown]
-# Read this result with care. The paper's learning rate is meant for networks many times larger, and for runs of a
-# length that the paper does not give. Over as many updates as ours the prior can hardly leave its place. So this does
-# *not* show that the paper's setting fails. It shows that at our size and length one has to change it. The appendix,
-# [10_ablations](10_ablations.ipynb), section 2, measures which of the changes counts, one at a time.
+# Read this result with care. Its critic starts with a lower AUC than the critic of the same kind in section 2.3, and
+# it also had fewer updates, smaller batches and a smaller learning rate before the run (`warmup`, `critic_batch` and
+# `lr_critic` in the table). The paper's learning rate for the prior is meant for networks many times larger, and for
+# runs of a length that the paper does not give. Over as many updates as ours the prior can hardly leave its place. So
+# this does *not* show that the paper's setting fails. It shows that at our size and length one has to change it. The
+# appendix, [10_ablations](10_ablations.ipynb), section 2, measures which of the changes counts, one at a time.
 #
 # ## 9. Readings and deviations
 #
@@ -903,22 +938,23 @@ widgets.explore(
 # %% [markdown]
 # ## What to take away
 #
-# * A code map is an episode, with states, actions, a policy and one reward or many. Sampling needs no graph, because
-#   one forward pass gives all log-probabilities afterwards.
-# * Look at the critic's held-out AUC first. Where it is at chance, there is no reward to learn from. Above chance the
-#   AUC does not rank critics, because a critic that sees more may still point elsewhere (notebook 11). One step may
-#   be mostly noise (an SNR near 1), but what is the same in every step still adds up over a run.
+# * Drawing a code map is one roll-out, with states, actions, a policy and one reward or many. Sampling needs no
+#   graph, because one forward pass gives all log-probabilities afterwards.
+# * Look at the critic's held-out AUC first. Where it is at chance, the rewards say nothing about realism. Above
+#   chance the AUC does not rank critics, because a critic that sees more may still point elsewhere (notebook 11). One
+#   step may be mostly noise (an SNR near 1), but what is the same in every step still adds up over a run.
 # * Normalising by a maximum fixes the scale of the rewards, but not their zero. A baseline fixes the zero, for free.
-# * Eq. 2 is exact for the single reward at gamma 1. Three things make it biased: a gamma below 1, intermediate rewards
-#   of the whole image, and a divisor that depends on the roll-out (notebook 11).
+# * Eq. 2 is exact for the single reward at gamma 1. Three things make it biased: a gamma below 1, intermediate
+#   rewards of the whole image, and a divisor that depends on the roll-outs themselves, as the largest score in `max`
+#   does (notebook 11).
 # * The effect of gamma depends on the length of the sequence. So the paper's 0.99 does one thing to small maps and
 #   another to large ones.
 # * Judge a run by quality *and* diversity, beside the control that trained for as long (notebook 03).
 #
 # ## Exercises
 #
-# **1.** *(Easy, 5 minutes.)* With gamma 0 and the single reward, how many of the $T$ codes of a map have a return that is
-# not 0?
+# **1.** *(Easy, 5 minutes.)* With gamma 0 and the single reward, how many of the $T$ codes of a map have a return
+# that is not 0? (In Eq. 3, $0^0$ counts as 1.)
 
 # %%
 answer = None
@@ -977,8 +1013,9 @@ for norm in (torch.nn.BatchNorm2d(8), torch.nn.GroupNorm(1, 8)):
     print(f"{type(norm).__name__}: the first image's scores change by {change:.1e} when the second is another one")
 
 # %% [markdown]
-# **5.** *(Medium, half an hour.)* In [`ral_minimal.py`](ral_minimal.py), replace the intermediate reward with the single
-# one and run it again. Do you expect to see which of the two is better?
+# **5.** *(Medium, half an hour.)* In [`ral_minimal.py`](ral_minimal.py), replace the intermediate reward with the
+# single one and run it again. The place is in the function `advantages`. Before you run it, say whether one run of
+# each kind can show which reward is better. Think of the spread over seeds in table 1 of notebook 03.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 Markdown(

@@ -70,8 +70,9 @@ print(record.about("07_completion"))
 #   each map, and it is given twice as many updates. Half of the time (mode 1) it goes on from real rows, as in this
 #   notebook. In the other half (mode 2) it begins with nothing and stops early.
 #
-# The pictures and section 4.1 show the first seed, and the rest of section 4 has all seeds. Where the text says what a
-# figure or a table shows, it speaks of the committed run, with the preset `deep`. This run has only one seed.
+# Section 4 has all seeds, and all else shows the first seed. The exceptions in section 4 are section 4.1 and the
+# completions that are drawn twice, because these show the first seed as well. Where the text says what a figure or a
+# table shows, it speaks of the committed run, with the preset `deep`. This run has only one seed.
 
 # %%
 first = study.seeds[0]
@@ -311,8 +312,10 @@ Markdown(
 # %% [markdown]
 # In the table the first two readings are much farther from the truth in the last hidden row than in the first one. This
 # is no fault, because a face can go on in many ways, and the prior draws one of them. In the pictures the first two
-# readings keep the visible half of every face. With *clean rows* only the first row is given in the committed run. This
-# row shows little more than the background, so the prior draws other faces.
+# readings keep the visible half of every face. Their difference in the visible part is small, but it is not 0, even
+# where the given codes are those of the truth. This is because the decoder looks across the border, so drawn codes
+# change visible pixels near it. With *clean rows* only the first row is given in the committed run. This row shows
+# little more than the background, so the prior draws other faces.
 #
 # From here on we take the **whole image's codes**. This is the paper's reading, and the prior was trained on such
 # codes. All methods get the same ones, so comparisons *between methods* are fair. But what is given contains more than
@@ -441,7 +444,9 @@ print(f"hidden codes that change: {different[0]:.0%} of the top level, {differen
 # $$w(h) = \frac{p(h \mid k)}{q(h)} \propto \prod_{t \in k} G(c_t \mid c_{<t})$$
 #
 # In words, a completion is good if it makes what comes *after* it likely. In this product the top codes come first, and
-# then the bottom codes. (Kept codes before the first hidden one have the same factor in all tries, so it cancels.)
+# then the bottom codes. (Kept top codes before the first hidden one have the same factor in all tries, so it cancels.
+# Kept bottom codes need not have it, because the bottom prior sees the whole top map. Section 3.2 shows what follows
+# from this.)
 #
 # So we draw $M$ tries $h_1 \dots h_M$ from $q$, and choose one of them with probability $w(h_m) / \sum_{m'} w(h_{m'})$.
 # As $M$ grows, the choice becomes a sample of $p(h \mid k)$. This method is called **sampling-importance resampling**.
@@ -583,11 +588,15 @@ Markdown(
 
 # %% [markdown]
 # In the committed run all curves lie below the dotted line from 2 tries on. That of the lower half goes on rising, so
-# more tries still help there. That of the stripe is nearly flat at 1, so more tries hardly add any that count. (Its
-# small bump is noise, because there are only eight images.) Still, its pictures became better above, because the best
-# of many bad guesses is better than one guess.
+# more tries still help there. Those of the right half and of the block rise slowly, so 64 tries count for about two
+# there. That of the stripe is nearly flat at 1, so more tries hardly add any that count. (Its small bump is noise,
+# because there are only eight images.) Still, its pictures became better above, because the best of many bad guesses is
+# better than one guess.
 #
-# So the ESS says how far resampling can be trusted.
+# With the lower half hidden, `gained` (3.8) is above `real` (1.9). So there the chosen tries already fit what is kept
+# at least as well as the real codes do, as far as eight images can tell.
+#
+# The ESS says how far resampling can be trusted.
 #
 # * If the ESS is near $M$, then all tries fit what comes after about equally well, so plain completion would have done.
 # * If the ESS is near 1, then the result is the least bad of $M$ blind guesses. It is better than one guess, but it is
@@ -851,14 +860,18 @@ record.table("07-claims", [row], "The paper's claim on exposure bias", note)
 # %% [markdown]
 # How should one read this? The exposure-bias story predicts a slope above the control's. If the slope is no higher than
 # the control's, then the gain, if there is any, comes from elsewhere. In the committed run RAL intermediate has a slope
-# above the control's, and so has colder MLE. There is only one seed, so the claims table says that nothing is decided.
+# above the control's, and so has colder MLE. The slope of RAL intermediate is also above that of colder MLE, by 0.145
+# with all four points. Without the point at 6 rows the gap is wider (0.53 against −0.02). So in this run the share of
+# RAL intermediate grows more than colder sampling alone would explain. But there is only one seed, so the claims table
+# says that nothing is decided.
 #
 # A slope alone is not the whole answer, so look at the shares first. For example, those of colder MLE do not grow
 # steadily, because the largest one is at 2 rows, and those at 0 and 4 rows are nearly the same. Its slope of 0.30 comes
-# from the point at 6 rows, where it is a little farther from the truth than MLE. Without this point the slope is about
-# −0.02. RAL partial has the steepest slope, but without this point it falls from 1.10 to 0.42, because there RAL
-# partial is much farther from the truth than MLE. RAL intermediate does not need this point, because its slope is 0.44
-# with it and 0.53 without it.
+# from the point at 6 rows, where it is about as far from the truth as MLE. (Its share there is −0.046, and −0.006 in
+# the second draw, so this is within the luck of the draw.) Without this point the slope is about −0.02. RAL partial has
+# the steepest slope, but without this point it falls from 1.10 to 0.42, because there RAL partial is much farther from
+# the truth than MLE. RAL intermediate does not need this point, because its slope is 0.44 with it and 0.53 without it.
+# Its share at this point (+0.061, and +0.011 in the second draw) is within the luck of the draw as well.
 #
 # Nor does a slope prove anything about the cause. With many rows given, only the lowest part of the picture is
 # generated, so a gain that sits in the upper part also gives a slope above 0. Notebook 08 therefore compares the *same*
@@ -882,7 +895,7 @@ record.table("07-claims", [row], "The paper's claim on exposure bias", note)
 # the table are for scale. First come 16 *different* real images, which vary more than any completions should. Then come
 # 16 procedural faces that agree in all that the upper half shows, because only shirt, mouth and beard are drawn anew.
 # Completions should vary as much as these do. What lies above them is not all good, because a completion can also vary
-# in what the upper half does show, for example in the glasses, or it can be blotched.
+# in what the upper half does show, for example in the colour of the eyes, or it can be blotched.
 #
 # The figure after the table shows eight of the 16 completions of one image by MLE, RAL intermediate and RAL partial.
 # The first picture of each row is what is given. The control is left out, because its numbers are those of MLE, within
@@ -955,10 +968,16 @@ Markdown("\n".join([*lines, "", note]))
 
 # %% [markdown]
 # In the figure the top of the hair, the brows and the background are the same in all pictures of a row, because they
-# are given. The shirts vary with every method, and so do the mouths where they can be made out. So no method always
-# draws the same face. Blotches can be seen as well, for example the dark ones beside the cheek in a completion by RAL
-# intermediate and in one by RAL partial. In the committed run RAL is ahead in the difference of pixels, but not in the
-# values of a factor. So a part of its extra difference may be blotches, and not more kinds of faces.
+# are given. The shirts vary with every method, and so do the mouths where they can be made out. The colour of the eyes
+# varies as well, although their upper edge is given, perhaps because most of the iris is drawn anew. So no method
+# always draws the same face. Blotches can be seen as well, for example the dark ones beside the cheek in a completion
+# by RAL intermediate and in one by RAL partial.
+#
+# In the committed run RAL varies more than MLE in the difference of pixels, but not in the values of a factor. So a
+# part of its extra difference may be blotches, and not more kinds of faces. All four methods vary more than the faces
+# with the same upper half (0.34 to 0.37 against 0.29, and 2.5 to 2.6 values against 2.1). So more diversity is not
+# simply better here. MLE already lies above this scale, and RAL lies still farther above it in the difference of
+# pixels.
 #
 # Read this beside the verdict above. If a method comes nearer and loses diversity, it may have bought one with the
 # other. In the committed run neither RAL prior loses diversity beyond the noise, in either number, so nothing here says
@@ -990,7 +1009,8 @@ widgets.explore(
 )
 
 # %% [markdown]
-# At temperature 1 the eight completions share the upper half, but their shirts and mouths differ.
+# At temperature 1 the eight completions share the top of the hair and the background, but their shirts, their mouths
+# and the colours of their eyes differ.
 #
 # Now you can draw a mask yourself. Press a button, and its place of the top map is hidden. RAL intermediate then draws
 # six completions, and each is chosen from a few tries with the weights of section 3.1. The picture begins with the
@@ -1127,7 +1147,8 @@ plots.labelled_rows({"given": hide(decode(*some), ~rows_kept(half))} | rows)
 # **4.** *(Hard, 20 minutes.)* The temperature is RAL's opponent. We say that a method *dominates* another one if it is
 # at least as near to the truth and at least as diverse, and better in one of the two. Fill in the function, which is
 # checked on four made-up methods. Then use it on the methods of section 4.1 and on MLE at temperature 0.8, with half of
-# the rows given. Does RAL intermediate dominate colder MLE, or is it the other way round?
+# the rows given. Does RAL intermediate dominate colder MLE, or is it the other way round? (Here we count more diversity
+# as better. Section 4.1 says why this is only partly so.)
 #
 # The distance of a method is `results[method][0][2][metric]`, where 0 is the first seed, and 2 is the place of half of
 # the rows in `counts`. Its diversity is the mean of `variety[method]["difference of two"]`. For colder MLE the
