@@ -77,6 +77,6 @@ def test_markdown_table():
 
 def test_a_figure_is_recorded_without_drawing_the_faces(tiny, tmp_path, monkeypatch):
     """Else the first figure of a notebook that needs no images would wait for all of them."""
-    monkeypatch.setattr("ralkit.course.world.load", lambda *_, **__: pytest.fail("drawn"))
+    monkeypatch.setattr("ralkit.course.data.faces_module.faces", lambda *_, **__: pytest.fail("drawn"))
     world = OracleWorld(tiny, root=tmp_path)
     assert Record(world).origin()["dataset"] == {"name": "faces", "size": 32, "train": 64, "test": 64}

@@ -8,7 +8,7 @@ import numpy as np
 from .claims import CERTAIN, CONTROL, HOLM, PAPER, PRICE, beside_certain, holm_decides, judged
 from .hero import X, Y, has_plane
 from .saved import Saved
-from .significance import beyond, direction, side
+from .significance import beyond, direction, side, with_narrowness
 
 TERMS = (
     "The oracle is a model that is declared to be the truth, so every probability is known. KL(G‖oracle) is large "
@@ -51,7 +51,7 @@ def _from_curve(planes: dict[str, list[list[Row]]], method: str, x: str, y: str)
 def _as_narrow(planes: dict[str, list[list[Row]]], method: str) -> list[float] | None:
     """How far each seed lies above MLE's curve in KL(G‖oracle) at equal entropy; None where that is not known."""
     try:
-        of = {m: [[r | {"-entropy": -r["entropy"]} for r in rows] for rows in planes[m]] for m in ("MLE", method)}
+        of = {m: [[*map(with_narrowness, rows)] for rows in planes[m]] for m in ("MLE", method)}
     except KeyError:
         return None
     d = _from_curve(of, method, "-entropy", Y)

@@ -30,7 +30,7 @@ from .predictions import PREDICTED
 from .presets import COMMITTED, Preset, get_preset
 from .project import commit_of
 from .runs import RUNS
-from .significance import LEVEL, beyond, direction, holm, p_value, spread
+from .significance import LEVEL, beyond, direction, holm, p_value, spread, with_narrowness
 from .study import Study, rejection_threshold
 from .world import Numbers
 
@@ -307,10 +307,9 @@ def compare(rows: dict[int, list[Numbers]], curve: dict[int, list[Numbers]]) -> 
     number is infinite or where the curve has no such point.
     """
     plain = {s: at_temperature(own, 1) for s, own in rows.items()}
-    narrow = lambda r: r | {"-entropy": -r["entropy"]}  # noqa: E731
     at = lambda x: np.array(  # noqa: E731
-        [beyond([*map(narrow, curve[s])], narrow(r), x, "KL(G||oracle)") if "KL(oracle||G)" in r or x != "NLL_test"
-         else np.nan for s, r in plain.items()]
+        [beyond([*map(with_narrowness, curve[s])], with_narrowness(r), x, "KL(G||oracle)")
+         if "KL(oracle||G)" in r or x != "NLL_test" else np.nan for s, r in plain.items()]
     )  # fmt: skip
     both = lambda r: r.get("KL(oracle||G)", np.nan) + r["KL(G||oracle)"]  # noqa: E731
     by_code = lambda r: r.get("JS by code", np.nan)  # noqa: E731

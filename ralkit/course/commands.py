@@ -81,9 +81,9 @@ def complete_images(
     world, (H, W) = study.world, study.world.shapes[0]
     check_number("--rows", rows, 0, H)
     check_number("--tries", tries, 1)
-    check_number("--number", number, 1, len(world.images.test))
+    check_number("--number", number, 1, world.about_images["test"])
     priors = _ready(study, method, generator, number, temperature)
-    real = world.encode(world.images.test[:number])
+    real = world.encode(world.images.first("test", number))
     keep = torch.arange(H)[:, None].expand(H, W) < rows
     with seeded(world.seed):
         codes = complete(priors, real, keep, tries=tries, temperature=temperature)
@@ -165,7 +165,7 @@ def presets(check: str | None) -> None:
     """List the presets and what they cost; or build one, run a step of every stage, and estimate its full run."""
     chosen = None if check is None else get_preset(check)
     from . import costs
-    from .record import in_all, read_minutes
+    from .record import in_all, read_minutes, timed_notebooks
 
     if chosen:
         return costs.check(chosen)
@@ -173,7 +173,8 @@ def presets(check: str | None) -> None:
         print(f"{preset.name}: {preset.about}")
         run = read_minutes(project_root() / "figures" / preset.name / "minutes.json")
         if run["minutes"]:
-            print(f"    measured: all notebooks in {in_all(run['minutes']):.0f} minutes on {run['device']}")
+            number = len(timed_notebooks(run["minutes"]))
+            print(f"    measured: {number} notebooks in {in_all(run['minutes']):.0f} minutes on {run['device']}")
         for name, cfg in costs.experiments(preset).items():
             sizes = costs.parameters(cfg).items()
             print(f"    {name}, million parameters: " + ", ".join(f"{key} {n / 1e6:.3g}" for key, n in sizes))

@@ -40,6 +40,10 @@ class ImageSet:
         """The first n images of "train" or "test", uint8 (n, 3, S, S); all where there are fewer."""
         return getattr(self, split)[:n]
 
+    def count(self, split: str) -> int:
+        """How many images of "train" or "test" there are."""
+        return len(getattr(self, split))
+
 
 class Faces:
     """The procedural faces as an ImageSet whose parts are drawn when they are first asked for."""
@@ -51,13 +55,17 @@ class Faces:
         self.drawn: dict[str, tuple[Tensor, Tensor]] = {}  # images and factors of the parts that were asked for
         self.parts = {"train": (0, n_train), "test": (max(TEST_START, n_train), n_test)}  # the first index, how many
 
-    def _draw(self, split: str, most: int | None = None) -> tuple[Tensor, Tensor]:
-        start, n = self.parts[split]
-        return faces_module.faces(n if most is None else min(n, most), self.size, seed=self.seed, start=start)
+    def count(self, split: str) -> int:
+        """As `ImageSet.count`; nothing is drawn."""
+        return self.parts[split][1]
+
+    def _draw(self, split: str, n: int) -> tuple[Tensor, Tensor]:
+        start, there = self.parts[split]
+        return faces_module.faces(min(n, there), self.size, seed=self.seed, start=start)
 
     def _whole(self, split: str) -> tuple[Tensor, Tensor]:
         if split not in self.drawn:
-            self.drawn[split] = self._draw(split)
+            self.drawn[split] = self._draw(split, self.count(split))
         return self.drawn[split]
 
     def first(self, split: str, n: int) -> Tensor:

@@ -9,10 +9,11 @@ from typing import Any
 from .. import distributed, store
 from ..errors import RalkitError
 from .artefacts import Artefacts
+from .presets import COMMITTED
 from .project import Project
 
 VERSION = 1  # raise it when other worlds are committed
-WORLDS = ("deep-oracle-world", "deep-one-level", "deep-two-levels")  # the committed files in data/pretrained/
+WORLDS = [f"{COMMITTED}-{world}" for world in ("oracle-world", "one-level", "two-levels")]  # in data/pretrained/
 CONTENTS = "contents.pt"  # written last: with it, and all that it names, a folder is whole
 
 

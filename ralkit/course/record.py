@@ -118,6 +118,11 @@ def in_all(minutes: dict[str, float]) -> float:
     return minutes.get(WHOLE, sum(minutes.values()))
 
 
+def timed_notebooks(minutes: dict[str, float]) -> list[str]:
+    """The notebooks among these, in order."""
+    return sorted(minutes.keys() - {TRAINING, WHOLE})
+
+
 class Shown(str):
     """Markdown that a notebook shows as what it says."""
 

@@ -10,7 +10,7 @@ from .answer import TERMS, answer, in_short
 from .claims import CONTROL, EFFECT, HOLM, PRICE, claims_of, judged
 from .hero import HERO, draw_hero
 from .presets import COMMITTED
-from .record import TRAINING, WHOLE, in_all, markdown_table, read_minutes
+from .record import WHOLE, in_all, markdown_table, read_minutes, timed_notebooks
 from .reproduce import is_course
 from .saved import Saved, damaged, forget, missing, origin_line, saved, unknown
 
@@ -196,7 +196,7 @@ def _times(figures: Path) -> str:
     for (preset, kind), says in kinds.items():
         took = read_minutes(figures / preset / "minutes.json")
         if minutes := took[kind]:
-            numbers = [name.partition("_")[0] for name in sorted(minutes) if name not in (TRAINING, WHOLE)]
+            numbers = [name.partition("_")[0] for name in timed_notebooks(minutes)]
             names = "all notebooks" if is_course(minutes) else f"the notebooks {', '.join(numbers)}"
             lines.append(says.format(names=names, total=in_all(minutes), device=took["device"]))
     return " ".join(lines)

@@ -192,7 +192,9 @@ def _minutes_left(
     """
     if pace is None or not all(name in earlier for name in names):
         return ", no earlier run to judge by"
-    alone = ("training", REPORT)
+    from .record import TRAINING  # slow to import
+
+    alone = (TRAINING, REPORT)
     left = _minutes(pace * sum(earlier[n] / (1 if n.startswith(alone) else workers) for n in names))
     # The minutes are those of making everything, and what is there already is only loaded.
     return f", about {left} left" if from_nothing else f", at most about {left} left"

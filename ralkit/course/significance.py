@@ -72,6 +72,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def with_narrowness(row: dict[str, float]) -> dict[str, float]:
+    """A row of numbers with "-entropy", which is lower for a wider model, as NLL_test is (for `beyond`)."""
+    return row | {"-entropy": -row["entropy"]}
+
+
 def beyond(curve: Sequence[dict[str, float]], row: dict[str, float], x: str, y: str) -> float:
     """How far the point (x, y) of `row` lies above a curve of points (x, y), one for each temperature.
 

@@ -18,7 +18,7 @@ from ..training import VQVAE_RECIPE, seeded, train_vqvae
 from ..vqvae import VQVAE, VQVAE2, as_levels, make_vqvae, to_float
 from . import frozen
 from .artefacts import Artefacts
-from .data import Faces, ImageSet, faces_key, load
+from .data import Faces, ImageSet, load
 from .features import Features
 from .presets import Preset, get_preset
 from .project import Project
@@ -126,19 +126,13 @@ class World:
     @cached_property
     def images_key(self) -> str:
         """What identifies the images; that of the faces is known without drawing them."""
-        c = self.config
-        if self.project.dataset == "faces":
-            return faces_key(c.size, c.n_train, c.n_test, self.seed)
         return self.images.key
 
     @cached_property
     def about_images(self) -> dict[str, str | int]:
         """Name, size and numbers of the images; those of the faces are known without drawing them."""
-        c = self.config
-        if self.project.dataset == "faces":
-            return {"name": "faces", "size": c.size, "train": c.n_train, "test": c.n_test}
         images = self.images
-        return {"name": images.name, "size": images.size, "train": len(images.train), "test": len(images.test)}
+        return {"name": images.name, "size": images.size} | {part: images.count(part) for part in ("train", "test")}
 
     @cached_property
     def n_eval(self) -> int:
