@@ -1,4 +1,4 @@
-"""The command line of the course: `python -m ralkit reproduce`, `train`, `sample`, `complete`, `freeze`, `presets`."""
+"""The command line of the course: `python -m ralkit reproduce`, `train`, `sample`, `bench`, `photographs`, ..."""
 
 import argparse
 import os
@@ -133,6 +133,13 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
     bench.add_argument("--root", type=Path, help="the project's folder (default: the one around this folder)")
     bench.add_argument("--pretrained", action=argparse.BooleanOptionalAction, default=True)
 
+    photos = commands.add_parser("photographs", help="measure MLE and RAL on real images, in a world for each seed")
+    photos.add_argument("--dataset", required=True, help="a folder, zip or lmdb of images")
+    photos.add_argument("--features", help=FEATURES)
+    photos.add_argument("--seeds", default="1", help="such as 1,2 (default: 1)")
+    photos.add_argument("--out", type=Path, help="the folder of rows.json and REPORT.md (default: one in runs/)")
+    photos.add_argument("--root", type=Path, help="the project's folder (default: the one around this folder)")
+
     costs = commands.add_parser("presets", help="list the presets and what they cost")
     costs.add_argument("--check", metavar="NAME", help="run a step of every stage of one, estimate its full run")
     options = vars(parser.parse_args(arguments))
@@ -159,6 +166,7 @@ def run_command(command: str, **options: Any) -> None:
         "complete": commands.complete_images,
         "freeze": commands.freeze,
         "bench": commands.bench,
+        "photographs": commands.photographs,
         "presets": commands.presets,
     }
     jobs[command](**options)

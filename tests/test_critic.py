@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ralkit.critic import PatchCritic, image_score, logistic_r1, squared_gradient, wgan_gp
+from ralkit.critic import NORMS, PatchCritic, image_score, logistic_r1, squared_gradient, wgan_gp
 from ralkit.errors import RalkitError
 
 
@@ -67,6 +67,23 @@ def test_score_map_size(stages, size, side):
     assert PatchCritic(stages, 4)(torch.zeros(2, 3, size, size)).shape == (2, side, side)
 
 
+@pytest.mark.parametrize(("norm", "local"), [("none", True), ("channel", True), ("layer", False)])
+def test_a_score_sees_its_patch_alone_unless_the_norm_is_the_images(norm, local):
+    """Score (i, i) of s stages sees the pixels 2^s (i - 2) + 1 to 2^s (i + 3) - 2: with s = 2 and i = 8, 25 to 42."""
+    critic, x = PatchCritic(2, 8, norm), torch.randn(1, 3, 64, 64, requires_grad=True)
+    (g,) = torch.autograd.grad(critic(x)[0, 8, 8], x)
+    seen = g[0].abs().sum(0)
+    assert (seen[25:43, 25:43] > 0).all()
+    seen[25:43, 25:43] = 0
+    assert (seen == 0).all() == local
+
+
+def test_channel_norm_is_that_of_each_place():
+    norm, x = NORMS["channel"](5), torch.randn(2, 5, 3, 4)
+    mean, variance = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
+    torch.testing.assert_close(norm(x), (x - mean) / (variance + 1e-5).sqrt())
+
+
 def test_unknown_norm():
-    with pytest.raises(RalkitError, match="must be one of none, layer"):
+    with pytest.raises(RalkitError, match="must be one of none, layer, channel"):
         PatchCritic(2, 4, "batch")

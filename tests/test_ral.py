@@ -195,7 +195,7 @@ def test_unknown_options(call, message):
     [
         ({"reward": "dense"}, "unknown reward 'dense'; it must be single, intermediate or none"),
         ({"critic_loss": "hinge"}, "unknown critic_loss 'hinge'; it must be wgan-gp or logistic-r1"),
-        ({"critic_norm": "batch"}, "unknown critic_norm 'batch'; it must be none or layer"),
+        ({"critic_norm": "batch"}, "unknown critic_norm 'batch'; it must be none, layer or channel"),
         ({"normalise": "std"}, "unknown normalise 'std'; it must be max, min-max or none"),
         ({"baseline": "mean"}, "unknown baseline 'mean'; it must be none or leave-one-out"),
         ({"upsample": "cubic"}, "unknown upsample 'cubic'; it must be bilinear or nearest"),

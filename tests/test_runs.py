@@ -32,6 +32,9 @@ def test_recipes_on_images(levels):
     for n in (8, 2):
         cfg = recipe(f"RAL single {n}x{n}", ral, size)
         assert size / 2**cfg.critic_stages == n and cfg.reward == "single"
+    patches = recipe("RAL patches single", ral, size)
+    assert (5 * 2**patches.critic_stages - 2) / size == pytest.approx(1 / 3, abs=0.06)  # what a score sees of a side
+    assert patches.critic_norm == "channel"
     # No two runs are the same but those whose score map is the preset's own: they are the default runs.
     assert len({recipe(run, ral, size) for run in RUNS}) == len(RUNS) - 2
     n = size // 2**ral.critic_stages

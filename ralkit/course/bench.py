@@ -22,13 +22,13 @@ from ..errors import RalkitError
 from ..metrics import map_log_prob, oracle_metrics
 from ..prior import PriorConfig
 from ..protocols import Prior
-from ..training import device_name, seeded
+from ..training import seeded
 from . import methods
 from .methods import Method, Start
 from .oracle import OracleWorld
 from .predictions import PREDICTED
 from .presets import COMMITTED, Preset, get_preset
-from .project import commit_of
+from .record import made_on
 from .runs import RUNS
 from .significance import LEVEL, beyond, direction, holm, p_value, spread, with_narrowness
 from .study import Study, rejection_threshold
@@ -270,8 +270,7 @@ class Bench:
             (prior,) = study.generator(method, seed)
             seconds = study.history(method, seed)["seconds"][-1]
             rows = score(study, prior, CURVE if method == "MLE" else TEMPERATURES)
-        made = {"commit": commit_of(), "torch": str(torch.__version__), "device": device_name(study.world.device)}
-        return {"rows": rows, "seconds": seconds, "weights": study.world.weights, "made": made}
+        return {"rows": rows, "seconds": seconds, "weights": study.world.weights, "made": made_on(study.world)}
 
     def _write(self, key: str, row: dict[str, Any]) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)

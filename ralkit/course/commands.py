@@ -139,7 +139,7 @@ def bench(
     bench = bed.Bench(preset, root=root, pretrained=pretrained)
     for name in world or bed.WORLDS:
         study, own = bench.study(name), {}
-        seeds = study.seeds if generators is None else _seeds(generators)
+        seeds = study.seeds if generators is None else _seeds("--generators", generators)
         for label, function in methods.items():
             for seed in seeds:
                 print(f"{name}: {label}, generator {seed}", flush=True)
@@ -154,11 +154,19 @@ def bench(
         print(f"\n{name}\n\n{markdown_table(bed.comparison(bed.found(bench, name) | own))}\n", flush=True)
 
 
-def _seeds(generators: str) -> list[int]:
-    """The numbers of "1,2"; RalkitError for what is none."""
-    if not all(seed.strip().isdigit() for seed in generators.split(",")):
-        raise RalkitError(f"--generators {generators}: give seeds, such as 1,2")
-    return [int(seed) for seed in generators.split(",")]
+def _seeds(option: str, seeds: str) -> list[int]:
+    """The numbers of "1,2"; RalkitError, which names the option, for what is none."""
+    if not all(seed.strip().isdigit() for seed in seeds.split(",")):
+        raise RalkitError(f"{option} {seeds}: give seeds, such as 1,2")
+    return [int(seed) for seed in seeds.split(",")]
+
+
+def photographs(dataset: str, features: str | None, seeds: str, out: Path | None, root: Path | None) -> None:
+    """Measure MLE and RAL on real images, and print what the rows of all seeds so far say."""
+    from . import photographs as photos
+
+    folder = photos.measure(dataset, features, _seeds("--seeds", seeds), out, root=root)
+    print("\n".join((*photos.sentences(photos.read(folder)), str(folder / "REPORT.md"))))
 
 
 def presets(check: str | None) -> None:

@@ -88,3 +88,20 @@ PREDICTED: dict[str, Prediction] = {
         (BETTER, BETTER, BETTER), "a second critic sees what the first round left, so it goes further the same way"
     ),
 }
+
+
+# On photographs (`photographs.py`), written before any of them had been trained on; those on faces were known.
+ON_PHOTOGRAPHS: dict[str, str] = {
+    "RAL single": (
+        "below MLE and MLE continued, as on faces; not decided beside MLE at its best temperature; above rejection"
+    ),
+    "RAL intermediate": "as RAL single: scores that see nearly the whole image say little of where a fault is",
+    "RAL patches single": (
+        "below MLE, by less than RAL single: a patch of 18 pixels shows texture, which the decoder makes, and not "
+        "whether the parts of a face fit together"
+    ),
+    "RAL patches intermediate": (
+        "below RAL patches single: if a local score helps anywhere, it is where it is given to the codes of its patch"
+    ),
+    "RAL anchored": "below RAL single, and above the rejection that its own critic is used for",
+}

@@ -25,6 +25,11 @@ WHOLE = "everything"  # among them: what `reproduce` takes in all, with notebook
 MINUTES = "minutes", "pretrained minutes"  # of runs from scratch, and of those with worlds from data/pretrained/
 
 
+def made_on(world: World) -> dict[str, str]:
+    """What a row of numbers was made by: commit, version of torch, device."""
+    return {"commit": commit_of(), "torch": str(torch.__version__), "device": device_name(world.device)}
+
+
 class Record:
     """The folder in which a run of a world leaves its figures and tables; `seeds` are those they are made from."""
 

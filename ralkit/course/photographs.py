@@ -1,0 +1,232 @@
+"""RAL on photographs: each seed trains a world of its own, VQ-VAE and all, and leaves its rows beside the others'.
+
+So the rows of a seed may be made on another machine, or on another day, than those of the next. Methods are compared
+within their seed, and a difference is decided over the seeds.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from torch import Tensor
+
+from .. import store
+from ..errors import RalkitError
+from ..metrics import frechet_distance
+from .claims import PRICE, REJECTED
+from .predictions import ON_PHOTOGRAPHS
+from .record import made_on, markdown_table
+from .significance import direction, over, side, spread
+from .study import Study
+from .world import Numbers, World
+
+PRESET = "photographs"
+TEMPERATURES = (1.0, 0.9, 0.8, 0.7)  # of MLE
+METHODS = (
+    "MLE continued", "RAL single", "RAL intermediate", "RAL patches single", "RAL patches intermediate", "RAL anchored",
+)  # fmt: skip
+CHOOSING = "to held-out real"  # what the temperature of MLE is chosen by
+BEST = "MLE at its best T"
+RIVALS = "MLE", "MLE continued", BEST, REJECTED
+
+
+def colder(temperature: float) -> str:
+    """What MLE is called at a temperature below 1."""
+    return f"MLE, T {temperature:g}"
+
+
+class Photographs(World):
+    """Images with one map of codes, whose test images are two halves: one judges, by the other a temperature is chosen.
+
+    `compare` has one more distance: to the images of the second half, which nothing else is measured by.
+    """
+
+    @cached_property
+    def n_eval(self) -> int:
+        return min(self.config.n_eval, self.about_images["train"], self.about_images["test"] // 2)
+
+    def compare(self, features: Tensor) -> Numbers:
+        n, inputs = self.n_eval, (self.images_key, self.n_eval, self.metric, *self.features.inputs)
+        held_out = self.trainer.tensor(
+            f"features {self.metric} held-out real {self.name}", inputs,
+            lambda: self.features(self.images.test[n : 2 * n]),
+        )  # fmt: skip
+        return super().compare(features) | {f"{self.metric} {CHOOSING}": frechet_distance(held_out, features)}
+
+
+def measure(dataset: str, features: str | None, seeds: Sequence[int], folder: Path | None, **options: Any) -> Path:
+    """Train and measure every method on the photographs of `dataset`, in a world for each seed; returns the folder.
+
+    The rows are added to `rows.json` in `folder` (default: figures/ in the run's own folder), and a REPORT.md is
+    written of all rows there. Networks and rows that are there already are not made again. `features` is as `Features`
+    takes it (default: the file in data/). Raises RalkitError for the faces, which are no photographs, for a data set or
+    network that is missing or cannot be read, and for rows of another data set, network or number of images.
+    """
+    if dataset == "faces":
+        raise RalkitError("--dataset faces: give a folder, zip or lmdb of photographs, such as img_align_celeba.zip")
+    for seed in seeds:
+        world = Photographs(PRESET, dataset, seed, levels=1, features=features or "auto", **options)
+        if features is None and world.features.name == "faces":
+            raise RalkitError("no FID network in data/: put its weights there, or give --features inception")
+        folder = world.project.figures if folder is None else folder
+        about = {"dataset": world.about_images, "features": world.metric, "n_eval": world.n_eval}
+        kept = read(folder)
+        if kept and kept["about"] != about:
+            raise RalkitError(f"{folder / 'rows.json'} is of {kept['about']}, this run of {about}; give another --out")
+        if str(seed) not in kept.get("seeds", {}):
+            rows = _rows(Study(world), seed)
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(world.project.run / "rows.lock"):
+                seeds_there = read(folder).get("seeds", {})
+                kept = {"about": about, "seeds": seeds_there | {str(seed): rows}}
+                store.write_bytes(folder / "rows.json", f"{json.dumps(kept, indent=1)}\n".encode())
+                store.write_bytes(folder / "REPORT.md", report(kept).encode())
+    return folder
+
+
+def _rows(study: Study, seed: int) -> dict[str, Any]:
+    """The numbers of every method in the world of one seed, its floors, and what they were made by."""
+    world, began = study.world, time.monotonic()
+
+    def said(what: str, numbers: Callable[[], Numbers]) -> Numbers:
+        print(f"seed {seed}: {what}", flush=True)
+        return numbers()
+
+    rows = {"MLE": said("MLE", lambda: study.measure("MLE", seed))}
+    rows |= {m: said(m, lambda m=m: study.measure(m, seed)) for m in METHODS}
+    rows |= {colder(t): said(colder(t), lambda t=t: study.measure("MLE", seed, t)) for t in TEMPERATURES[1:]}
+    rows[REJECTED] = said(REJECTED, lambda: study.measure_rejection(seed, PRICE))
+    history = {m: study.history(m, seed) for m in METHODS if m != "MLE continued"}
+    return {
+        "methods": rows,
+        "floors": world.floors,
+        "AUC": {m: [h["AUC"][0], h["AUC"][-1]] for m, h in history.items()},
+        "SNR": {m: float(np.mean(h["SNR"])) for m, h in history.items()},
+        "seconds": round(time.monotonic() - began),
+        "made": made_on(world),
+    }
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What `rows.json` in a folder holds; nothing where there is no such file. RalkitError if it is damaged."""
+    file = folder / "rows.json"
+    try:
+        return json.loads(file.read_text()) if file.exists() else {}
+    except ValueError as error:
+        raise RalkitError(f"{file} is damaged; take it from git again, or remove it") from error
+
+
+# ---- What the rows say ----
+
+
+def by_method(kept: dict[str, Any]) -> dict[str, list[Numbers]]:
+    """The numbers of each method and rival, one row a seed, in the order of the seeds."""
+    found: dict[str, list[Numbers]] = {}
+    for of_seed in kept["seeds"].values():
+        rows = of_seed["methods"]
+        curve = [rows["MLE"], *(rows[colder(t)] for t in TEMPERATURES[1:])]
+        best = min(curve, key=lambda row: row[f"{kept['about']['features']} {CHOOSING}"])
+        for method, row in (rows | {BEST: best}).items():
+            found.setdefault(method, []).append(row)
+    return found
+
+
+def numbers_table(kept: dict[str, Any]) -> list[dict[str, str]]:
+    """A line for each method and for each floor: distances, fidelity and NLL_test, over the seeds."""
+    rows, metric = by_method(kept), kept["about"]["features"]
+    for of_seed in kept["seeds"].values():
+        for name, floor in of_seed["floors"].items():
+            rows.setdefault(f"floor: {name}", []).append(floor)
+    columns = f"{metric} to real", f"{metric} to reconstructed", "precision", "recall", "NLL_test"
+    return [
+        {"method": name} | {key: _bare([row[key] for row in of]) if key in of[0] else "" for key in columns}
+        for name, of in rows.items()
+    ]
+
+
+def _bare(values: Sequence[float], mean: str = ".4g") -> str:
+    """The mean and spread of values; a single one without the words that say so."""
+    return spread(values, mean).removesuffix(" (one run)")
+
+
+def differences(kept: dict[str, Any], where: str = "to real") -> dict[str, dict[str, np.ndarray]]:
+    """The distance of each RAL method less that of each rival, one number a seed: below 0 RAL is better."""
+    key = f"{kept['about']['features']} {where}"
+    distance = {method: np.array([row[key] for row in rows]) for method, rows in by_method(kept).items()}
+    return {m: {rival: distance[m] - distance[rival] for rival in RIVALS} for m in METHODS if m not in RIVALS}
+
+
+def differences_table(kept: dict[str, Any], where: str = "to real") -> list[dict[str, str]]:
+    """`differences` as lines: mean, spread, and whether RAL is lower or higher beyond chance."""
+    return [
+        {"method": method} | {f"minus {rival}": f"{_bare(d, '+.2f')}: {side(d)}" for rival, d in beside.items()}
+        for method, beside in differences(kept, where).items()
+    ]
+
+
+def sentences(kept: dict[str, Any]) -> list[str]:
+    """One sentence for each RAL method: which rivals it beats and which beat it, by the distance to real images."""
+    said, metric, one = [], kept["about"]["features"], len(kept["seeds"]) == 1
+    for method, beside in differences(kept).items():
+        sides = {rival: int(np.sign(d[0])) if one else direction(d) for rival, d in beside.items()}
+        parts = [
+            f"{words} {_listed([rival for rival, s in sides.items() if s == which])}"
+            for which, words in ((-1, "below that of"), (1, "above that of"), (0, "not decided beside that of"))
+            if which in sides.values()
+        ]
+        said.append(f"**{method}**: its {metric} is {'; '.join(parts)}{' (one run decides nothing)' * one}.")
+    return said
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + " and " * (len(words) > 1) + words[-1]
+
+
+def signals_table(kept: dict[str, Any]) -> list[dict[str, str]]:
+    """A line for each RAL method: its critic's AUC before the first update and after the last, and the mean SNR."""
+    seeds = list(kept["seeds"].values())
+    return [
+        {
+            "method": method,
+            "AUC, first": _bare([seed["AUC"][method][0] for seed in seeds], ".2f"),
+            "AUC, last": _bare([seed["AUC"][method][-1] for seed in seeds], ".2f"),
+            "SNR, mean": _bare([seed["SNR"][method] for seed in seeds], ".2f"),
+        }
+        for method in seeds[0]["AUC"]
+    ]
+
+
+def report(kept: dict[str, Any]) -> str:
+    """The rows as a page: what they say, the numbers, the comparisons, what they took."""
+    about, seeds = kept["about"], kept["seeds"]
+    data, n = about["dataset"], about["n_eval"]
+    tried = ", ".join(f"{t:g}" for t in TEMPERATURES)
+    how = (
+        f"{data['train']} images to train on, {n} in every set that is measured. Distances to real images are to the "
+        f"first {n} test images. *{BEST}* is the temperature of {tried} whose samples are nearest to the next {n}, "
+        "seed by seed. A distance depends on the number of images, so these are not comparable with published ones. "
+        "Reconstructions are what the VQ-VAE keeps of the same test images; floors are of images that no prior made."
+    )
+    made = [
+        f"* seed {seed}: {row['seconds'] / 60:.0f} minutes on {row['made']['device']}, torch {row['made']['torch']}, "
+        f"commit {row['made']['commit']}"
+        for seed, row in seeds.items()
+    ]
+    parts = [
+        f"# RAL on photographs: {data['name']} at {data['size']}x{data['size']}",
+        "\n".join(f"* {sentence}" for sentence in sentences(kept)),
+        f"## The numbers, {over([*seeds])}", how, markdown_table(numbers_table(kept)),
+        "## Distance to real images, minus that of each rival", markdown_table(differences_table(kept)),
+        "## Distance to reconstructions, minus that of each rival",
+        markdown_table(differences_table(kept, "to reconstructed")),
+        "## What the critics see, and how much of an update is signal", markdown_table(signals_table(kept)),
+        "## What we expected before the first run",
+        "\n".join(f"* **{method}**: {why}." for method, why in ON_PHOTOGRAPHS.items()),
+        "## What it took", "\n".join(made),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
