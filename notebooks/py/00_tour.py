@@ -285,7 +285,8 @@ record.figure("00-06-before-after", fig, title="Samples before and after RAL, sa
 #
 # The dotted line is what the oracle itself would get. It has the same height in both panels, because in both the oracle
 # would judge its own samples. A generator could get below this line in `NLL_oracle`, if it drew only what the oracle
-# likes best. That would make it narrower than the truth, and not better.
+# likes best. That would make it narrower than the truth, and not better. The curve of *RAL intermediate* is dashed, so
+# that it does not hide the one of *RAL single*.
 
 # %%
 runs = {method: [in_updates(method, study.history(method, first))] for method in methods}
@@ -294,6 +295,10 @@ low, high = min(ax.get_ylim()[0] for ax in fig.axes), max(ax.get_ylim()[1] for a
 for ax, what in zip(fig.axes, ("quality", "diversity"), strict=True):
     ax.set_ylim(low, high)  # one scale, because both are nats: a small rise has to look small
     ax.set_title(f"{ax.get_title()}: {what}, lower is better", fontsize=10)
+    for line in ax.lines:
+        if line.get_label() == "RAL intermediate":
+            line.set_linestyle("--")  # because one reward would hide the other
+fig.axes[0].legend(fontsize=8)  # again, now with the dashes
 data = {method: {key: h[key] for key in ("step", "NLL_oracle", "NLL_test")} for method, (h,) in runs.items()}
 record.figure(
     "00-07-curves", fig, title="Quality (left) and diversity (right) along the updates, first seed", data=data
@@ -302,9 +307,9 @@ record.figure(
 # %% [markdown]
 # On the left both RAL curves fall by about 26 nats in the first 50 updates and then nearly level off, and the control
 # stays where it began. The level part does not show that RAL can go no further, because over the second half of the
-# updates the learning rate falls to 0. On the right both RAL curves rise a little, by about 4 nats, and the blue curve
-# covers the orange one. So RAL buys quality and pays with diversity. The two rewards can hardly be told apart here, and
-# every curve is still far above the dotted line, which is at about 111 nats.
+# updates the learning rate falls to 0. On the right both RAL curves rise a little, by about 4 nats. So RAL buys quality
+# and pays with diversity. The two rewards can hardly be told apart here, and every curve is still far above the dotted
+# line, which is at about 111 nats.
 #
 # The generator starts at 225 nats on the left, but at only 142 on the right. These are two different measures. The
 # right one is what MLE lowers, because the loss of MLE is the surprise of $G$ at the oracle's samples that it trains
@@ -547,8 +552,9 @@ check(A if A is None else torch.allclose(A, right), True)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # The maps are the advantages of the four samples in the figure of scores, rewards and returns. Codes in blue become
-# more likely and codes in red less likely. In each place the advantages of all ten samples add up to 0, so what one
-# wins, the others lose.
+# more likely and codes in red less likely. They look much like the returns, because the mean return of these ten
+# samples is close to 0. In each place the advantages of all ten samples add up to 0, so some samples always gain and
+# others lose.
 def advantages_of(r, gamma):
     """Rewards r_1 .. r_T of n samples, (n, T) -> advantages A_0 .. A_{T-1}, (n, T)."""
     T = r.shape[1]

@@ -234,7 +234,8 @@ torch.manual_seed(seed)
 x, w = torch.randn(2, 3, side, side), torch.randn(4, 3, 5, 5)
 r = 5 // 2
 v, h = F.pad(x, (0, 0, 1, -1)), F.pad(x, (1, -1))  # the row above; the code to the left
-# Zeros around the map keep its size: r on a side, but r - 1 on the side from which the shift has brought one.
+# Zeros around the map keep its size. The shift has already brought one row (or column) of zeros, so only r - 1 more
+# are needed on its side.
 above = F.conv2d(F.pad(v, (r, r, r - 1, 0)), w[:, :, :r])
 left = F.conv2d(F.pad(h, (r - 1, 0, 0, 0)), w[:, :, r : r + 1, :r])
 assert torch.allclose(masked_conv(x, w, "A"), above + left, atol=1e-4)
@@ -317,7 +318,7 @@ grid = torch.linspace(-4, 4, 81)
 fig, ((ax,),) = plots.new_figure(size=(3.6, 3.0))
 shown = ax.imshow(grid.tanh()[None] * grid.sigmoid()[:, None], extent=(-4, 4, -4, 4), origin="lower", cmap="RdBu")
 ax.set(xlabel="a: what", ylabel="b: how much")
-fig.colorbar(shown, label="y")
+fig.colorbar(shown, label="y", shrink=0.75)  # about as tall as the square
 record.figure("02-06-gate", fig, title="The gated activation tanh(a) sigmoid(b)")
 
 # %% [markdown]
@@ -1115,8 +1116,9 @@ def complete_by_hand(prior, given, given_rows, generator):
 
 
 # With the cache, given rows skip all their horizontal steps, but their vertical stream must still run, a row at a time.
-# If it takes a share s of the time, then s + (1 - s) / 2 is left when half of the rows are given: 80% if s is 60%. The
-# vertical stream is no small part, because its 5x5 window has 3 x 5 taps and the horizontal one only 1 x 3.
+# If it takes a share s of the time, then x = s + (1 - s) / 2 is left when half of the rows are given: 80% if s is 60%.
+# So the printed share x tells what s is here, namely s = 2 x - 1. The vertical stream is no small part, because its 5x5
+# window has 3 x 5 taps and the horizontal one only 1 x 3.
 assert torch.equal(complete_by_hand(oracle, known[:4], H // 2, dice()), right)
 full = seconds(lambda: oracle.sample(16, (H, W)), calls=5)
 half = seconds(lambda: oracle.sample(16, (H, W), given=known, given_rows=H // 2), calls=5)

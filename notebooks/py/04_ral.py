@@ -119,7 +119,7 @@ for (top, bottom), t in zip(axes.T, times, strict=True):
     top.plot(t % W, t // W, "s", color="red", markersize=6)
     bars = bottom.bar(range(G.K), policy[t], width=1.0, color="#999999")
     bars[codes.flatten()[t].item()].set_color("red")
-    bottom.set(xlabel="code", yticks=[])
+    bottom.set(xlabel="code", ylabel="probability" if t == 0 else "", yticks=[])
     bottom.set_title(f"$G(\\cdot\\, |\\, s_{{{t}}})$, action in red", fontsize=9)
 record.figure("04-02-decisions", fig, title="States, policy and actions while one code map is drawn")
 
@@ -485,8 +485,10 @@ record.figure("figure-2", fig, title=title, data={"score_map": fake_map[0].tolis
 gammas, sides = (0.9, 0.99, 1.0), (8, 16, 32)
 weight = lambda gamma, T: gamma ** torch.arange(T - 1, -1, -1.0)  # noqa: E731
 assert torch.allclose(ral.returns(single, 0.9), single[:, -1:] * weight(0.9, T).to(world.device))
-maps = {f"T = {n * n}, $\\gamma$ = {g:g}": weight(g, n * n).view(n, n) for n in sides for g in gammas}
-fig = plots.value_maps(maps, columns=3, limit=1.0, inch=1.6)
+fig, axes = plots.new_figure(len(sides), len(gammas), (1.9, 1.8))
+for ax, (n, g) in zip(axes.flat, [(n, g) for n in sides for g in gammas], strict=True):
+    plots.picture(ax, weight(g, n * n).view(n, n), f"T = {n * n}, $\\gamma$ = {g:g}", cmap="Blues", vmin=0, vmax=1)
+fig.colorbar(ax.images[0], ax=axes.ravel().tolist(), shrink=0.5, label="weight")
 record.figure("04-07-gamma", fig, title="The weight gamma^(T-1-t) of each code under the single reward")
 
 # %% [markdown]
@@ -520,6 +522,7 @@ for ax, how in zip(axes[0], ("none", "max", "min-max"), strict=True):
     for label, (a, b) in {"real": (real_map, fake_map), "fake": (fake_map, real_map)}.items():
         ax.hist(ral.normalise(a, b, how).flatten().cpu().numpy(), 40, density=True, histtype="step", label=label)
     ax.set(title=f'normalise="{how}"', xlabel="score", xlim=None if how == "none" else (-1.05, 1.05))
+axes[0, 0].set_ylabel("density")
 axes[0, 0].legend(fontsize=8)
 record.figure("04-09-normalise", fig, title="Scores of real and fake images under three normalisations")
 
@@ -543,7 +546,7 @@ shifted = [image_score(ral.normalise(fake_map + c * scale, real_map + c * scale,
 fig, ((ax,),) = plots.new_figure(size=(4.8, 2.9))
 ax.plot(offsets, [r.mean().item() for r in shifted], label="mean reward: no news")
 ax.plot(offsets, [r.std().item() for r in shifted], label="spread between images: the news")
-ax.set(xlabel="constant added, in units of the largest score", ylabel="normalised reward", ylim=(-0.15, 1.05))
+ax.set(xlabel="constant added, in units of the largest score", ylabel="normalised reward", ylim=(None, 1.05))
 ax.legend(fontsize=8)
 record.figure("04-10-constant", fig, title="Dividing by a maximum does not remove a constant")
 
@@ -623,14 +626,14 @@ change = {}
 for baseline in ("none", "leave-one-out"):
     g = gradient(0, baseline)
     change[baseline] = ((gradient(10 * scale, baseline) - g).norm() / g.norm()).item()
-    print(f"baseline {baseline}: adding a constant changes the gradient by {change[baseline]:.2%} of its length")
+    print(f"baseline {baseline}: adding a constant changes the gradient by {change[baseline]:.2g} times its length")
 assert change["leave-one-out"] < 1e-2 < change["none"]
 
 # %% [markdown]
 # The constant is ten times the largest score. In the committed run, without a baseline, it changes the gradient by
 # about thirty times the gradient's own length, although it says nothing about any image. On average over many batches
 # of roll-outs this change is 0 (step 2 in section 1), so in one batch it is pure noise. With the leave-one-out
-# baseline the constant changes nothing.
+# baseline the constant changes nothing beyond rounding.
 #
 # ## 6. One RAL iteration
 #
@@ -701,7 +704,7 @@ by_hand = one_step(iteration)
 from_ralkit = one_step(lambda G, critic, *both: ral.ral_iteration((G,), decode, critic, *both, (real_codes,), cfg))
 for name, a, b in zip(("prior", "critic"), by_hand, from_ralkit, strict=True):
     assert (a - b).norm() < (1e-3 if world.device.type == "cpu" else 0.1) * b.norm()
-    print(f"{name}: both moved by {b.norm():.2e}, and they differ by {(a - b).norm():.0e}, which is rounding")
+    print(f"{name}: both moved by {b.norm():.2e}, and they differ by {(a - b).norm():.0e}, which is at most rounding")
 
 # %% [markdown]
 # The file [`ral_minimal.py`](ral_minimal.py) goes on from here. It has all of RAL in 140 lines, and loads only the world
@@ -1002,8 +1005,6 @@ answer = None
 check(answer, True)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# With batch statistics dD(x_1)/dx_2 is not zero: the penalty's "gradient of D at one image" is no longer defined. Layer
-# normalisation takes its statistics over one image, so it does not have this problem.
 torch.manual_seed(seed)
 for norm in (torch.nn.BatchNorm2d(8), torch.nn.GroupNorm(1, 8)):
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), norm, torch.nn.LeakyReLU(0.2), torch.nn.Conv2d(8, 1, 3))
@@ -1011,6 +1012,11 @@ for norm in (torch.nn.BatchNorm2d(8), torch.nn.GroupNorm(1, 8)):
     with torch.no_grad():
         change = (net(torch.cat([real[:1], real[1:2]]))[0] - net(torch.cat([real[:1], fake[:1]]))[0]).abs().max()
     print(f"{type(norm).__name__}: the first image's scores change by {change:.1e} when the second is another one")
+Markdown(
+    "True. With the statistics of a batch, the score of one image also depends on the other images. So *the gradient "
+    "of $D$ at one image* is no longer defined, and a penalty on it has no clear meaning. Layer normalisation (in "
+    "PyTorch a `GroupNorm` of one group) takes its statistics over one image, so it does not have this problem."
+)
 
 # %% [markdown]
 # **5.** *(Medium, half an hour.)* In [`ral_minimal.py`](ral_minimal.py), replace the intermediate reward with the

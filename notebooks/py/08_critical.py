@@ -79,13 +79,13 @@ train_together((study, OWN, study.seeds))  # side by side on a CPU's cores, or l
 # The numbers of every method and seed are called the rows of the test bed. They take hours to make. So they are
 # committed, and this notebook reads them.
 #
-# First the answer in words, for the paper's two runs and for two more, which are explained below. After *Less MLE
-# sampled colder* stand four differences: the run's number less that of a colder MLE, so below 0 the run is better. Each
-# comparison chooses that MLE in another way. It is the MLE that covers the truth as well (*equal NLL_test*) or that is
-# as narrow (*equal entropy*). Or both models have the temperature at which a sum of two divergences (*both KL, best
-# T*), or a divergence that is taken code by code (*JS by code, best T*), is least. Section 2 explains all four. As in
-# notebook 03, ± is the standard deviation over seeds. A difference is *decided* if Student's t-test says so at 95 %. It
-# is then called *lower* or *higher*.
+# First the answer in words, for the paper's two runs and for two more, which are explained below. After *Its numbers
+# less those of MLE sampled colder* stand four differences, and below 0 the run is better. Each comparison chooses the
+# colder MLE in another way. It is the MLE that covers the truth as well (*equal NLL_test*) or that is as narrow (*equal
+# entropy*). Or both models have the temperature at which a sum of two divergences (*both KL, best T*), or a divergence
+# that is taken code by code (*JS by code, best T*), is least. Section 2 explains all four. As in notebook 03, ± is the
+# standard deviation over seeds. A difference is *decided* if Student's t-test says so at 95 %. It is then called
+# *lower* or *higher*.
 
 # %%
 bench = Bench(preset, dataset=dataset, seed=seed, pretrained=pretrained)
@@ -108,9 +108,9 @@ def in_words(m):
     beside = "; ".join(f"{name} {spread(d, '+.1f')} ({side(d)})" for name, d in compare(small[m], small["MLE"]).items())
     d = [at_temperature(rows, 1)[FD] - row[FD] for rows, row in zip(small[m].values(), best, strict=True)]
     return (
-        f"* **{m}** changes NLL_oracle, the oracle's surprise at a sample, by {spread(nll, '+.1f')} %. Less MLE sampled "
-        f"colder it has, in nats: {beside}. Its {FD} changes by {spread(fd, '+.1f')}, and less MLE's at MLE's best "
-        f"temperature it is {spread(d, '+.1f')} ({side(d)})."
+        f"* **{m}** changes NLL_oracle, the oracle's surprise at a sample, by {spread(nll, '+.1f')} %. Its numbers "
+        f"less those of MLE sampled colder are, in nats: {beside}. Its {FD} changes by {spread(fd, '+.1f')}, and less "
+        f"that of MLE at MLE's best temperature it is {spread(d, '+.1f')} ({side(d)})."
     )
 
 
@@ -237,14 +237,16 @@ Markdown("\n\n".join(texts))
 
 # %%
 CONTROLS = ("RAL single", "RAL intermediate", "reward log G", "RAL, shuffled rewards")
-moved = [{"world": name} | line for name, rows in beds.items() for line in bed.changes(rows)]
-record.table("08-0-changes", moved, "What each method changes of its MLE generator, seed by seed (temperature 1)")
+everywhere = [{"world": name} | line for name, rows in beds.items() for line in bed.changes(rows)]
+record.table("08-0-changes", everywhere, "What each method changes of its MLE generator, seed by seed (temperature 1)")
 lines = []
-for name, m in ((name, m) for name in beds for m in CONTROLS):
-    of = [line for line in moved if (line["world"], line["method"]) == (name, m)]
-    if of:
-        parts = [(key, spread([line[key] for line in of], "+.2f")) for key in ("NLL_oracle, %", "NLL_test", FD)]
-        lines.append(f"* {name}, **{m}**: " + "; ".join(f"{key} {value}" for key, value in parts) + ".")
+for name in beds:
+    for m in CONTROLS:
+        seeds = [line for line in everywhere if (line["world"], line["method"]) == (name, m)]
+        if seeds:  # the method was run in this world
+            values = {key: [line[key] for line in seeds] for key in ("NLL_oracle, %", "NLL_test", FD)}
+            said = "; ".join(f"{key} {spread(v, '+.2f')}" for key, v in values.items())
+            lines.append(f"* {name}, **{m}**: {said}.")
 Markdown("\n".join(lines))
 
 # %% [markdown]
@@ -293,8 +295,9 @@ for ax, (x, y) in zip(axes, PLANES, strict=True):
             style = {"color": plots.COLOURS.get(m, f"C{i}"), "label": None if j else m, "linewidth": 0.8}
             ax.plot([r[x] for r in rows], [r[y] for r in rows], ".-", **style)
             plain = at_temperature(rows, 1)
-            ax.plot(plain[x], plain[y], "o", color=style["color"])
-    ax.set(xlabel=f"{x} (nats per image): diversity", ylabel=f"{y}: quality")
+            circle = {"markersize": 10, "fillstyle": "none"} if m == "MLE" else {}  # MLE continued lies inside it
+            ax.plot(plain[x], plain[y], "o", color=style["color"], **circle)
+    ax.set(xlabel=f"{x} (nats per image): diversity", ylabel=f"{y} (nats per image): quality")
     ax.grid(alpha=0.3)
 axes[0].legend(fontsize=7)
 title = "Quality against diversity: every method over temperatures, every seed (circles: temperature 1)"
@@ -305,8 +308,9 @@ record.figure("08-1-planes", figure, title, data=swept)
 # A coloured run that lies below these lines, or to the left of them, does better than the temperature does. *RAL
 # anchored* and *RAL, true reward* are explained in section 5. For now look at the two runs that the paper has, *RAL
 # single* and *RAL intermediate*. Their circles, at temperature 1, lie below MLE's own and to the right of them. (MLE's
-# own circles are hidden under the grey ones of *MLE continued*.) So training has traded diversity for quality, as a
-# temperature does. From its circle each coloured line then goes on to lower temperatures.
+# own circles are larger and hollow, because *MLE continued* has its grey ones in nearly the same places.) So training
+# has traded diversity for quality, as a temperature does. From its circle each coloured line then goes on to lower
+# temperatures.
 #
 # ## 2 · The verdict
 #
@@ -431,7 +435,7 @@ Markdown(f"```python\n{inspect.getsource(bed.accepted)}```")
 PRICES = {price: f"MLE, a critic keeps 1 of {price}" for price in bed.PRICES}
 PRICES = {price: m for price, m in PRICES.items() if m in small}
 rejected = {s: [small[m][s][0] for m in PRICES.values()] for s in small["MLE"]}
-figure, (axes,) = plots.new_figure(1, 2, (4.6, 3.6))
+figure, (axes,) = plots.new_figure(1, 2, (4.8, 4.0))
 for ax, (x, y) in zip(axes, PLANES, strict=True):
     for i, (s, rows) in enumerate(small["MLE"].items()):
         label = ("MLE by temperature", "MLE by rejection") if i == 0 else (None, None)
@@ -440,7 +444,7 @@ for ax, (x, y) in zip(axes, PLANES, strict=True):
         for m in ("RAL intermediate", "RAL anchored"):
             row = at_temperature(small[m][s], 1)
             ax.plot(row[x], row[y], "o", color=plots.COLOURS[m], label=None if i else m)
-    ax.set(xlabel=x, ylabel=y)
+    ax.set(xlabel=f"{x} (nats per image): diversity", ylabel=f"{y} (nats per image): quality")
     ax.grid(alpha=0.3)
 axes[0].legend(fontsize=8)
 record.figure("08-2-rejection", figure, "Rejection sampling by a critic beside the temperature", data=rejected)
@@ -459,9 +463,8 @@ roll_outs += of_ral.warmup * of_ral.critic_batch
 of_critic = anchored.warmup * anchored.critic_batch
 rows = []
 for m in (m for m in (*PRICES.values(), bed.REWEIGHTED) if m in small):
-    plain = {s: at_temperature(own, 1) for s, own in small[m].items()}
-    paid = [row["NLL_test"] - at_temperature(small["MLE"][s], 1)["NLL_test"] for s, row in plain.items()]
-    narrowed = [row["entropy"] - at_temperature(small["MLE"][s], 1)["entropy"] for s, row in plain.items()]
+    plain, mle = ({s: at_temperature(small[of][s], 1) for s in small[m]} for of in (m, "MLE"))
+    paid, narrowed = ([row[key] - mle[s][key] for s, row in plain.items()] for key in ("NLL_test", "entropy"))
     row = {"method": m, "NLL_test, less MLE's": spread(paid, "+.1f"), "entropy, less MLE's": spread(narrowed, "+.1f")}
     beside = {name: d for name, d in compare(small[m], small["MLE"]).items() if not np.isnan(d).any()}
     row |= {name: spread(d, "+.1f") for name, d in beside.items()}
@@ -641,14 +644,17 @@ rows = comparison({m: small[m] for m in TRIED if m in small})
 won = {line["method"] for line in verdicts if line["small network"].startswith("better")}
 won = [m for m in (*bed.TRAINED, *bed.FUNCTIONS) if m in won and not m.startswith("MLE, ")]
 note = f"Trained methods that are better than colder MLE in this world: {', '.join(won) or 'none'}."
+fd = {m: [line[FD] for line in moved if line["method"] == m] for m in (*PAPER, "RAL anchored")}
+said = "; ".join(f"{m} {spread(d, '+.1f')}" for m, d in fd.items() if d)
+note += f" Changes of {FD} from MLE's: {said}."
 record.table("08-7-win", rows, "RAL with other rewards, in the small network's world", note=note)
 
 # %% [markdown]
 # RAL and *RAL anchored* lower NLL_oracle by the same 10 %. But KL(oracle‖G) rises by more than 3 nats with RAL, and by
 # 0.7 with the anchored run. So the anchored run pays less diversity for the same gain, and it is better than colder MLE
 # in all four comparisons. By the distance of images it does not beat RAL: FD-faces falls by 2.7 with it, and by 3.7
-# with RAL (first section). *RAL, true reward* brings KL(G‖oracle) down to 23 nats, but KL(oracle‖G) rises to 49,
-# because nothing in its reward asks it to cover the truth.
+# with RAL (the line below the table). *RAL, true reward* brings KL(G‖oracle) down to 23 nats, but KL(oracle‖G) rises to
+# 49, because nothing in its reward asks it to cover the truth.
 #
 # ### Why is it still far from the truth?
 #
@@ -699,21 +705,30 @@ record.figure("08-8-lost", figure, "Where the distance from the truth is lost: c
 # %% [markdown]
 # ## Play: MLE and RAL side by side, at any temperature
 #
-# Set the temperature to 1 and look at RAL's row. Then set it to 0.8 and look at MLE's. Which of the two has the better
-# faces, and which has more kinds of them?
+# Each row has a temperature of its own, because RAL at temperature 1 has to be compared with a colder MLE. At first
+# MLE's row is at 0.8, and the row of RAL is at 1. Which of the two has the better faces, and which has more kinds of
+# them? If you run the notebook, move the slider `temperature_MLE` until MLE's faces look as clean as those of RAL.
 
 
 # %%
-def explore(method="RAL intermediate", temperature=1.0, number=1):
-    """Samples of MLE and of a method at one temperature, from the same random numbers."""
-    draw = lambda m: world.decode(*world.sample(study.generator(m, seed), 10, number, temperatures=[temperature]))  # noqa: E731
-    return plots.labelled_rows({"MLE": draw("MLE"), method: draw(method)}, title=f"temperature {temperature:g}")
+def explore(method="RAL intermediate", temperature_MLE=0.8, temperature_RAL=1.0, number=1):
+    """Samples of MLE and of a method, each at its own temperature, from the same random numbers."""
+    rows = {}
+    for m, T in (("MLE", temperature_MLE), (method, temperature_RAL)):
+        rows[f"{m} at {T:g}"] = world.decode(*world.sample(study.generator(m, seed), 10, number, temperatures=[T]))
+    return plots.labelled_rows(rows)
 
 
 explore()
 
 # %%
-widgets.explore(explore, method=list(PAPER), temperature=(0.3, 1.3, 0.1), number=(1, 20))
+widgets.explore(
+    explore,
+    method=list(PAPER),
+    temperature_MLE=(0.3, 1.3, 0.1),
+    temperature_RAL=(0.3, 1.3, 0.1),
+    number=(1, 20),
+)
 
 # %% [markdown]
 # ## Readings and deviations

@@ -304,8 +304,8 @@ PRESETS = {
             images=ImageConfig(
                 size=64, factors=DEEP.images.factors,
                 one=LevelsConfig(
-                    VQVAEConfig(stages=3, hidden=64, residual=32, K=256, batch=16, steps=8_000, lr=2e-3),
-                    (SnailConfig(32, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=32, steps=12_000, lr=6e-3),),
+                    VQVAEConfig(stages=3, hidden=64, residual=32, K=256, batch=8, steps=8_000, lr=2e-3),
+                    (SnailConfig(32, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=32, steps=10_000, lr=6e-3),),
                     DEEP_IMAGE_RAL,
                     seeds=1,
                 ),
