@@ -198,7 +198,8 @@ def device_name(device: torch.device) -> str:
     """What a number measured on the device is said to come from."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"a CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"a CPU, {threads} thread{'s' * (threads > 1)}"
 
 
 def anneal(optimiser: torch.optim.Optimizer, lr: float, t: int, steps: int) -> None:

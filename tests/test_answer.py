@@ -91,8 +91,8 @@ def test_a_table_of_claims_without_a_column_is_left_out():
 @pytest.mark.parametrize(
     ("shift", "verdict"),
     [
-        (3.0, "RAL does not help, at equal diversity.**"),
-        (-3.0, "RAL still helps, at equal diversity.**"),
+        (3.0, "RAL does not help, at equal NLL_test.**"),
+        (-3.0, "RAL still helps, at equal NLL_test.**"),
         (0.0, "it is not decided"),
     ],
 )

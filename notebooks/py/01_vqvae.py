@@ -19,6 +19,8 @@
 # * read the numbers that a VQ-VAE logs, and spot a codebook that has died;
 # * state the *reconstruction floor*, which is the distance from real images that remains even with ideal code maps.
 #
+# (Where the text says what a figure or table shows, it speaks of the committed run, with the preset `deep`.)
+#
 # **The paper**: section 3 (stage 1), section 5.1, S-Tables 4 and 12. (*S-Tables* are those of the paper's supplement.)
 #
 # **Before**: [00 · the tour](00_tour.ipynb). **Next**: [02 · PixelCNN](02_pixelcnn.ipynb), the prior over the maps.
@@ -116,10 +118,10 @@ if images.test_factors is not None:
 # %% [markdown]
 # ## Why discrete codes?
 #
-# A model that predicts an image one symbol at a time needs symbols with finitely many values, and it needs few of them.
-# A colour channel of a pixel has only 256 values, but an image has thousands of such numbers. So a VQ-VAE replaces the
-# $S\times S$ pixels with an $H\times W$ map of codes, and each code is one of $K$ numbers. The two descriptions of an
-# image take
+# A model that predicts an image one symbol at a time needs symbols with finitely many values. It also needs a short
+# sequence of them, because it takes one step for each symbol. A colour channel of a pixel has only 256 values, but an
+# image has thousands of such numbers, one after the other. So a VQ-VAE replaces the $S\times S$ pixels with an
+# $H\times W$ map of codes, and each code is one of $K$ numbers. The two descriptions of an image take
 #
 # $$\text{bits of the image} = 3\cdot 8\cdot S^2, \qquad \text{bits of the code map} = H\,W \log_2 K .$$
 
@@ -145,7 +147,8 @@ print(f"{image_bits / code_bits:.0f} times fewer bits, a sequence {3 * S * S / T
 #
 # The encoder begins with strided convolutions, and each of them halves the side of its input. The table lists its
 # layers, without the ReLUs, with the strides of the convolutions and the shapes of the outputs as (images, channels,
-# height, width). We use an untrained encoder here, because only the shapes count.
+# height, width). `Residual` stands for a **residual block**, which passes its input through two small convolutions and
+# adds their output to the input. We use an untrained encoder here, because only the shapes count.
 
 # %%
 torch.manual_seed(seed)
@@ -167,8 +170,9 @@ Markdown(markdown_table([row for row in rows if row["layer"] != "ReLU"]))
 # doubles the side.
 #
 # How much of the image can one position of $z$ see? The pixels that can change an output are called its **receptive
-# field**, and a gradient can show them. We take the gradient of one position of $z$ with respect to all pixels. Where
-# it is not zero, the pixel has an influence. Where it is zero, the pixel has none in this image.
+# field**, and a gradient can show them. We add up the $D$ numbers at one position of $z$, and take the gradient of this
+# sum with respect to all pixels. Where it is not zero, the pixel has an influence. Where it is zero, the pixel has none
+# in this image.
 #
 # In the figure, each cell is a pixel of the image. The red frame is the position's own patch, and the red square marks
 # its middle. Grey pixels have a gradient of exactly zero, and brighter colours mean a larger one, on a logarithmic
@@ -194,7 +198,7 @@ fig, ((ax,),) = plots.new_figure(size=(4.2, 3.4))
 middle = H // 2 * patch + patch // 2
 plots.receptive_field(seen, (middle, middle), ax, f"what z at ({H // 2}, {H // 2}) sees")
 frame(ax, H // 2, H // 2, "red")
-fig.colorbar(ax.images[0], ax=ax, shrink=0.8, label="log10 of the gradient (largest: 0)")
+fig.colorbar(ax.images[0], ax=ax, shrink=0.8, label="log10(gradient / largest gradient)")
 print(f"{(seen > 0).sum().item()} of {S * S} pixels; its own patch has {patch * patch}")
 record.figure("01-03-encoder-field", fig, title="The pixels that one position of the encoder's output depends on")
 
@@ -273,9 +277,9 @@ record.figure("01-04-quantisation", fig, title="Quantisation in the plane: each 
 # ## The straight-through gradient
 #
 # The $\arg\min$ is flat almost everywhere, so its gradient is zero and the encoder would never learn. The
-# **straight-through gradient** is a trick against this. The forward pass uses the codebook vector $e$, but the
-# backward pass ignores the quantisation and hands the gradient of $z_q$ to $z$ unchanged. With $\mathrm{sg}$ for *stop
-# gradient*, which is `detach` in PyTorch, this is one line:
+# **straight-through gradient** is a trick against this. We call the input of the decoder $z_q$. In the forward pass,
+# $z_q$ is the codebook vector $e$. In the backward pass we act as if there were no quantisation, and hand the gradient
+# at $z_q$ to $z$ unchanged. With $\mathrm{sg}$ for *stop gradient*, which is `detach` in PyTorch, this is one line:
 #
 # $$z_q = z + \mathrm{sg}(e - z) .$$
 
@@ -437,7 +441,7 @@ def perplexity_by_hand(codes, K):
 
 assert torch.isclose(perplexity_by_hand(codes, K), perplexity(codes, K))
 everything, single = torch.arange(K), torch.zeros(K, dtype=torch.long)
-print(f"all {K} codes alike: {perplexity(everything, K):.1f}; one code only: {perplexity(single, K):.1f}")
+print(f"all {K} codes equally often: {perplexity(everything, K):.1f}; one code only: {perplexity(single, K):.1f}")
 
 # %% [markdown]
 # Now we can read the perplexity of 1 that the untrained model printed. All positions of all eight images chose the same
@@ -445,8 +449,9 @@ print(f"all {K} codes alike: {perplexity(everything, K):.1f}; one code only: {pe
 # nearest to every output. Without a remedy, training would start with a single living code.
 #
 # `Codebook` has two remedies against dead codes. The first batch **places** every vector on an encoder output. Later, a
-# vector whose moving count falls below `revive_below` is **revived**, which means that it is put on an encoder output
-# again.
+# vector is **revived** when its $N_i$, which we also call its moving count, falls below `revive_below`, which is 2
+# here. Revived means that the vector is put on an encoder output again, and that its count starts again at an equal
+# share. So a vector that is chosen now and then, but too seldom, is revived as well.
 #
 # The next figure shows eight vectors in the plane. The first row starts badly, with all vectors in one corner and no
 # revival. The second row has the same start with revival, and in the third row the vectors are also placed on points.
@@ -505,7 +510,7 @@ record.figure("01-06-codebook", fig, title="Moving averages, revival and placeme
 # | `mse` | mean squared error of the reconstruction on the training batch; pixels run from -1 to 1 | must fall |
 # | `commitment` | mean squared error between encoder outputs and chosen vectors, without $\beta$ | must not run away |
 # | `perplexity` | effective number of codes in use in the training batch | near 1: the codebook has died |
-# | `test_mse` | `mse` on test images, clamped to [-1, 1] | far above `mse`: too little data |
+# | `test_mse` | `mse` on test images, with the reconstructions clamped to [-1, 1] | far above `mse`: too little data |
 # | `test_perplexity` | effective number of codes in use on test images | compare with $K$ |
 
 # %%
@@ -525,11 +530,14 @@ record.figure("01-07-training", fig, title="Training the VQ-VAE", data=history)
 
 # %%
 before, after = history["test_mse"][0], history["test_mse"][-1]
-print(f"test error from {before:.4f} to {after:.4f} in {history['step'][-1]} updates, {history['seconds'][-1]:.0f} s")
+print(f"test error from {before:.4f} to {after:.4f} in {history['step'][-1]} updates")
+print(f"The training took {history['seconds'][-1]:.0f} s.")
 watched = min(world.config.n_curve, len(images.test))  # test images behind each point of the curves
 print(f"perplexity of the codes of {watched} test images at the end: {history['test_perplexity'][-1]:.1f} of {K}")
 
 # %% [markdown]
+# In the committed run the weights are only loaded, so the seconds of the training were spent before.
+#
 # Most of the gain comes early. The error falls fast at first and then slowly until the end. `test_mse` ends close to
 # `mse`, so the model has not just learnt the training images by heart. The commitment loss rises by about half and then
 # stays near 0.011, so it does not run away. The test perplexity starts at 1, which is that of the untrained model.
@@ -557,10 +565,13 @@ print(f"On average a pixel is off by {error:.1f} of 255 grey levels.")
 print(f"The code map takes only {code_bits / (S * S):.3f} bits a pixel, and the image takes {3 * 8}.")
 
 # %% [markdown]
-# The background, the shirt and the colour of the hair come back well. The errors lie on outlines and in the face. What
-# takes only a few pixels is often lost. Most eyes become bluish or grey, a smile becomes a flat mouth, the red glasses
-# become faint, and the moustache of the tenth face is gone. These are small factors, as we saw where one factor was
-# changed at a time. Hair is a large factor, and its colour stays, but curls and spikes become smooth.
+# The background and the shirt come back well, and so does most of the colour of the hair. The errors lie on outlines
+# and in the face. What takes only a few pixels is often lost. Most eyes become bluish or grey, a smile becomes a flat
+# mouth, the red glasses become faint, and the moustache of the tenth face is gone. These are small factors, as we saw
+# where one factor was changed at a time.
+#
+# Hair is a large factor, but curls and spikes become smooth, and the pink curls at the left of the fourth face turn
+# brown. The fifth face is bald, but its crown takes the yellow of the background, so that it looks like blond hair.
 #
 # ## Code maps
 #
@@ -609,9 +620,9 @@ record.figure("01-10-usage", fig, title="How often each code occurs", data={"cou
 # the image change?
 #
 # In the figure, the first column shows the decoded map above the original image. Every other column swaps one code,
-# and its title gives the place, the old code and the new one. The upper picture is the new image. The lower one shows
-# the absolute change of each pixel, and brighter means more, on the same scale in all columns. A cyan square marks the
-# patch that belongs to the code, so look for changes outside it.
+# and its title gives the place as (row, column), then the old code and the new one. The upper picture is the new image.
+# The lower one shows the absolute change of each pixel, and brighter means more, on the same scale in all columns. A
+# cyan square marks the patch that belongs to the code, so look for changes outside it.
 
 # %%
 alive = by_use[: max(used, 1)].to(device)  # the codes that occur
@@ -687,9 +698,10 @@ fig = plots.image_grid(swatches, columns=16, inch=0.45)
 record.figure("01-12-codebook-decoded", fig, title="Each code as a constant map, most used first")
 
 # %% [markdown]
-# The most used codes are plain, and their colours are those of the backgrounds. The rarer codes further down have more
-# texture, because they stand for edges and details. But no picture shows an eye or a mouth, because it takes several
-# different codes side by side to draw one.
+# The most used codes are nearly plain, and their colours are those of the backgrounds. Further down come colours of
+# hair and skin, and many of the rare codes have a texture. These probably stand for edges and details. But one cannot
+# be sure, because the map of a face has many different codes, so the decoder was never trained on maps of one code
+# only. No picture shows an eye or a mouth, because it takes several different codes side by side to draw one.
 #
 # The vectors themselves live in $D$ dimensions, so we project them onto their two main directions (the principal
 # components). In the figure the axes are the two components, and each dot is one vector. It has the mean colour of its
@@ -711,8 +723,8 @@ record.figure("01-13-codebook-plane", fig, title="The codebook's two main direct
 
 # %% [markdown]
 # Neighbours have similar colours. One direction runs from light to dark, and the other from warm colours to cold ones.
-# The codebook was not told about colours, so this order comes from the training alone. The largest dots are again in
-# the colours of the backgrounds.
+# No term of the loss asks for such an order of the vectors. But the loss compares colours, so the encoder probably
+# gives similar vectors to patches of similar colours. The largest dots are again in the colours of the backgrounds.
 #
 # ## How many codes are needed?
 #
@@ -735,10 +747,11 @@ def keep(x, k):
 
 
 sizes = [2**n for n in range(int(math.log2(K)) + 1)]
-x = to_float(images.test[:64]).to(device)
-errors = [F.mse_loss(keep(x, k), x).item() for k in sizes]
+many = to_float(images.test[:64]).to(device)
+errors = [F.mse_loss(keep(many, k), many).item() for k in sizes]
 with torch.no_grad():
-    continuous = F.mse_loss(model.decoder(model.encoder(x)), x).item()
+    unquantised = model.decoder(model.encoder(many)).clamp(-1, 1)  # clamped, because `model.decode` clamps too
+continuous = F.mse_loss(unquantised, many).item()
 
 # %%
 fig, ((ax,),) = plots.new_figure(size=(5.0, 3.0))
@@ -748,16 +761,19 @@ ax.set_xscale("log", base=2)
 ax.set_yscale("log")  # so that the differences among small errors can be seen
 ax.set_xticks(sizes, sizes)
 ax.set_yticks([0.01, 0.02, 0.05, 0.1, 0.2, 0.5], ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5"])
+ax.minorticks_off()  # their labels would stand between ours, in another notation
 ax.set(xlabel="codes kept, k", ylabel="mean squared error")
 ax.grid(alpha=0.3)
 ax.legend(fontsize=8)
-print(f"error with 1 code {errors[0]:.4f}, with all {K} {errors[-1]:.4f}; without quantisation {continuous:.4f}")
+print("k and the error:", ", ".join(f"{k}: {error:.3f}" for k, error in zip(sizes, errors, strict=True)))
+print(f"error with all codes {errors[-1]:.4f}, without quantisation {continuous:.4f}")
+print(f"Rounding z to the codebook vectors adds {errors[-1] / continuous - 1:.0%} to the error.")
 record.figure("01-14-codes-kept", fig, title="Error against the number of codes", data={"k": sizes, "mse": errors})
 
 # %% [markdown]
 # With four codes instead of one the error falls from 0.42 to 0.10, which is most of the gain. But from 32 to 128 codes
-# it still halves. With all codes the curve nearly touches the line, so rounding $z$ to codebook vectors loses little in
-# this trained model.
+# it still halves. With all codes the curve comes close to the line. So rounding $z$ to codebook vectors loses little in
+# this trained model, and the last printed line says how much.
 #
 # This does not mean that a discrete middle costs nothing. In training the commitment loss has pulled $z$ towards the
 # codebook vectors, and the decoder has only seen those vectors. So details may have been given up in $z$ already,
@@ -766,13 +782,15 @@ record.figure("01-14-codes-kept", fig, title="Error against the number of codes"
 
 # %%
 some = sizes[::2] if sizes[-1] in sizes[::2] else [*sizes[::2], sizes[-1]]
-fig = plots.labelled_rows({"original": x[:10]} | {f"k = {k}": keep(x[:10], k) for k in some})
+fig = plots.labelled_rows({"original": many[:10]} | {f"k = {k}": keep(many[:10], k) for k in some})
 record.figure("01-15-codes-kept-images", fig, title="Reconstructions with the k most used codes")
 
 # %% [markdown]
-# With few codes, even skin and hair are drawn in colours of the backgrounds, because the most used codes are those of
-# the backgrounds. The right colours come back when the rarer codes are added. So the rare codes matter, because the
-# face is made of them.
+# With one code there is only one map, so all images of the second row are equal. With four codes, even skin and hair
+# are drawn in colours of the backgrounds, because the most used codes are those of the backgrounds. With 16 codes the
+# error has fallen from 0.42 to 0.06. One reason is that the backgrounds are right now, and they fill a large part of
+# each image. But most of the dark skin is still navy. The right colours of skin and hair come back when the rarer codes
+# are added. So the rare codes matter, because the face is made of them.
 #
 # ## The reconstruction floor
 #
@@ -792,8 +810,8 @@ record.figure("01-15-codes-kept-images", fig, title="Reconstructions with the k 
 # never be compared with one.
 #
 # The table below shows four distances, all to the same test images and with the same number of images. Smaller is
-# better. The *other* images are training images, which the VQ-VAE has seen and, for faces, so has the network behind
-# the features.
+# better. The *other* images are training images. The VQ-VAE has seen them in its training, and so has the network
+# behind the features, if the data set is `faces`.
 #
 # * *Other real images* would have distance zero if both sets were infinitely large and of the same distribution.
 # * *The same images, reconstructed* show what the VQ-VAE loses, which is also what S-Table 12 measures.
@@ -831,19 +849,22 @@ print(f"Other real images have {real / others:.0%} of it, the same images, recon
 print(f"The same images with the 16 most used codes have {few / others:.1f} times as much as the floor.")
 
 # %% [markdown]
-# Other real images have 0.73, which is not zero, because both sets are finite. The same images, reconstructed, have
-# 15.7, so nearly all of the floor of 15.8 is what the VQ-VAE loses. The last printed line compares the floor with the
-# yardstick.
+# Other real images have 0.73. This is not zero, because both sets are finite, and perhaps also because the network
+# behind the features was trained on one of them. The same images, reconstructed, have 15.7, so nearly all of the floor
+# of 15.8 is what the VQ-VAE loses. The yardstick has 75.1, which is 4.7 times the floor. So the reconstructions are
+# much nearer to real images than images of 16 codes are, but they are still far from as good as other real images.
 #
 # A prior that comes near the floor has hardly anything left to gain in this distance. Only a better VQ-VAE could then
 # bring the images closer to real ones. The paper has such a floor too, because the FID of its reconstructions is well
-# above zero in every row of its table.
+# above zero in every row of its table. (In that table each image has two code maps, a small one and a large one.
+# Notebook 05 builds such a model.)
 #
 # ## Explorer: edit a code
 #
 # You can choose an image, a position and a code. The left panel shows the decoded map, the middle one the image with
-# the new code, and the right one the absolute change, on a scale of its own. The first call draws a static figure, and
-# if a kernel is running, the sliders below draw it again.
+# the new code, and the right one the absolute change, on a scale of its own. As before, a cyan square marks the patch
+# that belongs to the code. The first call draws a static figure, and if a kernel is running, the sliders below draw it
+# again.
 
 
 # %%
@@ -855,6 +876,8 @@ def edit(image=0, row=H // 2, column=H // 2, code=int(by_use[0])):
     plots.picture(axes[0], plots.to_pixels(before)[0], f"code {original[0, row, column].item()} at ({row}, {column})")
     plots.picture(axes[1], plots.to_pixels(after)[0], f"code {code} instead")
     plots.picture(axes[2], (after - before).abs().sum(1)[0].cpu(), "|change|", cmap="magma")
+    for ax in axes:
+        frame(ax, row, column, "cyan")
     return fig
 
 
@@ -862,9 +885,12 @@ edit()
 
 # %% [markdown]
 # The first call puts the most used code, a plain salmon one, into the middle of the face. The patch becomes a little
-# paler, but it does not take the salmon of the picture of the codebook, and the eyes beside it change as well. In the
-# section on one code, the new codes were as different from the old ones as possible, and there the patch was plainly
-# seen. So what a code looks like depends on its neighbours, in some places more than in others.
+# paler, but it does not take the salmon of the picture of the codebook, and the eyes beside it change as well. So this
+# code does not draw the same among these neighbours as it draws when it has only itself for company.
+#
+# The third swap in the section on one code was at the same place of the same image, and there the patch was plainly
+# seen. That swap put in the code whose vector lies farthest from the old one. So the change depends on the new code as
+# well as on its neighbours.
 
 # %%
 widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), column=(0, H - 1), code=(0, K - 1))
@@ -902,10 +928,10 @@ widgets.explore(edit, image=(0, min(99, len(test_codes) - 1)), row=(0, H - 1), c
 # * A code map takes far fewer bits than its image. Its sequence is short enough for an autoregressive model, which
 #   predicts one symbol after the other.
 # * Quantisation is a search for the nearest neighbour. The gradient passes it as if it were not there, and the
-#   codebook follows by moving averages. Each of these takes a line or two of code.
+#   codebook follows by moving averages. Each of these takes a few lines of code.
 # * The perplexity shows whether the codebook is alive. In the plane, placement and revival kept it high, and in the
 #   trained VQ-VAE no code is dead.
-# * One code moves pixels beyond its own patch, so codes must agree with their neighbours.
+# * One code changes pixels beyond its own patch, so codes must agree with their neighbours.
 # * A perfect prior stands at the reconstruction floor, so every distance in this course should be read beside it.
 #
 # ## Exercises
@@ -935,7 +961,8 @@ frequencies = counts[counts > 0] / counts.sum()
 entropy = -(frequencies * frequencies.log2()).sum()
 assert torch.isclose(entropy, perplexity(test_codes, K).log2().cpu(), atol=1e-3)
 print(f"{T * entropy:.0f} bits a map, instead of {code_bits:.0f}. A prior that knows the neighbours needs fewer still.")
-print(f"The bits of a code are on average the entropy, {entropy:.2f}, or log2 of the perplexity, {2**entropy:.1f}.")
+print(f"A code takes on average log2 of the perplexity, which is log2({2**entropy:.1f}) = {entropy:.3f} bits.")
+print(f"So a map takes {T} x log2(perplexity) = {T} x {entropy:.3f} = {T * entropy:.0f} bits.")
 
 # %% [markdown]
 # **2.** *(Medium, 10 minutes.)* In the figure of the eight vectors, revival has done nothing yet after 20 updates.
@@ -958,7 +985,7 @@ print(f"Without and with revival the vectors are the same after {t} updates: {sa
 # %% [markdown]
 # **3.** *(Medium, 15 minutes.)* What happens to the image if its code map moves? Complete the function, which moves
 # every map one place to the right. The column that falls out comes back at the left. Before you open the solution,
-# guess by how many pixels the image moves, and where it does more than move.
+# guess by how many pixels the image moves, and in which part of it there are changes that a mere move does not explain.
 
 
 # %%
@@ -974,7 +1001,8 @@ check(None if answer is None else answer.tolist(), [[[2, 0, 1], [5, 3, 4]]])
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # The image moves by one patch, because a convolution does the same in every place. It also changes near the left and
-# the right border, because codes there have other neighbours now, or the edge of the map beside them.
+# the right border, because codes there have other neighbours now, or the edge of the map beside them. Even in the
+# middle it changes a little, because the decoder reaches so far that the border has a weak influence there.
 def shift(codes):
     return torch.roll(codes, 1, dims=2)
 
@@ -989,9 +1017,9 @@ plots.labelled_rows({"decoded": before, "map moved": after})
 
 # %% [markdown]
 # **4.** *(Hard, 20 minutes.)* How much worse do the reconstructions get if every position takes the *second* nearest
-# vector? Complete the function first, without a loop over the positions. Then reconstruct `x` with it, which still
-# holds the 64 test images of the section on how many codes are needed. Compare the mean squared error with
-# `errors[-1]`, which is that of the nearest vectors.
+# vector? Complete the function first, without a loop over the positions. Then use it to reconstruct `many`, the 64 test
+# images of the section on how many codes are needed. The function `keep` of that section shows how to reconstruct
+# images. Compare the mean squared error with `errors[-1]`, which is that of the nearest vectors.
 
 
 # %%
@@ -1017,7 +1045,7 @@ def second_nearest(z, vectors):
 
 assert second_nearest(four, three).flatten().tolist() == [1, 0, 0, 1]
 with torch.no_grad():
-    worse = F.mse_loss(model.decode(second_nearest(model.encoder(x), model.codebook.vectors)), x).item()
+    worse = F.mse_loss(model.decode(second_nearest(model.encoder(many), model.codebook.vectors)), many).item()
 print(f"error {errors[-1]:.4f} with the nearest, {worse:.4f} with the second nearest")
 
 # %% [markdown]

@@ -944,8 +944,8 @@ widgets.explore(
 # * Drawing a code map is one roll-out, with states, actions, a policy and one reward or many. Sampling needs no
 #   graph, because one forward pass gives all log-probabilities afterwards.
 # * Look at the critic's held-out AUC first. Where it is at chance, the rewards say nothing about realism. Above
-#   chance the AUC does not rank critics, because a critic that sees more may still point elsewhere (notebook 11). One
-#   step may be mostly noise (an SNR near 1), but what is the same in every step still adds up over a run.
+#   chance the AUC does not say where the gradient leads. In notebook 11 a critic above chance points away from the
+#   truth. One step may be mostly noise (an SNR near 1), but what is the same in every step still adds up over a run.
 # * Normalising by a maximum fixes the scale of the rewards, but not their zero. A baseline fixes the zero, for free.
 # * Eq. 2 is exact for the single reward at gamma 1. Three things make it biased: a gamma below 1, intermediate
 #   rewards of the whole image, and a divisor that depends on the roll-outs themselves, as the largest score in `max`

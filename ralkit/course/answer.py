@@ -126,8 +126,8 @@ def beside_colder(items: Saved) -> str:
         return "Beside colder MLE it cannot be said: a run lies outside the range of MLE's temperatures."
     verdict = _each(list(d.values()), "RAL still helps", "RAL does not help", "it is not decided whether RAL helps")
     text = (
-        f"**Beside the same MLE sampled colder, {verdict}, at equal diversity.** Take the temperature at which MLE has "
-        f"RAL's KL(oracle‖G). RAL's KL(G‖oracle) minus MLE's is then "
+        f"**Beside the same MLE sampled colder, {verdict}, at equal NLL_test.** Take the temperature at which MLE has "
+        f"RAL's NLL_test, and so RAL's KL(oracle‖G). RAL's KL(G‖oracle) minus MLE's is then "
         f"{_both({m: _shown(values) for m, values in d.items()}, ' nats')}. Lower is better, and a temperature costs "
         "no training. "
     )
@@ -283,7 +283,7 @@ def in_short(items: Saved) -> list[str]:
     rivals = {}
     curve, narrow = [_from_curve(planes, m, X, Y) for m in PAPER], [_as_narrow(planes, m) for m in PAPER]
     if not np.isnan(curve).any():
-        rivals["the same MLE sampled colder, at equal diversity"] = curve, "MLE sampled colder"
+        rivals["the same MLE sampled colder, at equal NLL_test"] = curve, "MLE sampled colder"
     if theirs := _rejected(items):
         rivals[f"MLE samples of which a critic keeps one in {PRICE}"] = (
             [_less(rows, theirs, Y) for rows in ours],
