@@ -16,6 +16,7 @@ TERMS = (
     "(diversity). Lower is better in both. The *single* reward is one for an image, the *intermediate* reward one "
     "for each code. Behind a mean, ± is the standard deviation of one seed."
 )
+CUT = "MLE, top-k"
 Row = dict[str, Any]
 
 
@@ -199,16 +200,36 @@ def _distances(items: Saved) -> tuple[str, float, dict[str, list[float]]] | None
     return key, float(np.mean([r[key] for r in best])), {m: _less(_at(planes[m]), best, key) for m in PAPER}
 
 
+def _beside_cut(items: Saved, key: str) -> tuple[float, dict[str, list[float]]] | None:
+    """The mean distance of MLE that draws only likely codes, and RAL's less that for each seed; None if not measured.
+
+    The test bed keeps what the cut changes of each seed's own distance.
+    """
+    planes, rows = _planes(items), items.get("08-0-changes", {}).get("rows") or []
+    own = sorted((r for r in rows if (r["world"], r["method"]) == ("small network", CUT)), key=lambda r: r["seed"])
+    if not planes or len(own) != len(planes["MLE"]) or not all(isinstance(r.get(key), float) for r in own):
+        return None
+    cut = [{key: mle[key] + r[key]} for mle, r in zip(_at(planes["MLE"]), own, strict=True)]
+    return float(np.mean([r[key] for r in cut])), {m: _less(_at(planes[m]), cut, key) for m in PAPER}
+
+
 def by_distance(items: Saved) -> str:
-    """RAL by a Fréchet distance, as the paper judges, beside the temperature of MLE where that is least."""
+    """RAL by a Fréchet distance, as the paper judges, beside MLE where that is least, and beside its likely codes."""
     if not (found := _distances(items)):
         return ""
     key, best, d = found
     verdict = _each(list(d.values()), "RAL is ahead", "RAL is behind", "the winner is not decided for both rewards")
-    return (
+    text = (
         f"**By a distance between features, as the paper judges, {verdict}.** The {key} is {best:.2f} for MLE at its "
         f"best temperature. RAL's minus MLE's is {_both({m: _shown(x, 2) for m, x in d.items()})}."
     )
+    if cut := _beside_cut(items, key):
+        words = {m: f"{_shown(x, 2)} ({side(x)})" for m, x in cut[1].items()}
+        text += (
+            f" But MLE needs no training to draw only its likeliest codes (top-k), and then it has {cut[0]:.2f}. RAL's "
+            f"minus that is {_both(words)}."
+        )
+    return text
 
 
 def other_rewards(items: Saved) -> str:
@@ -283,7 +304,7 @@ def in_short(items: Saved) -> list[str]:
     rivals = {}
     curve, narrow = [_from_curve(planes, m, X, Y) for m in PAPER], [_as_narrow(planes, m) for m in PAPER]
     if not np.isnan(curve).any():
-        rivals["the same MLE sampled colder, at equal NLL_test"] = curve, "MLE sampled colder"
+        rivals["the same MLE sampled colder, at equal diversity (NLL_test)"] = curve, "MLE sampled colder"
     if theirs := _rejected(items):
         rivals[f"MLE samples of which a critic keeps one in {PRICE}"] = (
             [_less(rows, theirs, Y) for rows in ours],
@@ -300,16 +321,19 @@ def in_short(items: Saved) -> list[str]:
             f"{abs(np.mean(d)):.0f} nats {'further from' if np.mean(d) > 0 else 'nearer to'} the truth than {how}"
             for how, (d, _) in rivals.items()
         ]
-        text = f"**{_capital(verdict)}.** In KL(G‖oracle), RAL is {', and '.join(sizes)}."
+        text = f"**{_capital(verdict)}.** By KL(G‖oracle) it is {', and '.join(sizes)}."
         lines.append(text + _at_equal_entropy(narrow))
     if found := _distances(items):
         _, best, d = found
         size = " and ".join(f"{best + np.mean(x):.1f}" for x in d.values())
         lines.append(
             "**By a distance like FID to the oracle's images, "
-            f"{_against(list(d.values()), 'MLE at its best temperature')}.** It is {size} with RAL's single and "
-            f"intermediate reward, and {best:.1f} with MLE."
+            f"{_against(list(d.values()), 'MLE at its best temperature')}.** RAL's two rewards have {size}, MLE "
+            f"{best:.1f}."
         )
+        if cut := _beside_cut(items, found[0]):
+            beside = _capital(_against(list(cut[1].values()), "MLE that draws only likely codes (top-k)"))
+            lines[-1] += f" {beside}, which has {cut[0]:.1f}."
     return lines
 
 
