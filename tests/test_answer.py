@@ -114,6 +114,42 @@ def test_the_other_worlds_are_named():
     assert text.endswith('is "worse" in the world *little data* and "one seed" in the world *little training*.')
 
 
+def top_k(distances):
+    """What notebook 08 keeps of MLE that draws only likely codes: what it changes of each seed's own distance."""
+    key, mle = "FD to oracle data", 50  # that of `planes` at temperature 1
+    rows = [
+        {"world": "small network", "method": "MLE, top-k", "seed": i, key: x - mle} for i, x in enumerate(distances)
+    ]
+    rows += [{"world": "little data", "method": "MLE, top-k", "seed": 0, key: 7.0}]
+    return {"08-1-planes": {"data": planes(-20.0)}, "08-0-changes": {"rows": rows[::-1]}}
+
+
+@pytest.mark.parametrize(
+    ("distances", "verdict"),
+    [
+        ((30.0, 30.1), "RAL beats MLE that draws only likely codes (top-k), which has 30.1."),
+        ((10.0, 10.2), "RAL loses to MLE that draws only likely codes (top-k), which has 10.1."),
+        ((15.0, 25.0), "Nothing is decided between RAL and MLE that draws only likely codes (top-k), which has 20.0."),
+    ],
+)
+def test_the_likeliest_codes_alone_are_a_rival_by_the_distance(distances, verdict):
+    """RAL has 20 and 20.1, and MLE 30 where its distance is least."""
+    items = top_k(distances)
+    short = in_short(items)[-1]
+    assert "RAL beats MLE at its best temperature.** RAL's two rewards have 20.1 and 20.1, MLE 30.0." in short
+    assert short.endswith(verdict)
+    (text,) = (line for line in answer(items) if line.startswith("**By a distance"))
+    assert f"(top-k), and then it has {np.mean(distances):.2f}" in text
+    items["08-0-changes"]["rows"].pop()  # a seed is missing
+    assert not any("top-k" in line for line in (*in_short(items), *answer(items)))
+
+
+def test_rewards_that_differ_beside_a_rival_are_not_called_undecided():
+    data = planes(3.0)
+    data["RAL intermediate"] = [[row(1.0, 20.0, 40 + d, 90 + d)] for d in (-1.0, 1.0)]
+    assert "RAL's two rewards differ beside" in in_short({"08-1-planes": {"data": data}})[1]
+
+
 def test_what_is_not_there_is_not_answered():
     assert answer({}) == in_short({}) == []
     assert not any("rejection" in line for line in answer({"08-1-planes": {"data": planes(1.0)}}))

@@ -348,7 +348,9 @@ def _at_equal_entropy(narrow: list[list[float] | None]) -> str:
 
 
 def _against(d: list[list[float]], rival: str) -> str:
-    return _each(d, f"RAL beats {rival}", f"RAL loses to {rival}", f"nothing is decided between RAL and {rival}")
+    undecided = all(direction(x) == 0 for x in d)
+    mixed = f"nothing is decided between RAL and {rival}" if undecided else f"RAL's two rewards differ beside {rival}"
+    return _each(d, f"RAL beats {rival}", f"RAL loses to {rival}", mixed)
 
 
 def _capital(sentence: str) -> str:

@@ -14,6 +14,7 @@ from ..errors import RalkitError
 from ..protocols import Codes
 from ..sampling import check_number, check_temperature, complete
 from ..training import seeded
+from .checks import check_seed
 from .freeze import content_of
 from .frozen import file_of
 from .oracle import OracleWorld
@@ -156,9 +157,12 @@ def bench(
 
 def _seeds(option: str, seeds: str) -> list[int]:
     """The numbers of "1,2"; RalkitError, which names the option, for what is none."""
-    if not all(seed.strip().isdigit() for seed in seeds.split(",")):
+    if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
         raise RalkitError(f"{option} {seeds}: give seeds, such as 1,2")
-    return [int(seed) for seed in seeds.split(",")]
+    found = [int(seed) for seed in seeds.split(",")]
+    for seed in found:
+        check_seed(seed, option)
+    return found
 
 
 def photographs(dataset: str, features: str | None, seeds: str, out: Path | None, root: Path | None) -> None:

@@ -5,7 +5,6 @@ within their seed, and a difference is decided over the seeds.
 """
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +16,15 @@ from torch import Tensor
 
 from .. import store
 from ..errors import RalkitError
+from ..inception import FILE
 from ..metrics import frechet_distance
 from ..protocols import Codes, Prior
 from .claims import PRICE, REJECTED
 from .predictions import ON_PHOTOGRAPHS
 from .record import made_on, markdown_table
-from .significance import direction, over, side, spread
-from .study import Study
-from .world import Numbers, World
+from .significance import LEVEL, direction, holm, over, p_value, side, spread
+from .study import MEASURE_RECIPE, Study
+from .world import LEAST, Numbers, World
 
 PRESET = "photographs"
 TEMPERATURES = (1.0, 0.9, 0.8, 0.7)  # of MLE
@@ -44,7 +44,7 @@ def colder(temperature: float) -> str:
 class Photographs(World):
     """Images with one map of codes, whose test images are two halves: one judges, by the other a temperature is chosen.
 
-    `compare` has one more distance: to the images of the second half, which nothing else is measured by.
+    `compare` has one more distance: to the images of the second half.
     """
 
     def watch(self, priors: Sequence[Prior], codes: Codes, images: Tensor) -> Numbers:
@@ -53,7 +53,24 @@ class Photographs(World):
 
     @cached_property
     def n_eval(self) -> int:
-        return min(self.config.n_eval, self.about_images["train"], self.about_images["test"] // 2)
+        n = min(self.config.n_eval, self.about_images["train"], self.about_images["test"] // 2)
+        if n < LEAST:
+            raise RalkitError(
+                f"{self.about_images['name']} has {self.about_images['test']} test images; give {2 * LEAST} or more, "
+                "because one half of them chooses a temperature and the other half judges"
+            )
+        return n
+
+    @property
+    def numbers_inputs(self) -> tuple:
+        return *super().numbers_inputs, CHOOSING  # rows of another world of these images lack that distance
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the rows of all seeds have in common."""
+        settings = store.key("photographs", self.config, METHODS, TEMPERATURES, PRICE, MEASURE_RECIPE)
+        images = self.about_images | {"key": self.images_key}
+        return {"dataset": images, "features": self.metric, "n_eval": self.n_eval, "settings": settings}
 
     def compare(self, features: Tensor) -> Numbers:
         n, inputs = self.n_eval, (self.images_key, self.n_eval, self.metric, *self.features.inputs)
@@ -70,49 +87,50 @@ def measure(dataset: str, features: str | None, seeds: Sequence[int], folder: Pa
     The rows are added to `rows.json` in `folder` (default: figures/ in the run's own folder), and a REPORT.md is
     written of all rows there. Networks and rows that are there already are not made again. `features` is as `Features`
     takes it (default: the file in data/). Raises RalkitError for the faces, which are no photographs, for a data set or
-    network that is missing or cannot be read, and for rows of another data set, network or number of images.
+    network that is missing or cannot be read, and for rows of other images, of another network or of other settings.
     """
     if dataset == "faces":
         raise RalkitError("--dataset faces: give a folder, zip or lmdb of photographs, such as img_align_celeba.zip")
     for seed in seeds:
         world = Photographs(PRESET, dataset, seed, levels=1, features=features or "auto", **options)
         if features is None and world.features.name == "faces":
-            raise RalkitError("no FID network in data/: put its weights there, or give --features inception")
-        folder = world.project.figures if folder is None else folder
-        about = {"dataset": world.about_images, "features": world.metric, "n_eval": world.n_eval}
-        kept = read(folder)
-        if kept and kept["about"] != about:
-            raise RalkitError(f"{folder / 'rows.json'} is of {kept['about']}, this run of {about}; give another --out")
+            raise RalkitError(f"no FID network in data/: put {FILE} there, or give --features inception")
+        folder = folder or world.project.figures
+        folder.mkdir(parents=True, exist_ok=True)
+        kept, about = read(folder), world.about
+        if kept and (other := [key for key, value in about.items() if kept["about"].get(key) != value]):
+            raise RalkitError(
+                f"{folder / 'rows.json'} has other {' and '.join(other)} than this run; give another --out"
+            )
         if str(seed) not in kept.get("seeds", {}):
             rows = _rows(Study(world), seed)
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(world.project.run / "rows.lock"):
-                seeds_there = read(folder).get("seeds", {})
-                kept = {"about": about, "seeds": seeds_there | {str(seed): rows}}
+            with FileLock(world.project.run / "rows.lock"):  # another process may have added a seed meanwhile
+                of_seeds = read(folder).get("seeds", {}) | {str(seed): rows}
+                kept = {"about": about, "seeds": dict(sorted(of_seeds.items(), key=lambda item: int(item[0])))}
                 store.write_bytes(folder / "rows.json", f"{json.dumps(kept, indent=1)}\n".encode())
-                store.write_bytes(folder / "REPORT.md", report(kept).encode())
+    store.write_bytes(folder / "REPORT.md", report(read(folder)).encode())
     return folder
 
 
 def _rows(study: Study, seed: int) -> dict[str, Any]:
     """The numbers of every method in the world of one seed, its floors, and what they were made by."""
-    world, began = study.world, time.monotonic()
+    world = study.world
 
     def said(what: str, numbers: Callable[[], Numbers]) -> Numbers:
         print(f"seed {seed}: {what}", flush=True)
         return numbers()
 
-    rows = {"MLE": said("MLE", lambda: study.measure("MLE", seed))}
-    rows |= {m: said(m, lambda m=m: study.measure(m, seed)) for m in METHODS}
+    rows = {m: said(m, lambda m=m: study.measure(m, seed)) for m in ("MLE", *METHODS)}
     rows |= {colder(t): said(colder(t), lambda t=t: study.measure("MLE", seed, t)) for t in TEMPERATURES[1:]}
     rows[REJECTED] = said(REJECTED, lambda: study.measure_rejection(seed, PRICE))
-    history = {m: study.history(m, seed) for m in METHODS if m != "MLE continued"}
+    histories = {m: study.history(m, seed) for m in ("MLE", *METHODS)}
+    signals = {m: h for m, h in histories.items() if "AUC" in h}
     return {
         "methods": rows,
-        "floors": world.floors,
-        "AUC": {m: [h["AUC"][0], h["AUC"][-1]] for m, h in history.items()},
-        "SNR": {m: float(np.mean(h["SNR"])) for m, h in history.items()},
-        "seconds": round(time.monotonic() - began),
+        "floors": said("floors", lambda: world.floors),
+        "AUC": {m: [h["AUC"][0], h["AUC"][-1]] for m, h in signals.items()},
+        "SNR": {m: float(np.mean(h["SNR"])) for m, h in signals.items()},
+        "training seconds": round(sum(h["seconds"][-1] for h in study.trainer.histories.values())),
         "made": made_on(world),
     }
 
@@ -121,9 +139,12 @@ def read(folder: Path) -> dict[str, Any]:
     """What `rows.json` in a folder holds; nothing where there is no such file. RalkitError if it is damaged."""
     file = folder / "rows.json"
     try:
-        return json.loads(file.read_text()) if file.exists() else {}
+        kept = json.loads(file.read_text()) if file.exists() else {}
     except ValueError as error:
         raise RalkitError(f"{file} is damaged; take it from git again, or remove it") from error
+    if kept and not (isinstance(kept, dict) and {"about", "seeds"} <= kept.keys()):
+        raise RalkitError(f"{file} is no file of `photographs`; give another --out")
+    return kept
 
 
 # ---- What the rows say ----
@@ -136,6 +157,7 @@ def by_method(kept: dict[str, Any]) -> dict[str, list[Numbers]]:
         rows = of_seed["methods"]
         curve = [rows["MLE"], *(rows[colder(t)] for t in TEMPERATURES[1:])]
         best = min(curve, key=lambda row: row[f"{kept['about']['features']} {CHOOSING}"])
+        best = best | {"temperature": TEMPERATURES[curve.index(best)]}
         for method, row in (rows | {BEST: best}).items():
             found.setdefault(method, []).append(row)
     return found
@@ -159,19 +181,31 @@ def _bare(values: Sequence[float], mean: str = ".4g") -> str:
     return spread(values, mean).removesuffix(" (one run)")
 
 
-def differences(kept: dict[str, Any], where: str = "to real") -> dict[str, dict[str, np.ndarray]]:
-    """The distance of each RAL method less that of each rival, one number a seed: below 0 RAL is better."""
-    key = f"{kept['about']['features']} {where}"
+def differences(kept: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    """The distance to real images of each RAL method less that of each rival, by seed: below 0 RAL is better."""
+    key = f"{kept['about']['features']} to real"
     distance = {method: np.array([row[key] for row in rows]) for method, rows in by_method(kept).items()}
     return {m: {rival: distance[m] - distance[rival] for rival in RIVALS} for m in METHODS if m not in RIVALS}
 
 
-def differences_table(kept: dict[str, Any], where: str = "to real") -> list[dict[str, str]]:
+def differences_table(kept: dict[str, Any]) -> list[dict[str, str]]:
     """`differences` as lines: mean, spread, and whether RAL is lower or higher beyond chance."""
     return [
         {"method": method} | {f"minus {rival}": f"{_bare(d, '+.2f')}: {side(d)}" for rival, d in beside.items()}
-        for method, beside in differences(kept, where).items()
+        for method, beside in differences(kept).items()
     ]
+
+
+def decided(kept: dict[str, Any]) -> str:
+    """How many of the `differences` are decided, each alone and after Holm's correction, and how T was chosen."""
+    tests = [d for beside in differences(kept).values() for d in beside.values()]
+    p = holm([p_value(d.mean(), float(np.std(d, ddof=1)), len(d)) for d in tests if len(d) > 1])
+    chosen = ", ".join(f"{row['temperature']:g}" for row in by_method(kept)[BEST])
+    alone = sum(direction(d) != 0 for d in tests)
+    return (
+        f"Of these {len(tests)} differences {alone} are decided, each judged alone (95 %, Student's t over seeds), and "
+        f"{sum(x < 1 - LEVEL for x in p)} after Holm's correction for all of them. *{BEST}* is {chosen}, seed by seed."
+    )
 
 
 def sentences(kept: dict[str, Any]) -> list[str]:
@@ -212,23 +246,22 @@ def report(kept: dict[str, Any]) -> str:
     data, n = about["dataset"], about["n_eval"]
     tried = ", ".join(f"{t:g}" for t in TEMPERATURES)
     how = (
-        f"{data['train']} images to train on, {n} in every set that is measured. Distances to real images are to the "
-        f"first {n} test images. *{BEST}* is the temperature of {tried} whose samples are nearest to the next {n}, "
-        "seed by seed. A distance depends on the number of images, so these are not comparable with published ones. "
-        "Reconstructions are what the VQ-VAE keeps of the same test images; floors are of images that no prior made."
+        f"{data['train']} images to train on, {n} in every set that is measured. Real images are the first {n} test "
+        f"images, and reconstructions are what the VQ-VAE keeps of them; precision and recall are beside these. "
+        f"*{BEST}* is the temperature of {tried} whose samples are nearest to the next {n} test images, seed by seed. "
+        "A distance depends on the number of images, so these are not comparable with published ones. Floors are of "
+        "images that no prior made. Behind a mean, ± is the standard deviation over seeds."
     )
     made = [
-        f"* seed {seed}: {row['seconds'] / 60:.0f} minutes on {row['made']['device']}, torch {row['made']['torch']}, "
-        f"commit {row['made']['commit']}"
+        f"* seed {seed}: {row['training seconds'] / 60:.0f} minutes of training, measuring not counted, on "
+        f"{row['made']['device']}, torch {row['made']['torch']}, commit {row['made']['commit']}"
         for seed, row in seeds.items()
     ]
     parts = [
         f"# RAL on photographs: {data['name']} at {data['size']}x{data['size']}",
         "\n".join(f"* {sentence}" for sentence in sentences(kept)),
         f"## The numbers, {over([*seeds])}", how, markdown_table(numbers_table(kept)),
-        "## Distance to real images, minus that of each rival", markdown_table(differences_table(kept)),
-        "## Distance to reconstructions, minus that of each rival",
-        markdown_table(differences_table(kept, "to reconstructed")),
+        "## Distance to real images, minus that of each rival", markdown_table(differences_table(kept)), decided(kept),
         "## What the critics see, and how much of an update is signal", markdown_table(signals_table(kept)),
         "## What we expected before the first run",
         "\n".join(f"* **{method}**: {why}." for method, why in ON_PHOTOGRAPHS.items()),

@@ -300,18 +300,18 @@ PRESETS = {
         ),
         Preset(
             "photographs",
-            "real images at 64x64 and one map of codes, in about two hours a seed on a CPU core; RAL as in deep, whose "
-            "settings were chosen on faces (`python -m ralkit photographs`)",
+            "real images at 64x64 and one map of codes, an hour and a half a seed on a CPU core; RAL as in deep, "
+            "whose settings were chosen on faces (`python -m ralkit photographs`)",
             oracle=None,
             images=ImageConfig(
                 size=64, factors=DEEP.images.factors,
                 one=LevelsConfig(
                     VQVAEConfig(stages=3, hidden=64, residual=32, K=256, batch=8, steps=8_000, lr=2e-3),
-                    (SnailConfig(32, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=32, steps=10_000, lr=6e-3),),
+                    (SnailConfig(32, 2, 3, 0, 0.0, attention_layers=1, heads=4, batch=32, steps=8_000, lr=6e-3),),
                     DEEP_IMAGE_RAL,
                     seeds=1,
                 ),
-                two=None, n_eval=2_000, n_curve=500, points=4,
+                two=None, n_eval=1_000, n_curve=500, points=4,
             ),
         ),
         # The paper's own sizes. RAL is that of section 4.4; the number of its updates and of samples is ours.

@@ -39,8 +39,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "RAL top": {"levels": "top"},
     "RAL bottom": {"levels": "bottom"},
     **{f"RAL {r} {n}x{n}": {"reward": r, "map": n} for r in ("single", "intermediate") for n in (8, 4, 2)},
-    # A critic whose scores are judgements of patches: each sees a square of 18 of 64 pixels and nothing else, while the
-    # presets' critics see nearly all of an image, and by their norm all of it (notebook 06).
+    # A critic whose scores are judgements of patches: each sees a square of 18x18 of 64x64 pixels, and nothing else.
+    # Those of critics with 4x4 scores see nearly all of an image, and by their norm all of it (notebook 06).
     **{
         f"RAL patches {r}": {
             "reward": r, "map": 16, "critic_norm": "channel", "critic_channels": lambda c: 2 * c.critic_channels
