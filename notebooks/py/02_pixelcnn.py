@@ -68,11 +68,11 @@ print(record.about("02_pixelcnn"))
 #
 # $$p(c) = \prod_{t=0}^{T-1} G(c_t \mid c_0, \dots, c_{t-1}) .$$
 #
-# $G$ stands for the prior. In the tour it came to mean the generator, which is a prior, too. In this notebook it may be
-# any PixelCNN, and the one that we train becomes the oracle of the next notebooks. Each factor is called a
-# **conditional**, because it is the probability of one code when the earlier codes are known. Nothing is lost by this
-# product, because it is an identity. The gain is that $G$ is a plain classifier over $K$ classes. As the next cell
-# shows, there are far too many maps for a table, so $G$ has to be a network.
+# The letter $G$ stands for any PixelCNN here, and the one that we train becomes the oracle of the next notebooks. (In
+# the tour, $G$ came to mean the generator, which is a prior, too.) Each factor is called a **conditional**, because it
+# is the probability of one code when the earlier codes are known. Nothing is lost by this product, because it is an
+# identity. The gain is that $G$ is a plain classifier over $K$ classes. As the next cell shows, there are far too many
+# maps for a table, so $G$ has to be a network.
 #
 # The figure then shows the order. The left panel gives the number $t$ of every position. In the right panel it is the
 # turn of the yellow code. The grey codes are already known, and the dark ones are still unknown.
@@ -123,9 +123,9 @@ record.figure("02-02-codes", fig, title="Code maps of test images")
 # weights) on later positions to zero.
 #
 # There are two masks. **Mask A** also hides the position itself, and it belongs in the first layer. **Mask B** shows
-# the position itself, and the later layers use it. In the later layers a position no longer holds its own code, but
-# only what the layer before has found in earlier codes. The figure shows both masks for a 5x5 kernel, where 1 marks a
-# tap that is kept and 0 a tap that is hidden. The red frame marks the position itself.
+# the position itself, and the later layers use it. After the first layer, a position holds only features of earlier
+# codes, so mask B leaks nothing there. The figure shows both masks for a 5x5 kernel, where 1 marks a tap that is kept
+# and 0 a tap that is hidden. The red frame marks the position itself.
 
 
 # %%
@@ -160,9 +160,11 @@ record.figure("02-03-masks", fig, title="The two masks of a 5x5 kernel")
 # cancel each other, so all weights of this test are positive. All inputs with a path form the **receptive field** of
 # the output.
 #
-# The figure shows a stack of one to four masked layers on a 9x9 map. The red square is the position of the output, and
-# grey inputs have a gradient of exactly zero. The other colours give the size of the gradient, on a logarithmic scale
-# that ends at the largest one of each panel. Look at the grey positions above the red square.
+# The figure shows a stack of one to four masked layers on a 9x9 map. The red square is the position of the output. Grey
+# and pink inputs have a gradient of exactly zero. Pink with a cross marks the positions before the output that even
+# four layers do not reach, and the same positions are marked in every panel. The other colours give the size of the
+# gradient, on a logarithmic scale that ends at the largest one of each panel. Look at how the coloured field grows from
+# panel to panel, and at where it stops.
 
 
 # %%
@@ -187,28 +189,38 @@ def gradient_bar(fig, axes):
     bar.set_label("log10(|gradient| / largest)", fontsize=8)
 
 
+def mark_blind(ax, blind):
+    """Pink with a cross where the map `blind` (H, W) is true."""
+    pink = torch.tensor([0.80, 0.47, 0.65, 1.0])  # red, green, blue, opacity; where `blind` is false all four are 0
+    ax.imshow(blind[..., None] * pink, interpolation="nearest")
+    ax.plot(*blind.nonzero().flip(1).T, "x", color="black", markersize=5)
+
+
+# %%
 torch.manual_seed(seed)
 side, at, depth = 9, (4, 4), 4
 x = torch.randn(1, 3, side, side)
 weights = [torch.rand(3, 3, 3, 3) for _ in range(depth)]  # positive, so that no path cancels another
+gradients = [input_gradient(lambda x, n=n: naive_stack(x, weights[:n]), x, at) for n in range(1, depth + 1)]
+before = torch.arange(side * side).view(side, side) < at[0] * side + at[1]  # in raster order
+blind = (gradients[-1] == 0) & before
 
 fig, (axes,) = plots.new_figure(1, depth, (2.0, 2.2))
-for n, ax in enumerate(axes, 1):
-    gradient = input_gradient(lambda x, n=n: naive_stack(x, weights[:n]), x, at)
+for n, (ax, gradient) in enumerate(zip(axes, gradients, strict=True), 1):
     plots.receptive_field(gradient, at, ax, f"{n} masked layer{'s' * (n > 1)}")
+    mark_blind(ax, blind)
 gradient_bar(fig, axes)
 record.figure("02-04-blind-spot", fig, title="Receptive field of masked 3x3 layers: the blind spot never closes")
 
 # %% [markdown]
-# Neither the red square itself nor any later position is seen, so the masks do their work. But above it, on the right,
-# there is a wedge of earlier positions that is never seen, however many layers there are. This wedge is the **blind
-# spot**. Within a row the mask lets a path go only to the left, so a path has to climb one row to get one column to the
-# right. Therefore a position that is further to the right than up stays out of reach for ever. The next cell counts
-# such positions.
+# Neither the red square itself nor any later position is seen, so the masks do their work. They are grey in all panels.
+# In the first panels some earlier positions are grey, too, but more layers reach them. The pink wedge above the red
+# square, on the right, also consists of earlier positions, but it is never seen, however many layers there are. This
+# wedge is the **blind spot**. Within a row the mask lets a path go only to the left, so a path has to climb one row to
+# get one column to the right. Therefore a position that is further to the right than up stays out of reach for ever.
+# The next cell counts the pink positions.
 
 # %%
-before = torch.arange(side * side).view(side, side) < at[0] * side + at[1]
-blind = (gradient == 0) & before
 assert (gradient[~before] == 0).all()
 print(f"after {depth} layers {blind.sum()} of the {before.sum()} earlier positions are still unseen")
 
@@ -219,11 +231,12 @@ print(f"after {depth} layers {blind.sum()} of the {before.sum()} earlier positio
 # because plain convolutions can cover a rectangle. Each rectangle has a stack of layers of its own, called a *stream*.
 #
 # * The **vertical stream** $v$ sees the rows above, to both sides.
-# * The **horizontal stream** $h$ sees the same row to the left, and at every layer it takes in what $v$ found.
+# * The **horizontal stream** $h$ sees the same row to the left, and at every layer it takes in what $v$ found. But $v$
+#   must never read $h$, and below we shall see why.
 #
-# The input is shifted only once, by a row for $v$ and by a column for $h$. From then on a layer may look at its own
-# position, because an earlier code stands there now. So nothing has to be masked, and the kernels hold only taps that
-# are kept.
+# The input is shifted only once, by a row for $v$ and by a column for $h$. Each layer may then look at its own
+# position, because the shift has put an earlier code there. So nothing has to be masked, and the kernels hold only taps
+# that are kept.
 #
 # First we check one layer. The next cell splits a mask-A kernel into its upper rows, which act on the shifted $v$, and
 # its left part, which acts on the shifted $h$. The sum of the two must equal the masked convolution. So for a single
@@ -234,8 +247,8 @@ torch.manual_seed(seed)
 x, w = torch.randn(2, 3, side, side), torch.randn(4, 3, 5, 5)
 r = 5 // 2
 v, h = F.pad(x, (0, 0, 1, -1)), F.pad(x, (1, -1))  # the row above; the code to the left
-# Zeros around the map keep its size. The shift has already brought one row (or column) of zeros, so only r - 1 more
-# are needed on its side.
+# Zeros keep the map's size. The shift has added one row of them above (or one column at the left), so r - 1 suffice
+# there.
 above = F.conv2d(F.pad(v, (r, r, r - 1, 0)), w[:, :, :r])
 left = F.conv2d(F.pad(h, (r - 1, 0, 0, 0)), w[:, :, r : r + 1, :r])
 assert torch.allclose(masked_conv(x, w, "A"), above + left, atol=1e-4)
@@ -249,8 +262,8 @@ print(
 # Now we use the layers of `ralkit`, which run both streams, on the same 9x9 map. Their windows are a little larger than
 # mask A. On the shifted maps a layer may look at its own position as well, as mask B does. So a layer that is 3 wide
 # looks at two rows of $v$ and at two columns of $h$. After one layer, $h$ sees six codes above and two to the left,
-# where mask A shows three and one. The blind spot does not come from this difference, because more masked layers would
-# not close it.
+# where mask A shows three and one. This larger window is not what removes the blind spot, because deeper masked stacks
+# see further, too, and never close it.
 #
 # In the figure, the upper row shows the receptive field of $v$ and the lower row that of $h$, after one to four layers.
 # The colours mean the same as before. Look at whether $h$, in the last panel, sees everything before the red square and
@@ -285,11 +298,16 @@ record.figure(
 # dark, because their gradient is small beside that of the nearest code, but it is not zero.
 #
 # Why may $v$ look to the right, when a masked layer may not? A masked layer has only one map of features. After mask A,
-# its value at a position holds the codes before that position. So one step to the right in the same row would already
-# bring in the code to be predicted, and further steps would bring in later ones. The mask has to forbid this in every
-# row, even in rows that are finished. The vertical stream is a map of its own, and its value in row $i$ holds only
-# codes of the rows above $i$. This is true at every place of the row, so looking to the right brings in nothing
-# forbidden. Therefore a path gets to the right without climbing a row for each column, and no wedge is left.
+# its value at a position holds the codes before that position. So the feature one step to the right in the same row
+# already holds the code to be predicted, and the masks forbid that step. One kernel serves every row, so the step is
+# also forbidden in rows that are already finished. The vertical stream is a map of its own, and its value in row $i$
+# holds only codes of the rows above $i$. This is true at every place of the row, so looking to the right brings in
+# nothing forbidden. Therefore a path gets to the right without climbing a row for each column, and no wedge is left.
+#
+# This is also why $v$ must never read $h$. The value of $h$ at a place also holds codes of the same row, namely those
+# to the left of the place. If $v$ took it in, $v$ would hold these codes, too. The next layer of $v$ looks one step to
+# the right, and seen from there, the code to be predicted stands on the left. So this code would enter $v$, and from
+# $v$ it would get into $h$ and into its own prediction.
 #
 # The next cell tests that $h$ sees all earlier positions and no others.
 
@@ -381,7 +399,7 @@ def logits_by_hand(prior, codes):
 
 # %%
 torch.manual_seed(seed)
-tiny = PixelCNN(K, channels=16, layers=3).to(device)  # untrained: only its arithmetic is compared
+tiny = PixelCNN(K, channels=16, layers=3).to(device)  # not trained yet: only its arithmetic is compared
 with torch.no_grad():
     ours, theirs = logits_by_hand(tiny, test[:2]), tiny(test[:2])
 assert torch.allclose(ours, theirs, atol=1e-4)
@@ -400,9 +418,30 @@ print(f"{len(ours)} maps: logits {tuple(ours.shape)}, so {K} for each code; they
 # $$-\log p(c) = -\sum_{t=0}^{T-1} \log G(c_t \mid c_0, \dots, c_{t-1}) .$$
 #
 # To make this loss small means to make the training maps probable, so this training is called **maximum likelihood**
-# (MLE). In PyTorch, the loss of a batch of code maps is
+# (MLE).
 #
-# `F.cross_entropy(prior(codes).movedim(-1, 1), codes, reduction="sum") / len(codes)`
+# The next cell shows the whole training loop. So that it takes only a second or two, it trains the small network `tiny`
+# from above for 40 updates. Each update draws a batch of code maps at random and computes its loss. Then `backward`
+# computes the gradient of the loss, and the optimiser Adam changes the weights a little, so that the loss falls.
+# `F.cross_entropy` takes the softmax of the logits and adds up $-\log G$ over all codes of the batch.
+
+# %%
+optimiser = torch.optim.Adam(tiny.parameters(), lr=0.01)
+torch.manual_seed(seed)
+for update in range(1, 41):
+    codes = train[torch.randint(len(train), (32,))]  # 32 maps of codes of real images
+    logits = tiny(codes).movedim(-1, 1)  # (32, K, H, W), because `cross_entropy` wants the classes on axis 1
+    loss = F.cross_entropy(logits, codes, reduction="sum") / len(codes)  # nats per map, the mean of the batch
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    if update in (1, 20, 40):
+        print(f"update {update:2}: -log p(c) is {loss.item():.1f}; uniform codes: T ln K = {T * math.log(K):.1f}")
+
+# %% [markdown]
+# The untrained network does no better than a guess among all $K$ codes, which would cost $T \ln K$ for each map. After
+# 40 updates it already does much better. The oracle is trained by the same loop, `training.train_mle`, with a larger
+# network and many more updates. There the learning rate falls to 0 over the second half of the updates.
 #
 # The network always reads real codes here, also as the past of each code. The section on exposure bias comes back to
 # this.
@@ -542,9 +581,9 @@ record.figure("02-09-nats-map", fig, title="Mean nats of every position on test 
 #
 # In the left panel of the figure, each row is an output $t$, each column is an input $s$, and grey means exactly zero.
 # So the diagonal and everything to the right of it must be grey. The ticks stand at the first code of each row of the
-# map. The right panel shows one row of the left panel as a map, with the output's position in red. The colours of the
-# left panel are relative to the largest gradient of all pairs, and those of the right panel to the largest one in its
-# own row. So compare colours only within a panel.
+# map. The right panel shows one row of the left panel as a map, with the output's position in red. The left panel
+# scales its colours by the largest of all gradients, and the right panel by the largest one of its own row. So compare
+# colours only within a panel.
 
 
 # %%
@@ -649,8 +688,8 @@ record.figure("02-11-samples", fig, title="Maps drawn from the prior, decoded")
 #
 # The figure shows the work for one new code, the framed one. On the left, the plain sampler computes both streams at
 # every position, for each code again. On the right, the cached sampler computes one row of $v$ when the row begins, and
-# then $h$ at one place for each code. It reads the pale places from memory. So for a whole map each stream is computed
-# once at every position, and not once for every code.
+# then $h$ at one place for each code. It reads the pale places from memory. So in the cached sampler each stream visits
+# each position once per map, while the plain sampler visits every position for each code.
 
 # %%
 fig = diagrams.cache(W, oracle.layers[0].reach)
@@ -825,10 +864,11 @@ record.figure("02-15-temperature-samples", fig, title="Samples at four temperatu
 # cells measure how varied the samples are and how likely they are.
 #
 # The next figure has the temperature along both horizontal axes. The left panel shows **entropy** in nats per code,
-# which says how uncertain a draw is. It is 0 if only one code is possible, and $\ln K$, the dotted line, if all codes
-# are equally likely. The solid curve takes real maps as the past and averages the entropy of all conditionals. The
-# dashed curve lets the sampler draw its own past. It is the mean of $-\log p_\tau$ over the sampler's own maps, divided
-# by $T$. When it is low, the sampler draws from few maps, so they are more alike.
+# which says how uncertain a draw is. It is 0 if only one code is possible, and $\ln K$ if all codes are equally likely.
+# The panel shows only the range of its two curves, and its title gives $\ln K$. The solid curve takes real maps as the
+# past and averages the entropy of all conditionals. The dashed curve lets the sampler draw its own past. It averages
+# the sampler's surprise $-\log p_\tau$ at its own maps, divided by $T$, so its unit is nats per code, too. When it is
+# low, the sampler draws from few maps, so they are more alike.
 #
 # The right panel measures the same samples with the prior at $\tau = 1$, in nats per image. A lower NLL means that the
 # prior finds the samples more likely, and the dashed line is the NLL of real test maps. At temperature 1 this NLL is
@@ -849,15 +889,13 @@ error = [x.std().item() / len(x) ** 0.5 for x in under_prior]  # the standard er
 fig, (axes,) = plots.new_figure(1, 2, (3.8, 2.9))
 axes[0].plot(grid, entropy, "o-", label="conditionals, on real maps")
 axes[0].plot(grid, own, "s--", label="sampler")
-axes[0].axhline(math.log(K), color="gray", linestyle=":", label="uniform")
-axes[0].set(xlabel="temperature", ylabel="nats per code", title="entropy", ylim=(0, None))
+axes[0].set(xlabel="temperature", ylabel="nats per code", title=f"entropy (of uniform codes: {math.log(K):.2f})")
 axes[1].plot(grid, nll, "o-", label="samples")
 axes[1].axhline(nats["PixelCNN, test maps"], color="gray", linestyle="--", label="real test maps")
 axes[1].set(xlabel="temperature", ylabel="nats per image", title="NLL under the prior")
-axes[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.9))  # below the dotted line, above the curves
-axes[1].legend(fontsize=8)
 for ax in axes:
     ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
 data = {
     "temperature": grid,
     "entropy": entropy,
@@ -876,8 +914,8 @@ for tau, value, e in zip(grid, nll, error, strict=True):
 # (The numbers after ± are two standard errors.) All curves rise with the temperature. The right one meets the dashed
 # line near temperature 1, where a perfect prior would meet it exactly. Colder samples lie below this line, so they are
 # *more* likely than real maps. A low NLL alone does not make samples real. In the left panel, the sampler's curve is
-# the steeper one. A cold sampler draws a past of likely codes, and after such a past it is surer than after a real one.
-# A hot sampler draws a past with unlikely codes, and after this it is less sure.
+# the steeper one, and the two curves cross. A cold sampler draws a past of likely codes, and after such a past it is
+# surer than after a real one. A hot sampler draws a past with unlikely codes, and after this it is less sure.
 #
 # Keep this in mind for RAL. A lower temperature needs no training, and it makes samples more likely under the oracle.
 # But it makes them more alike, too. So each temperature gives a pair of numbers, which say how likely the samples are
@@ -933,9 +971,9 @@ record.figure("02-17-completion", fig, title="Real images completed from their u
 #
 # ## Explorer: temperature and given rows
 #
-# You can choose a temperature, a number of given rows and an image. The upper row shows the real image, and the lower
-# row shows eight drawn ones. The title gives the mean NLL of these eight maps, in which their given codes count as
-# well. The first call draws a static figure, and if a kernel is running, the sliders draw it again.
+# You can choose a temperature, a number of given rows and an image. At the left stands the real image, and to the right
+# of the gap stand eight drawn ones. The title gives the mean NLL of these eight maps, in which their given codes count
+# as well. The first call draws a static figure, and if a kernel is running, the sliders draw it again.
 
 
 # %%
@@ -943,17 +981,18 @@ def complete(temperature=1.0, given_rows=upper, image=0):
     real = test[image : image + 1].expand(8, -1, -1)
     codes = oracle.sample(8, (H, W), temperature=temperature, given=real, given_rows=given_rows, generator=dice())
     nll = -map_log_prob(oracle, codes).mean().item()
-    title = f"{given_rows} of {H} rows given, temperature {temperature}: {nll:.0f} nats an image"
-    return plots.labelled_rows({"real": model.decode(real[:1]), "drawn": model.decode(codes)}, title=title, inch=0.9)
+    title = f"real | drawn, {given_rows} of {H} rows given, temperature {temperature}: {nll:.0f} nats an image"
+    first, drawn = model.decode(real[:1]), model.decode(codes)
+    return plots.image_grid(torch.cat([first, torch.ones_like(first), drawn]), columns=10, title=title)  # ones: white
 
 
 complete()
 
 # %% [markdown]
-# With half of the rows given, all eight images keep the background and the top of the hair. Below, they differ in the
-# shirt, in the colour of the eyes and at the sides of the hair. In two of them, the second and the sixth, a piece of
-# hair even has another colour. Give no rows, and other backgrounds appear. Lower the temperature, and the images become
-# more alike.
+# With half of the rows given, all eight drawn images keep the background and the top of the hair. Below, they differ in
+# the shirt, in the colour of the eyes and at the sides of the hair. In two of them, the second and the sixth drawn one,
+# a piece of hair even has another colour. Give no rows, and other backgrounds appear. Lower the temperature, and the
+# images become more alike.
 
 # %%
 widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=(0, min(99, len(test) - 1)))
@@ -1027,9 +1066,10 @@ check(answer, float(((wide_gradient == 0) & before).sum()))
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # A path now gets two columns to the right for each row that it climbs. So a position is blind only where it is more
 # than twice as far to the right as up. On this map these are the last two positions of the row just above. The blind
-# spot is smaller than with 3x3 kernels, but more layers do not close it either.
+# spot (pink) is smaller than with 3x3 kernels, but more layers do not close it either.
 fig, axes = plots.new_figure(size=(3.3, 2.6))
 plots.receptive_field(wide_gradient, at, axes[0, 0], f"{depth} masked layers, 5x5")
+mark_blind(axes[0, 0], (wide_gradient == 0) & before)
 gradient_bar(fig, axes)
 fig
 

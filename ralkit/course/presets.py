@@ -177,12 +177,12 @@ DEEP = Preset(
 COMMITTED = DEEP.name  # the preset of the worlds in data/pretrained/, of the committed figures and of the outputs
 
 
-def _shorter(model: LevelsConfig, vqvae_steps: int, prior_steps: int, updates: int) -> LevelsConfig:
+def _shorter(model: LevelsConfig, vqvae_steps: int, prior_steps: int, updates: int, warmup: int) -> LevelsConfig:
     """One seed of a model of images, with shorter trainings."""
     return LevelsConfig(
         replace(model.vqvae, steps=vqvae_steps),
         tuple(replace(prior, steps=prior_steps) for prior in model.priors),
-        replace(model.ral, updates=updates),
+        replace(model.ral, updates=updates, warmup=warmup),
         seeds=1,
     )
 
@@ -197,7 +197,7 @@ QUICK = replace(
     factors=replace(DEEP.factors, steps=600),
     oracle=replace(DEEP.oracle, steps=600),
     generator=replace(DEEP.generator, steps=5_000),
-    ral=replace(DEEP.ral, updates=50),
+    ral=replace(DEEP.ral, warmup=150, updates=50),
     n_eval=1_000,
     n_curve=500,
     points=5,
@@ -205,8 +205,8 @@ QUICK = replace(
     images=replace(
         DEEP.images,
         factors=replace(DEEP.images.factors, steps=500),
-        one=_shorter(DEEP.images.one, vqvae_steps=3_000, prior_steps=3_000, updates=16),
-        two=_shorter(DEEP.images.two, vqvae_steps=1_500, prior_steps=3_000, updates=9),
+        one=_shorter(DEEP.images.one, vqvae_steps=3_000, prior_steps=3_000, updates=16, warmup=80),
+        two=_shorter(DEEP.images.two, vqvae_steps=1_500, prior_steps=3_000, updates=9, warmup=80),
         n_eval=1_000, n_curve=250, points=4,
     ),
     ablations=False,
