@@ -819,7 +819,7 @@ print(f"{large['size']}: cached sampling takes {large['cache, s'] / large['one f
 # The cache is also no use in training by maximum likelihood, where all codes are known and a single pass is enough.
 # RAL, however, has to sample in every update, and that is why it needs the cache at all. It is also why the paper uses
 # partial generation (section 4.3), in which some rows are given. Rows that are given cost only their vertical stream.
-# This is still a good part of the time, as exercise 4 shows.
+# This work remains, and exercise 4 measures how much time is left.
 #
 # ## Temperature
 #
@@ -990,9 +990,9 @@ complete()
 
 # %% [markdown]
 # With half of the rows given, all eight drawn images keep the background and the top of the hair. Below, they differ in
-# the shirt, in the colour of the eyes and at the sides of the hair. In two of them, the second and the sixth drawn one,
-# a piece of hair even has another colour. Give no rows, and other backgrounds appear. Lower the temperature, and the
-# images become more alike.
+# the shirt, in the colour of the eyes and at the sides of the hair. In some of them, most clearly in the second and the
+# sixth drawn one, a piece of hair even has another colour. Give no rows, and other backgrounds appear. Lower the
+# temperature, and the images become more alike.
 
 # %%
 widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=(0, min(99, len(test) - 1)))
@@ -1122,10 +1122,12 @@ gradient_bar(fig, axes)
 fig
 
 # %% [markdown]
-# **4.** *(Hard, 30 minutes.)* Write completion the plain way, as a change of `sample_by_hand`. Draw the random numbers
-# for the whole map at once, as there, so that your codes can equal those of `ralkit`. Then think about the cached
-# sampler. Which work remains for a row that is given? Before you open the solution, guess what share of the time is
-# left when half of the rows are given. Is it a little over 50 %, or much more, and why?
+# **4.** *(Hard, 30 minutes.)* Write completion the plain way, as a change of `sample_by_hand`. Draw the random
+# numbers for the whole map at once, as there, so that your codes can equal those of `ralkit`. Then think about the
+# cached sampler. Which work remains for a row that is given? Before you open the solution, guess what share of the
+# time is left when half of the rows are given. Is it a little over 50 %, or much more, and why? (The measurement is
+# short. So if the computer is busy with other things meanwhile, the printed share can be far off, and even lie below
+# 50 %.)
 
 
 # %%

@@ -578,18 +578,18 @@ for size, m in means.items():
     above = [t / t_all - n_rows / H_all for n_rows, t in took[size]["mode 2"].items()]
     lines.append(
         f"* {size}: mode 1 takes {a:.2f} and mode 2 {b:.2f} of the time of full generation, for half of the codes "
-        f"each. So a given row takes about {given_row:.1f} of the time of a sampled row. In the figure, mode 2 is "
-        f"above the dotted line by {min(above):.2f} to {max(above):.2f}."
+        f"each. So a given row takes about {given_row:.1f} of the time of a sampled row. In the figure, mode 2 lies "
+        f"{min(above):+.2f} to {max(above):+.2f} beside the dotted line (below 0: under it)."
     )
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# In the committed run, mode 2 lies close to the dotted line, and mostly a little above it. Mode 1 lies far above the
-# line where few rows are sampled, so there most of its time goes into something else than sampling. On average, mode 1
-# samples as many rows as mode 2, and it takes in given rows besides. So the difference between the modes is the time of
-# the given rows. The list divides it by the time that as many sampled rows take, which is the difference between full
-# generation and mode 2. So a given row takes a large part of the time of a sampled row. This is a rough number, because
-# it is a mean over all cases.
+# In the committed run, mode 2 lies close to the dotted line. Mode 1 lies far above the line where few rows are sampled,
+# so there most of its time goes into something else than sampling. On average, mode 1 samples as many rows as mode 2,
+# and it takes in given rows besides. So the difference between the modes is the time of the given rows. The list
+# divides it by the time that as many sampled rows take, which is the difference between full generation and mode 2. It
+# says that a given row takes a good part of the time of a sampled row. These are rough numbers, because they are means
+# over all cases.
 #
 # Why does mode 1 pay for rows that are given? They need no sampling steps. But the *vertical stream*, which is the part
 # of the network that looks at the rows above, still has to be computed for them. In a prior with attention, both

@@ -476,14 +476,14 @@ record.table("08-verdict", table, title, note=note)
 # single* is decided. The other two comparisons decide nothing.
 #
 # By FD-faces both runs come nearer to the oracle's data than MLE does at any of its temperatures here. So in the images
-# RAL buys something that the temperature does not give, although it covers the truth less well. But the temperature is
-# not the only free knob. Top-k sampling gains as much as RAL does on the oracle's data, and RAL less top-k is not
-# decided. (Nucleus sampling gains no more than the temperature.) Yet by the comparisons that apply to it, top-k is
-# worse than colder MLE. At each place it never draws 112 of the 128 codes, and FD-faces does not charge it for that. So
-# a gain in FD-faces to the oracle's data does not yet show that a critic was needed.
+# RAL buys something that the temperature does not give, although colder MLE is better at equal NLL_test. But the
+# temperature is not the only free knob. Top-k sampling gains as much as RAL does on the oracle's data, and RAL less
+# top-k is not decided. (Nucleus sampling gains no more than the temperature.) Yet by the comparisons that apply to it,
+# top-k is worse than colder MLE. At each place it never draws 112 of the 128 codes, and FD-faces does not charge it for
+# that. So a gain in FD-faces to the oracle's data does not yet show that a critic was needed.
 #
-# On the real faces RAL gains about twice as much as top-k. This is a hint that its critic taught it something, but the
-# difference is decided for *RAL single* only.
+# On the real faces RAL beats MLE at its best temperatures by about twice as much as top-k does. This is a hint that its
+# critic taught it something, but the difference between RAL and top-k is decided for *RAL single* only.
 #
 # ## 3 · Rejection sampling: a knob that needs a critic
 #

@@ -368,10 +368,12 @@ for name in critics:
 # $\log G$, but the mean of $\nabla \log G$ is 0 (step 2 in section 1 of notebook 04), so we may hold them fixed.
 #
 # The critic knows nothing of these rewards. How well does the direction that its scores give agree with this one? We
-# want the cosine of the two *expected* gradients, which we know only with noise. Noise makes both of them longer, so a
-# plain cosine of the two estimates would be wrong. `gradient_cosine` therefore multiplies only gradients of *different*
-# parts. Their noises are nearly independent, so the noise is 0 on average in every product. The next three cells
-# compute the gradient of $-KL(G \| G_\text{oracle})$, the gradients of the critics, and one such cosine by hand.
+# want the cosine of the two *expected* gradients, which we know only with noise. Noise makes both of them longer, and a
+# part of it is common to both, because they come from the same roll-outs. So a plain cosine of the two estimates may be
+# too small or too large. (In the example below the two errors nearly cancel.) `gradient_cosine` therefore multiplies
+# only gradients of *different* parts. Their noises are nearly independent, so the noise is 0 on average in every
+# product. The next three cells compute the gradient of $-KL(G \| G_\text{oracle})$, the gradients of the critics, and
+# one such cosine by hand.
 
 # %%
 ideals = []
@@ -502,9 +504,9 @@ record.table("11-5-first-step", rows, title, note=note)
 # %% [markdown]
 # For the first critic both steps lead away from the truth, and for the third both lead towards it. For the second one
 # neither step is decided. So Adam did not turn a bad direction into a good one, and it did not spoil a good one either.
-# But its step changes the divergence by only a quarter to a third of what a plain step of the same length does. One
-# reason may be that Adam moves all parameters by the same amount, so much of its length goes to parameters whose
-# gradients are small.
+# But where both steps are decided, Adam's changes the divergence by only a quarter to a third of what a plain step of
+# the same length does. One reason may be that Adam moves all parameters by the same amount, so much of its length goes
+# to parameters whose gradients are small.
 #
 # So the critic decides where a run begins to go. The three critics were trained against samples of the same generator,
 # and yet their rows differ. A critic pulls the generator towards real images in the features that it *sees*. The oracle
