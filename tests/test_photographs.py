@@ -118,8 +118,8 @@ def test_what_rows_say_follows_from_them():
     assert [r["temperature"] for r in photographs.by_method(kept)[photographs.BEST]] == [0.8] * 3
     single, intermediate, *_, anchored = photographs.sentences(kept)
     assert single == (
-        "**RAL single**: its FID-768 is below that of MLE, MLE continued, MLE at its best T and MLE, a critic keeps 1 "
-        "of 4."
+        "**RAL single**: its FID-768 to real is below that of MLE, MLE continued, MLE at its best T and MLE, a critic "
+        "keeps 1 of 4."
     )
     assert intermediate.endswith("a critic keeps 1 of 4; not decided beside that of MLE at its best T.")
     assert anchored.endswith("above that of MLE, MLE continued, MLE at its best T and MLE, a critic keeps 1 of 4.")

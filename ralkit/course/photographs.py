@@ -31,6 +31,7 @@ TEMPERATURES = (1.0, 0.9, 0.8, 0.7)  # of MLE
 METHODS = (
     "MLE continued", "RAL single", "RAL intermediate", "RAL patches single", "RAL patches intermediate", "RAL anchored",
 )  # fmt: skip
+REAL, DECODED = "to real", "to reconstructed"  # images that a set is compared with
 CHOOSING = "to held-out real"  # what the temperature of MLE is chosen by
 BEST = "MLE at its best T"
 RIVALS = "MLE", "MLE continued", BEST, REJECTED
@@ -169,7 +170,7 @@ def numbers_table(kept: dict[str, Any]) -> list[dict[str, str]]:
     for of_seed in kept["seeds"].values():
         for name, floor in of_seed["floors"].items():
             rows.setdefault(f"floor: {name}", []).append(floor)
-    columns = f"{metric} to real", f"{metric} to reconstructed", "precision", "recall", "NLL_test"
+    columns = f"{metric} {REAL}", f"{metric} {DECODED}", "precision", "recall", "NLL_test"
     return [
         {"method": name} | {key: _bare([row[key] for row in of]) if key in of[0] else "" for key in columns}
         for name, of in rows.items()
@@ -181,24 +182,24 @@ def _bare(values: Sequence[float], mean: str = ".4g") -> str:
     return spread(values, mean).removesuffix(" (one run)")
 
 
-def differences(kept: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
-    """The distance to real images of each RAL method less that of each rival, by seed: below 0 RAL is better."""
-    key = f"{kept['about']['features']} to real"
+def differences(kept: dict[str, Any], where: str = REAL) -> dict[str, dict[str, np.ndarray]]:
+    """The distance of each RAL method less that of each rival, by seed: below 0 RAL is better."""
+    key = f"{kept['about']['features']} {where}"
     distance = {method: np.array([row[key] for row in rows]) for method, rows in by_method(kept).items()}
     return {m: {rival: distance[m] - distance[rival] for rival in RIVALS} for m in METHODS if m not in RIVALS}
 
 
-def differences_table(kept: dict[str, Any]) -> list[dict[str, str]]:
+def differences_table(kept: dict[str, Any], where: str = REAL) -> list[dict[str, str]]:
     """`differences` as lines: mean, spread, and whether RAL is lower or higher beyond chance."""
     return [
-        {"method": method} | {f"minus {rival}": f"{_bare(d, '+.2f')}: {side(d)}" for rival, d in beside.items()}
-        for method, beside in differences(kept).items()
+        {"method": method} | {f"minus {rival}": f"{_bare(d, '+.3g')}: {side(d)}" for rival, d in beside.items()}
+        for method, beside in differences(kept, where).items()
     ]
 
 
-def decided(kept: dict[str, Any]) -> str:
-    """How many of the `differences` are decided, each alone and after Holm's correction, and how T was chosen."""
-    tests = [d for beside in differences(kept).values() for d in beside.values()]
+def decided(kept: dict[str, Any], where: str = REAL) -> str:
+    """How many of the `differences` are decided, each alone and after Holm's correction, and which T was chosen."""
+    tests = [d for beside in differences(kept, where).values() for d in beside.values()]
     p = holm([p_value(d.mean(), float(np.std(d, ddof=1)), len(d)) for d in tests if len(d) > 1])
     chosen = ", ".join(f"{row['temperature']:g}" for row in by_method(kept)[BEST])
     alone = sum(direction(d) != 0 for d in tests)
@@ -208,17 +209,17 @@ def decided(kept: dict[str, Any]) -> str:
     )
 
 
-def sentences(kept: dict[str, Any]) -> list[str]:
-    """One sentence for each RAL method: which rivals it beats and which beat it, by the distance to real images."""
+def sentences(kept: dict[str, Any], where: str = REAL) -> list[str]:
+    """One sentence for each RAL method: which rivals it beats and which beat it, by one distance."""
     said, metric, one = [], kept["about"]["features"], len(kept["seeds"]) == 1
-    for method, beside in differences(kept).items():
+    for method, beside in differences(kept, where).items():
         sides = {rival: int(np.sign(d[0])) if one else direction(d) for rival, d in beside.items()}
         parts = [
             f"{words} {_listed([rival for rival, s in sides.items() if s == which])}"
             for which, words in ((-1, "below that of"), (1, "above that of"), (0, "not decided beside that of"))
             if which in sides.values()
         ]
-        said.append(f"**{method}**: its {metric} is {'; '.join(parts)}{' (one run decides nothing)' * one}.")
+        said.append(f"**{method}**: its {metric} {where} is {'; '.join(parts)}{' (one run decides nothing)' * one}.")
     return said
 
 
@@ -259,9 +260,11 @@ def report(kept: dict[str, Any]) -> str:
     ]
     parts = [
         f"# RAL on photographs: {data['name']} at {data['size']}x{data['size']}",
-        "\n".join(f"* {sentence}" for sentence in sentences(kept)),
+        "\n".join(f"* {sentence}" for where in (REAL, DECODED) for sentence in sentences(kept, where)),
         f"## The numbers, {over([*seeds])}", how, markdown_table(numbers_table(kept)),
         "## Distance to real images, minus that of each rival", markdown_table(differences_table(kept)), decided(kept),
+        "## Distance to reconstructions, minus that of each rival", markdown_table(differences_table(kept, DECODED)),
+        decided(kept, DECODED) + " It was chosen by the distance to real images.",
         "## What the critics see, and how much of an update is signal", markdown_table(signals_table(kept)),
         "## What we expected before the first run",
         "\n".join(f"* **{method}**: {why}." for method, why in ON_PHOTOGRAPHS.items()),
