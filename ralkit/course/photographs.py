@@ -74,7 +74,8 @@ class Photographs(World):
         return {"dataset": images, "features": self.metric, "n_eval": self.n_eval, "settings": settings}
 
     def compare(self, features: Tensor) -> Numbers:
-        n, inputs = self.n_eval, (self.images_key, self.n_eval, self.metric, *self.features.inputs)
+        n = self.n_eval
+        inputs = (self.images_key, n, self.metric, *self.features.inputs)
         held_out = self.trainer.tensor(
             f"features {self.metric} held-out real {self.name}", inputs,
             lambda: self.features(self.images.test[n : 2 * n]),
@@ -156,10 +157,9 @@ def by_method(kept: dict[str, Any]) -> dict[str, list[Numbers]]:
     found: dict[str, list[Numbers]] = {}
     for of_seed in kept["seeds"].values():
         rows = of_seed["methods"]
-        curve = [rows["MLE"], *(rows[colder(t)] for t in TEMPERATURES[1:])]
-        best = min(curve, key=lambda row: row[f"{kept['about']['features']} {CHOOSING}"])
-        best = best | {"temperature": TEMPERATURES[curve.index(best)]}
-        for method, row in (rows | {BEST: best}).items():
+        curve = {T: rows["MLE" if T == 1 else colder(T)] for T in TEMPERATURES}
+        T = min(curve, key=lambda T: curve[T][f"{kept['about']['features']} {CHOOSING}"])
+        for method, row in (rows | {BEST: curve[T] | {"temperature": T}}).items():
             found.setdefault(method, []).append(row)
     return found
 
