@@ -460,8 +460,8 @@ for item in paper.ITEMS:
 # In Figure 6 (one map), the samples of MLE and RAL can hardly be told apart. In Figure 5 (two maps), many faces are
 # broken in all four rows of samples, and those of RAL in Figure 1 are no better. Figures S1 (two maps) and S2 (one
 # map) have more samples of MLE and RAL, and the same can be said of them. So we cannot choose a method by eye, and we
-# need the tables. But remember from notebook 05 that FD-faces hardly sees whether the parts of one face fit
-# together.
+# need the tables. But remember from notebook 05 that, of four kinds of damage, FD-faces rises least where the parts of
+# one face do not fit together.
 #
 # ## 4 · Where a number comes from
 #
