@@ -300,7 +300,7 @@ def in_short(items: Saved) -> list[str]:
     if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
         word = "less" if control < 0 else "more"
-        lines[0] += f" A control without critic and images gets {abs(control):.0f} % {word}."
+        lines[0] += f" A control that never sees a critic or an image makes them {abs(control):.0f} % {word} surprising."
     rivals = {}
     curve, narrow = [_from_curve(planes, m, X, Y) for m in PAPER], [_as_narrow(planes, m) for m in PAPER]
     if not np.isnan(curve).any():
@@ -342,9 +342,9 @@ def _at_equal_entropy(narrow: list[list[float] | None]) -> str:
     if None in narrow:
         return ""
     nats, decided = np.mean(narrow), [direction(d) for d in narrow]
-    sure = {0: "not decided for either reward", 1: "decided for one reward", 2: "decided for both rewards"}
+    sure = {0: "for neither reward", 1: "for one of its two rewards", 2: "for both rewards"}
     where = "nearer" if nats < 0 else "further away"
-    return f" At equal entropy it is {abs(nats):.0f} nats {where}, {sure[sum(map(abs, decided))]}."
+    return f" At equal entropy it is {abs(nats):.0f} nats {where}, which is decided {sure[sum(map(abs, decided))]}."
 
 
 def _against(d: list[list[float]], rival: str) -> str:
