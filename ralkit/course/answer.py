@@ -300,11 +300,11 @@ def in_short(items: Saved) -> list[str]:
     if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
         word = "less" if control < 0 else "more"
-        lines[0] += f" A control that never sees a critic or an image makes them {abs(control):.0f} % {word} surprising."
+        lines[0] += f" A control without critic or images makes them {abs(control):.0f} % {word} surprising."
     rivals = {}
     curve, narrow = [_from_curve(planes, m, X, Y) for m in PAPER], [_as_narrow(planes, m) for m in PAPER]
     if not np.isnan(curve).any():
-        rivals["the same MLE sampled colder, at equal diversity (NLL_test)"] = curve, "MLE sampled colder"
+        rivals["colder MLE of equal diversity (NLL_test)"] = curve, "MLE sampled colder"
     if theirs := _rejected(items):
         rivals[f"MLE samples of which a critic keeps one in {PRICE}"] = (
             [_less(rows, theirs, Y) for rows in ours],
@@ -318,9 +318,10 @@ def in_short(items: Saved) -> list[str]:
         else:
             verdict = ", and ".join(_against(d, name) for d, name in rivals.values())
         sizes = [
-            f"{abs(np.mean(d)):.0f} nats {'further from' if np.mean(d) > 0 else 'nearer to'} the truth than {how}"
+            f"{abs(np.mean(d)):.0f} nats {'further' if np.mean(d) > 0 else 'less far'} from the truth than {how}"
             for how, (d, _) in rivals.items()
         ]
+        sizes[1:] = [size.replace(" from the truth", "") for size in sizes[1:]]
         text = f"**{_capital(verdict)}.** By KL(G‖oracle) it is {', and '.join(sizes)}."
         lines.append(text + _at_equal_entropy(narrow))
     if found := _distances(items):
@@ -342,7 +343,7 @@ def _at_equal_entropy(narrow: list[list[float] | None]) -> str:
     if None in narrow:
         return ""
     nats, decided = np.mean(narrow), [direction(d) for d in narrow]
-    sure = {0: "for neither reward", 1: "for one of its two rewards", 2: "for both rewards"}
+    sure = {0: "for neither reward", 1: "for one of two rewards", 2: "for both rewards"}
     where = "nearer" if nats < 0 else "further away"
     return f" At equal entropy it is {abs(nats):.0f} nats {where}, which is decided {sure[sum(map(abs, decided))]}."
 

@@ -189,16 +189,18 @@ def readme_parts(figures: Path) -> dict[str, str]:
 def _times(figures: Path) -> str:
     """How long notebooks take with pretrained worlds, and how long quick takes from nothing, where that was timed."""
     kinds = {
-        (COMMITTED, "pretrained minutes"): "With the pretrained weights, {names} take {total:.1f} minutes on {device}.",
-        ("quick", "minutes"): "`make reproduce` trains everything, shorter, in {total:.0f} minutes on {device}.",
+        (COMMITTED, "pretrained minutes"): "With the pretrained weights, {names} take {total:.1f} minutes{on}.",
+        ("quick", "minutes"): "`make reproduce` trains everything, shorter, in {total:.0f} minutes{on}.",
     }
-    lines = []
+    lines, devices = [], set()
     for (preset, kind), says in kinds.items():
         took = read_minutes(figures / preset / "minutes.json")
         if minutes := took[kind]:
             numbers = [name.partition("_")[0] for name in timed_notebooks(minutes)]
             names = "all notebooks" if is_course(minutes) else f"the notebooks {', '.join(numbers)}"
-            lines.append(says.format(names=names, total=in_all(minutes), device=took["device"]))
+            on = "" if took["device"] in devices else f" on {took['device']}"  # a device is named once
+            devices.add(took["device"])
+            lines.append(says.format(names=names, total=in_all(minutes), on=on))
     return " ".join(lines)
 
 
