@@ -318,10 +318,9 @@ def in_short(items: Saved) -> list[str]:
         else:
             verdict = ", and ".join(_against(d, name) for d, name in rivals.values())
         sizes = [
-            f"{abs(np.mean(d)):.0f} nats {'further' if np.mean(d) > 0 else 'less far'} from the truth than {how}"
-            for how, (d, _) in rivals.items()
+            f"{abs(np.mean(d)):.0f} nats {'further' if np.mean(d) > 0 else 'less far'}{of_truth} than {how}"
+            for of_truth, (how, (d, _)) in zip((" from the truth", ""), rivals.items(), strict=False)
         ]
-        sizes[1:] = [size.replace(" from the truth", "") for size in sizes[1:]]
         text = f"**{_capital(verdict)}.** By KL(G‖oracle) it is {', and '.join(sizes)}."
         lines.append(text + _at_equal_entropy(narrow))
     if found := _distances(items):
