@@ -107,13 +107,10 @@ ON_PHOTOGRAPHS: dict[str, str] = {
 }
 
 # Of two maps of codes on faces, whose bottom prior was made anew with features of its own for each child of a top code;
-# written down while it trained, before any number of it was there. The numbers in brackets are those of the prior
-# before it, whose children shared one copy of the features, and of one run.
+# written down while it trained, when nothing of it was there but the curve of its NLL_test. The numbers in brackets are
+# those of the prior before it, whose children shared one copy of the features, and of one run.
 ON_TWO_MAPS: dict[str, str] = {
-    "MLE": (
-        "clearly better than before: FD-faces to real of about 12 (17.6), recall of about .45 (.30), NLL_test below "
-        "515 (541)"
-    ),
+    "MLE": "clearly better than before: FD-faces to real of about 12 (17.6) and recall of about .45 (.30)",
     "MLE continued": "as MLE (as MLE)",
     "RAL single": (
         "below MLE continued, by about 10 % in FD-faces to real (22 %), because a part of what RAL gained was what the "
