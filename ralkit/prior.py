@@ -282,8 +282,10 @@ class PixelSNAIL(TwoStreamPrior):
     """PixelSNAIL over maps of K symbols; S-Tables 5-10: `layers` blocks, an attention after each group of them.
 
     With `K_condition`, the codebook size of the level above, it is a bottom prior: a conditioning network of
-    `condition_layers` residual blocks reads the codes above, and every block gets its features. Raises RalkitError
-    if the attentions do not divide the blocks into equal groups, or the heads half of the channels.
+    `condition_layers` residual blocks reads the codes above, and every block gets its features. Each code above has
+    2 x 2 children; a transposed convolution gives them features of their own, so that the prior can tell which one it
+    draws. Raises RalkitError if the attentions do not divide the blocks into equal groups, or the heads half of the
+    channels.
     """
 
     def __init__(
@@ -313,7 +315,9 @@ class PixelSNAIL(TwoStreamPrior):
         self.condition_net = None
         if K_condition is not None:
             blocks = (Residual(channels, channels) for _ in range(condition_layers))
-            self.condition_net = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), *blocks)
+            self.condition_net = nn.Sequential(
+                nn.Conv2d(channels, channels, 3, padding=1), *blocks, nn.ConvTranspose2d(channels, channels, 2, 2)
+            )
             self.condition_embedding = nn.Embedding(K_condition, channels)
 
     def condition_features(self, condition: Tensor | None) -> Tensor | None:
@@ -322,8 +326,7 @@ class PixelSNAIL(TwoStreamPrior):
             return super().condition_features(condition)
         if condition is None:
             raise RalkitError("this prior is conditional: it needs the codes of the level above")
-        features = self.condition_net(self.condition_embedding(condition).movedim(-1, 1))
-        return F.interpolate(features, scale_factor=2, mode="nearest")
+        return self.condition_net(self.condition_embedding(condition).movedim(-1, 1))
 
 
 def make_prior(cfg: PriorConfig | SnailConfig, K: int, K_condition: int | None = None) -> TwoStreamPrior:

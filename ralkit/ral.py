@@ -137,7 +137,7 @@ def policy_gradient_loss(log_prob: Tensor, A: Tensor) -> Tensor:
 
 
 def kl_reward(prior: Prior, reference: Prior, codes: Tensor, condition: Tensor | None = None) -> Tensor:
-    """log G_reference - log G of each code of codes (B, H, W): rewards (B, T), of mean sum -KL(G||reference)."""
+    """Rewards (B, T) of codes (B, H, W): log G_reference - log G of each; their mean sum is -KL(G||reference)."""
     with torch.no_grad():
         return (reference.log_prob(codes, condition) - prior.log_prob(codes, condition)).flatten(1)
 

@@ -245,7 +245,10 @@ def test_criteria_that_do_not_apply_are_left_out_of_the_verdict():
     far = np.array([-2.0, -2.1, -1.9])
     nan = np.full(3, np.nan)
     assert verdict({"a": nan, "b": far}) == "better"
-    assert verdict({"a": -far, "b": far}) == "they differ"
+    assert verdict({"a": -far, "b": far}) == "1 of 2 better, 1 worse"
+    near = np.array([-2.0, 2.1, 0.1])
+    assert verdict({"a": far, "b": near, "c": far, "d": nan}) == "2 of 3 better"
+    assert verdict({"a": -far, "b": near}) == "1 of 2 worse" and verdict({"a": near, "b": near}) == "not decided"
     assert verdict({"a": far[:1]}) == "one seed"
     infinite = [{"temperature": 1.0, "entropy": 80.0, "KL(G||oracle)": 60.0, "JS by code": 9.0}]
     found = compare({s: infinite for s in (1, 2)}, {s: curve_of() for s in (1, 2)})
@@ -262,12 +265,16 @@ def test_a_summary_says_what_came_out_and_what_had_been_expected():
 
     rows = {"MLE": {s: noisy(0, 0) for s in seeds}, "RAL anchored": {s: noisy(-5, s) for s in seeds},
             "DDO": {s: noisy(-5, s) for s in seeds}, "GRPO": {1: noisy(5, 1)}}  # fmt: skip
+    for m, shift in (("RAL single", 1), ("RAL intermediate", -1)):  # by JS by code
+        rows[m] = {s: [r | {"JS by code": r["JS by code"] + shift} for r in noisy(-5, s)] for s in seeds}
     lines = {line["method"]: line for line in bench.summary({"small network": rows})}
     assert lines["RAL anchored"]["small network"] == "better"
     assert lines["DDO"]["small network"] == "better (predicted: not decided)"
     assert lines["GRPO"]["small network"] == "one seed" and "MLE" not in lines
-    words = bench.in_words(list(lines.values()), "small network")
-    assert words.endswith("Better: RAL anchored, DDO. One seed: GRPO.")
+    assert lines["RAL single"]["small network"] == "3 of 4 better, 1 worse"  # predicted: they differ
+    assert lines["RAL intermediate"]["small network"] == "better (predicted: they differ)"
+    why = "we expected this, because"
+    assert lines["RAL intermediate"][why] == "as above" and lines["RAL single"][why].startswith("without a scale")
     percent = {(line["method"], line["seed"]): line["NLL_oracle, %"] for line in bench.changes(rows)}
     assert percent["DDO", 2] == pytest.approx(-2.5) and percent["GRPO", 1] == pytest.approx(2.5)
 

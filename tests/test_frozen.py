@@ -16,12 +16,12 @@ from ralkit.course import frozen
 from ralkit.course.artefacts import Artefacts
 from ralkit.course.commands import freeze
 from ralkit.course.freeze import content_of
-from ralkit.course.frozen import VERSION, file_of
+from ralkit.course.frozen import VERSION, file_of, steps_between, steps_from
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.presets import PRESETS, get_preset
 from ralkit.course.record import Record
 from ralkit.course.study import Study
-from ralkit.course.workers import train_command
+from ralkit.course.workers import train_command, train_together
 from ralkit.course.world import World
 from ralkit.errors import RalkitError
 
@@ -119,6 +119,59 @@ def test_critics_of_all_seeds_of_a_run_that_is_asked_about(trained, monkeypatch)
     assert kept() == [False, True]
     monkeypatch.setattr("ralkit.course.freeze.ALL_CRITICS", ("RAL intermediate",))
     assert kept() == [True, True]
+
+
+def test_what_was_fine_tuned_is_packed_as_small_steps(trained):
+    """So a compressed file has less to keep; that they lead back to the same weights is tested above."""
+    content = content_of(trained)
+    runs = [name for name in content["artefacts"] if name.startswith(("RAL", "MLE-continued"))]
+    assert runs and set(content["starts"]) == set(runs)
+    for run in runs:
+        for module, start in content["starts"][run].items():
+            states = [content["artefacts"][name]["content"]["states"] for name in (run, start)]
+            steps = states[0][module]
+            assert {x.dtype for x in steps.values()} == {torch.int16} and steps.keys() == states[1]["prior"].keys()
+    x = {"w": torch.tensor([0.5, -1.0, 2.0]).half()}
+    steps = steps_between(x, y := {"w": torch.tensor([0.5, 1.0, torch.inf]).half()})
+    assert steps["w"][0] == 0 and torch.equal(steps_from(x, steps)["w"], y["w"])
+
+
+@pytest.fixture(scope="module")
+def two_maps(small, tmp_path_factory):
+    """A frozen world of two maps and two seeds, in which every method has been measured."""
+    images = small.images
+    two = replace(images.two, vqvae=replace(images.two.vqvae, steps=2), seeds=2, ral=replace(images.two.ral, updates=1))
+    two = replace(two, priors=tuple(replace(prior, steps=2) for prior in two.priors))
+    small = replace(small, images=replace(images, n_train=32, n_test=32, n_eval=24, n_curve=20, two=two))
+    options = {"levels": 2, "root": tmp_path_factory.mktemp("two")}
+    study = Study(World(small, **options))
+    numbers = {}
+    for kept in (False, True):  # what was measured is frozen with the rounded weights only
+        study = study if not kept else Study(World(small, **options, pretrained=True))
+        for seed in SEEDS:
+            for method in ("MLE", "MLE continued", "RAL intermediate"):
+                numbers[method, seed] = study.measure(method, seed), study.measure_faces(method, seed)
+        store.write(file_of(study.world.project, study.world.name), content_of(study))
+    return study, small, numbers
+
+
+def test_of_two_maps_only_priors_that_are_drawn_from_keep_their_weights(two_maps, untrained, tmp_path):
+    study, small, numbers = two_maps
+    shutil.copytree(study.world.project.root / "data", tmp_path / "data")
+    again = Study(World(small, levels=2, root=tmp_path, pretrained=True))
+    assert again.seeds == SEEDS and again.world.frozen.digest == study.world.frozen.digest
+    train_together((again, ("MLE continued", "RAL intermediate"), SEEDS))
+    for (method, seed), (row, faces) in numbers.items():
+        assert again.measure(method, seed) == row and torch.equal(again.measure_faces(method, seed), faces)
+        assert again.history(method, seed) == study.history(method, seed)
+        if seed == 1 and method != "MLE continued":
+            assert torch.equal(weights(again.generator(method, seed)), weights(study.generator(method, seed)))
+        else:
+            with pytest.raises(RalkitError, match=f"{method.split()[-1]}.*-{seed}-.*frozen without its weights; set"):
+                again.generator(method, seed)
+    with pytest.raises(RalkitError, match="frozen without its weights"):  # not trained from priors without weights
+        again.generator("RAL single", 2)
+    assert all(torch.equal(a, b) for a, b in zip(again.world.codes["test"], study.world.codes["test"], strict=True))
 
 
 def test_measured_numbers_are_frozen_only_with_the_weights_they_are_of(small, trained, root):
@@ -251,7 +304,8 @@ def test_what_is_not_trained_cannot_be_frozen(small, tmp_path):
 def test_codes_survive(trained, tmp_path, monkeypatch, largest, dtype):
     artefacts, codes = Artefacts(tmp_path / "a"), torch.tensor([[0, 1, 2], [3, 4, largest]])
     artefacts.rows("codes", (), [codes], 3)
-    monkeypatch.setattr("ralkit.course.freeze._chosen", lambda _: [(artefacts.path("codes", (), ".int16"), True)])
+    monkeypatch.setattr("ralkit.course.freeze._chosen", lambda _: [(artefacts.path("codes", (), ".int16"), ())])
+    monkeypatch.setattr("ralkit.course.freeze._runs", lambda _: [])
     store.write(tmp_path / "file", content_of(trained))
     packed = store.read(tmp_path / "file")
     assert [x.dtype for x in packed["artefacts"].values()] == [dtype]
@@ -263,7 +317,8 @@ def test_weights_that_float16_cannot_hold_stay(trained, tmp_path, monkeypatch):
     artefacts = Artefacts(tmp_path)
     state = {"large": torch.tensor([1.0, 1e6]), "small": torch.tensor([0.1]), "count": torch.tensor(70_000)}
     artefacts.get("net", (), lambda _: {"states": {"net": state}, "history": {"loss": [0.1]}})
-    monkeypatch.setattr("ralkit.course.freeze._chosen", lambda _: [(artefacts.path("net", ()), True)])
+    monkeypatch.setattr("ralkit.course.freeze._chosen", lambda _: [(artefacts.path("net", ()), ())])
+    monkeypatch.setattr("ralkit.course.freeze._runs", lambda _: [])
     ((_, kept),) = content_of(trained)["artefacts"].items()
     states = kept["content"]["states"]["net"]
     assert kept["content"]["history"] == {"loss": [0.1]}
@@ -330,9 +385,9 @@ def test_all_worlds_of_a_preset_are_frozen_and_told_apart(small, tmp_path, monke
     assert [line.split(": ")[0] for line in lines] == [str(tmp_path / "data/pretrained" / name) for name in names]
     worlds = [World("smoke", root=tmp_path, levels=n, pretrained=True) for n in (1, 2)]
     assert len({world.frozen.folder for world in worlds}) == 2
-    for n, world in enumerate(worlds, 1):
-        pairs = zip(world.codes["test"], World("smoke", root=tmp_path, levels=n).codes["test"], strict=True)
-        assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+    assert torch.equal(worlds[0].codes["test"][0], World("smoke", root=tmp_path, levels=1).codes["test"][0])
+    again = worlds[1].encode(worlds[1].images.test)  # two maps are not kept: rounded weights made them
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(worlds[1].codes["test"], again, strict=True))
     freeze("smoke", 1, tmp_path, pretrained=True)
     (tmp_path / "data/pretrained" / names[1]).unlink()
     with pytest.raises(RalkitError, match="there is no pretrained one level of smoke; run freeze without --pretrained"):

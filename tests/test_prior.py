@@ -73,6 +73,14 @@ def test_top_codes_reach_every_bottom_place():
     assert g[0, 0] > 0
 
 
+def test_a_bottom_prior_can_tell_which_child_of_a_top_code_it_draws():
+    """Without it, all four children get one condition, and no depth of the conditioning network can part them."""
+    prior = make_snail(K_condition=5, condition_layers=1, channels=32)
+    features = prior.condition_features(torch.full((1, 6, 6), 3))[0, :, 4:6, 4:6].flatten(1)  # far from the border
+    assert features.shape == (32, 4)
+    assert (torch.cdist(features.T, features.T) + torch.eye(4) > 1e-3).all()
+
+
 def test_probabilities_of_all_maps_sum_to_one():
     maps = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)
     for prior in (
@@ -100,7 +108,7 @@ def test_a_prior_is_what_its_configuration_says():
     snail = from_config(cfg, 7, 5)
     assert isinstance(snail, PixelSNAIL)
     assert [isinstance(layer, Attention) for layer in snail.layers] == [False, False, True] * 2
-    assert snail.layers[2].heads == 4 and len(snail.condition_net) == 4
+    assert snail.layers[2].heads == 4 and len(snail.condition_net) == 5
     assert snail.condition_embedding.num_embeddings == 5
 
 

@@ -26,7 +26,7 @@ from ..training import seeded
 from . import methods
 from .methods import Method, Start
 from .oracle import OracleWorld
-from .predictions import PREDICTED
+from .predictions import BETTER, DIFFER, OPEN, PREDICTED, WORSE
 from .presets import COMMITTED, Preset, get_preset
 from .record import made_on
 from .runs import RUNS
@@ -292,8 +292,8 @@ def run(method: Method, study: Study, seed: int) -> Prior:
 # ---- Comparisons with MLE over temperatures ----
 
 CRITERIA = {
-    "equal NLL_test": "nats of KL(G||oracle) beyond MLE's curve, where it covers the truth as well",
-    "equal entropy": "nats of KL(G||oracle) beyond MLE's curve, where it is as narrow",
+    "equal NLL_test": "nats of KL(G||oracle) beyond MLE's curve, where both cover the truth equally well",
+    "equal entropy": "nats of KL(G||oracle) beyond MLE's curve, where both are equally narrow",
     "both KL, best T": "KL(G||oracle) + KL(oracle||G) less MLE's, each at its best temperature",
     "JS by code, best T": "JS by code less MLE's, each at its best temperature",
 }
@@ -329,15 +329,20 @@ def at_best(rows: dict[int, list[Numbers]], of: Callable[[Numbers], float]) -> n
 def verdict(beside: dict[str, np.ndarray]) -> str:
     """ "better" or "worse" than MLE over temperatures where all criteria that apply agree beyond chance.
 
-    Else "not decided" where none is decided, and "they differ" where some are; "one seed" where there is no more.
+    Else "not decided" where none is decided, and counts such as "2 of 4 better, 1 worse" where some are (a prediction
+    calls all of these "they differ"); "one seed" where there is no more.
     """
     values = [d for d in beside.values() if not np.isnan(d).any()]
     if any(len(d) < 2 for d in values):
         return "one seed"
-    sides = {direction(d) for d in values}
-    return {frozenset({-1}): "better", frozenset({1}): "worse", frozenset({0}): "not decided"}.get(
-        frozenset(sides), "they differ"
-    )
+    sides = [direction(d) for d in values]
+    decided = [(sides.count(side), word) for side, word in ((-1, BETTER), (1, WORSE)) if side in sides]
+    if not decided:
+        return OPEN
+    (n, word), *other = decided
+    if n == len(sides):
+        return word
+    return ", ".join([f"{n} of {len(sides)} {word}", *(f"{n} {word}" for n, word in other)])
 
 
 def found(bench: Bench, world: str) -> dict[str, dict[int, list[Numbers]]]:
@@ -389,18 +394,23 @@ def changes(rows: dict[str, dict[int, list[Numbers]]]) -> list[dict[str, Any]]:
 
 
 def summary(worlds: dict[str, dict[str, dict[int, list[Numbers]]]]) -> list[dict[str, str]]:
-    """A line for each method: its verdict in each world, and what was predicted where that differs."""
+    """A line for each method: its verdict in each world, and what was predicted where that differs.
+
+    A reason is "as above" where the line above has the same.
+    """
     tables = {world: {line["method"]: line for line in comparison(rows)} for world, rows in worlds.items()}
-    lines = []
+    lines, above = [], ""
     for method, predicted in PREDICTED.items():
         line = {"method": method}
         for world, word in zip(WORLDS, predicted.words, strict=True):
             if world not in tables:
                 continue
             here = tables[world].get(method, {}).get("beside colder MLE", "")
-            line[world] = f"{here} (predicted: {word})" if here not in ("", "one seed", word) else here
+            as_predicted = word == (DIFFER if " of " in here else here)  # counts, where some comparisons are decided
+            line[world] = here if as_predicted or here in ("", "one seed") else f"{here} (predicted: {word})"
         if any(line[world] for world in tables):
-            lines.append(line | {"we expected this, because": predicted.why})
+            lines.append(line | {"we expected this, because": "as above" if predicted.why == above else predicted.why})
+            above = predicted.why
     return lines
 
 
@@ -422,12 +432,3 @@ def decided_together(rows: dict[str, dict[int, list[Numbers]]]) -> dict[str, lis
         if p < 1 - LEVEL:
             found.setdefault(method, []).append(f"{name} ({'better' if d.mean() < 0 else 'worse'})")
     return found
-
-
-def in_words(lines: list[dict[str, str]], world: str) -> str:
-    """The verdicts of `summary` in one world as a sentence: which methods are better, which worse, and so on."""
-    said = []
-    for word in ("better", "worse", "they differ", "not decided", "one seed"):
-        if methods_ := [line["method"] for line in lines if line[world].partition(" (")[0] == word]:
-            said.append(f"{word}: {', '.join(methods_)}")
-    return f"* **{world}**, beside MLE sampled colder. {'. '.join(text[:1].upper() + text[1:] for text in said)}."

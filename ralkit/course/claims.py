@@ -152,8 +152,11 @@ def _rivals(says: str, items: Saved) -> str:
     starts = {
         "FID on oracle data": rf"{method}: \S+ to oracle data; (.*)",
         "FID on real data": rf"{method}: \S+ to real data; (.*)",
-        "to real images, 1 map": rf"{method}, images: \S+ to real; (.*)",
-        "to reconstructions, 1 map": rf"{method}, images: \S+ to reconstructed; (.*)",
+        **{
+            f"to {ours}, {n} map": rf"{method}, {maps}: \S+ to {theirs}; (.*)"
+            for n, maps in ((1, "one map"), (2, "two maps"))
+            for ours, theirs in (("real images", "real"), ("reconstructions", "reconstructed"))
+        },
     }
     said = []
     for part, pattern in starts.items():

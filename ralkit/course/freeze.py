@@ -11,9 +11,9 @@ from torch import Tensor
 from .. import __version__, store
 from ..errors import RalkitError
 from ..training import device_name
-from .frozen import VERSION
+from .frozen import VERSION, steps_between
 from .project import commit_of
-from .runs import RUNS
+from .runs import MLE, RUNS
 from .study import Study
 
 # Critics are large. The notebooks look at those of these runs, at the anchored one's of every seed, else of the first.
@@ -29,10 +29,11 @@ def content_of(study: Study) -> dict[str, Any]:
     Raises RalkitError, naming them, if networks, codes or MLE priors are not there yet.
     """
     world = study.world
-    artefacts = {path.name: _packed(path, critic) for path, critic in _chosen(study)}
+    artefacts = {path.name: _packed(path, left_out) for path, left_out in _chosen(study)}
+    digest = world.frozen.digest if world.frozen else _digest(artefacts)  # it stays when numbers join the weights
     return {
         "version": VERSION,
-        "digest": world.frozen.digest if world.frozen else _digest(artefacts),  # it stays when numbers join the weights
+        "digest": digest,
         "preset": world.project.preset.name,
         "world": world.name,
         "seed": world.seed,
@@ -41,35 +42,71 @@ def content_of(study: Study) -> dict[str, Any]:
             "commit": commit_of(), "ralkit": __version__, "torch": str(torch.__version__),
             "device": device_name(world.device),
         },
+        "starts": _as_steps(study, artefacts),
         "artefacts": artefacts,
     }  # fmt: skip
 
 
-def _chosen(study: Study) -> Iterator[tuple[Path, bool]]:
-    """The artefacts to keep, each with whether its critic is kept."""
+def _chosen(study: Study) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The artefacts to keep, each with how the names of those of its networks begin that are left out."""
     world, artefacts = study.world, study.trainer.artefacts
     needed = [*world.networks, world.features.factor_network]
-    needed += [of for seed in study.seeds for of in study.artefacts_of("MLE", seed)]
     paths = [artefacts.path(*of) for of in needed] + [artefacts.path(*of, ".int16") for of in world.kept_maps]
-    if missing := [path.name for path in paths if not path.exists()]:
+    generators = {artefacts.path(*of): s for s in study.seeds for of in study.artefacts_of("MLE", s)}
+    if missing := [path.name for path in (*paths, *generators) if not path.exists()]:
         raise RalkitError(
             f"{artefacts.folder} lacks {', '.join(missing)}; run python -m ralkit reproduce --preset "
             f"{world.project.preset.name} first"
         )
-    yield from ((path, True) for path in paths)
-    for method in dict.fromkeys(study.canonical(method) for method in ("MLE continued", *RUNS)):
-        for seed in study.seeds:
-            if study.is_stored(method, seed):
-                critic = method in ALL_CRITICS or (method in FIRST_CRITICS and seed == study.seeds[0])
-                yield from ((artefacts.path(*of), critic) for of in study.artefacts_of(method, seed))
+    yield from ((path, ()) for path in paths)
+    yield from ((path, _undrawn(study, "MLE", seed)) for path, seed in generators.items())
+    for method, seed in _runs(study):
+        critic = method in ALL_CRITICS or (method in FIRST_CRITICS and seed == study.seeds[0])
+        left_out = _undrawn(study, method, seed) + (() if critic else ("critic",))
+        yield from ((artefacts.path(*of), left_out) for of in study.artefacts_of(method, seed))
     kinds = ("critic", "measured", "completed") if world.frozen else ("critic",)
     for kind in kinds:
         pattern = f"{kind}-*-{world.name.replace(' ', '-')}-{'[0-9a-f]' * 12}.pt"
-        yield from ((path, not path.name.startswith(AUC_ONLY)) for path in sorted(artefacts.folder.glob(pattern)))
+        for path in sorted(artefacts.folder.glob(pattern)):
+            yield path, ("critic",) if path.name.startswith(AUC_ONLY) else ()
 
 
-def _packed(path: Path, critic: bool) -> Any:
-    """An artefact's content: codes as uint8 where they fit, weights as float16."""
+def _runs(study: Study) -> Iterator[tuple[str, int]]:
+    """The methods that are there, by seed, but MLE itself."""
+    for method in dict.fromkeys(study.canonical(method) for method in ("MLE continued", *RUNS)):
+        yield from ((method, seed) for seed in study.seeds if study.is_stored(method, seed))
+
+
+def _undrawn(study: Study, method: str, seed: int) -> tuple[str, ...]:
+    """("prior",) where nothing is drawn from a method's priors any more.
+
+    Those of two maps are large, so once they are measured only those that a notebook draws from are kept.
+    """
+    drawn = len(study.world.shapes) == 1 or (seed == study.seeds[0] and method != "MLE continued")
+    return () if drawn or not study.world.frozen else ("prior",)
+
+
+def _as_steps(study: Study, artefacts: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Pack priors as steps from the MLE priors where they began: by artefact, the MLE artefact of each module."""
+    name, starts = study.trainer.artefacts.file_name, {}
+    for method, seed in _runs(study):
+        mle = [name(*of) for of in study.artefacts_of("MLE", seed)]
+        own = [name(*of) for of in study.artefacts_of(method, seed)]
+        for level, start in enumerate(mle):
+            of, module = (own[level], "prior") if method in MLE else (own[0], f"prior {level}")
+            begin, states = (artefacts[n]["content"]["states"] for n in (start, of))
+            if module in states and "prior" in begin and _all_half(begin["prior"], states[module]):
+                states[module] = steps_between(begin["prior"], states[module])
+                starts.setdefault(of, {})[module] = start
+    return starts
+
+
+def _all_half(*states: dict[str, Tensor]) -> bool:
+    return all(x.dtype == torch.float16 for state in states for x in state.values())
+
+
+def _packed(path: Path, left_out: tuple[str, ...]) -> Any:
+    """An artefact's content without the networks left out: codes as uint8 where they fit, weights as float16."""
     if path.suffix == ".int16":
         codes = store.read_rows(path, 1).flatten()
         return codes.to(torch.uint8) if codes.max() < 256 else codes
@@ -79,7 +116,7 @@ def _packed(path: Path, critic: bool) -> Any:
         artefact["content"]["states"] = {
             module: {name: _rounded(x) for name, x in state.items()}
             for module, state in states.items()
-            if critic or module != "critic"
+            if not module.startswith(left_out)
         }
     return artefact
 

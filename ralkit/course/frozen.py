@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from .. import distributed, store
 from ..errors import RalkitError
 from .artefacts import Artefacts
 from .presets import COMMITTED
 from .project import Project
 
-VERSION = 1  # raise it when other worlds are committed
+VERSION = 2  # raise it when other worlds are committed
 WORLDS = [f"{COMMITTED}-{world}" for world in ("oracle-world", "one-level", "two-levels")]  # in data/pretrained/
+State = dict[str, Tensor]
 CONTENTS = "contents.pt"  # written last: with it, and all that it names, a folder is whole
 
 
@@ -79,6 +83,27 @@ def _read(file: Path) -> dict[str, Any]:
     return packed
 
 
+def steps_between(start: State, end: State) -> State:
+    """How many float16 numbers lie between two states, parameter by parameter, as int16, which wraps around.
+
+    Fine-tuning moves parameters by little, so these are small numbers, and a compressed file has less to keep.
+    """
+    return {name: end[name].view(torch.int16) - x.view(torch.int16) for name, x in start.items()}
+
+
+def steps_from(start: State, steps: State) -> State:
+    """The state that so many steps lead to: the inverse of `steps_between`, to the last bit."""
+    return {name: (x.view(torch.int16) + steps[name]).view(torch.float16) for name, x in start.items()}
+
+
+def _add_starts(packed: dict[str, Any]) -> None:
+    """Turn steps into the weights that they lead to, where a prior was packed as its way from an MLE prior."""
+    for name, starts in packed.get("starts", {}).items():  # files of version 1 have none
+        states = packed["artefacts"][name]["content"]["states"]
+        for module, start in starts.items():
+            states[module] = steps_from(packed["artefacts"][start]["content"]["states"]["prior"], states[module])
+
+
 def _unpack(packed: dict[str, Any], folder: Path, world: str) -> None:
     """Write what is missing of a frozen world's artefacts; processes that are killed or come together do no harm."""
     if distributed.rank() == 0 and (folder / CONTENTS).exists() and not _is_whole(folder):
@@ -86,6 +111,7 @@ def _unpack(packed: dict[str, Any], folder: Path, world: str) -> None:
     with Artefacts(folder).made_once(folder / CONTENTS, f"pretrained {world}") as is_there:
         if is_there or distributed.rank() > 0:
             return
+        _add_starts(packed)
         for name, content in packed["artefacts"].items():
             if (folder / name).exists():
                 continue

@@ -15,6 +15,13 @@ HERO = "trade-off.png"
 X, Y = "KL(oracle||G)", "KL(G||oracle)"
 Runs = Mapping[str, Sequence[Sequence[Mapping[str, float]]]]  # by method, its seeds, each with a row a temperature
 _MARKERS = {"MLE continued": "s", "RAL single": "^", "RAL intermediate": "v", "RAL anchored": "D"}
+_WORDS = {
+    "MLE continued": "trained on for as long as RAL",
+    "RAL single": "one reward for an image",
+    "RAL intermediate": "one reward for each code",
+    "RAL anchored": "a fixed critic, and kept near MLE",
+    "RAL, true reward": "the oracle is the critic",
+}
 
 
 def has_plane(planes: Any) -> bool:
@@ -69,14 +76,17 @@ def trade_off_plane(planes: Runs, rejected: Mapping[str, Sequence[Mapping[str, f
         mean = _mean(runs, "temperature")
         ax.plot([x for _, x, _ in mean], [y for _, _, y in mean], **style, linewidth=1, markersize=4, alpha=0.8)
         plain = [row for rows in runs for row in rows if row["temperature"] == 1]
-        ax.scatter([r[X] for r in plain], [r[Y] for r in plain], **style, s=55, zorder=3, label=method)
+        if method == "RAL intermediate":  # it lies on the single reward, which has to be seen through it
+            style |= {"facecolors": "none", "edgecolors": style.pop("color"), "linewidths": 1.8}
+        label = f"{method}: {_WORDS[method]}" if method in _WORDS else method
+        ax.scatter([r[X] for r in plain], [r[Y] for r in plain], **style, s=60, zorder=3, label=label)
     if rejected:
         mean = _mean(list(rejected.values()), "price")
         style = {"color": COLOURS["MLE at temperature 0.8"], "marker": "X", "linestyle": "--", "zorder": 2}
-        ax.plot([x for _, x, _ in mean], [y for _, _, y in mean], **style, label="MLE, a critic rejects samples")
-        price, x, y = mean[-1]
-        place = {"textcoords": "offset points", "xytext": (-9, -3), "ha": "right"}
-        ax.annotate(f"1 of {price:g} kept", (x, y), fontsize=9, **place)
+        ax.plot([x for _, x, _ in mean], [y for _, _, y in mean], **style, label="MLE, and a critic rejects samples")
+        for price, x, y in (mean[0], mean[-1]):
+            place = {"textcoords": "offset points", "xytext": (-9, -3), "ha": "right"}
+            ax.annotate(f"1 of {price:g} kept", (x, y), fontsize=9, **place)
     ax.plot(0, 0, "*", color="#E69F00", markeredgecolor="black", markersize=20, clip_on=False, zorder=4)
     ax.annotate("the oracle: the truth", (0, 0), textcoords="offset points", xytext=(14, 4), fontsize=10)
     arrow = {"arrowstyle": "-|>", "linewidth": 2, "mutation_scale": 22, "color": "#555555"}

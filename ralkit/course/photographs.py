@@ -22,7 +22,7 @@ from ..protocols import Codes, Prior
 from .claims import PRICE, REJECTED
 from .predictions import ON_PHOTOGRAPHS
 from .record import made_on, markdown_table
-from .significance import LEVEL, direction, holm, over, p_value, side, spread
+from .significance import LEVEL, bare, direction, holm, over, p_value, side
 from .study import MEASURE_RECIPE, Study
 from .world import LEAST, Numbers, World
 
@@ -172,14 +172,9 @@ def numbers_table(kept: dict[str, Any]) -> list[dict[str, str]]:
             rows.setdefault(f"floor: {name}", []).append(floor)
     columns = f"{metric} {REAL}", f"{metric} {DECODED}", "precision", "recall", "NLL_test"
     return [
-        {"method": name} | {key: _bare([row[key] for row in of]) if key in of[0] else "" for key in columns}
+        {"method": name} | {key: bare([row[key] for row in of]) if key in of[0] else "" for key in columns}
         for name, of in rows.items()
     ]
-
-
-def _bare(values: Sequence[float], mean: str = ".4g") -> str:
-    """The mean and spread of values; a single one without the words that say so."""
-    return spread(values, mean).removesuffix(" (one run)")
 
 
 def differences(kept: dict[str, Any], where: str = REAL) -> dict[str, dict[str, np.ndarray]]:
@@ -192,7 +187,7 @@ def differences(kept: dict[str, Any], where: str = REAL) -> dict[str, dict[str, 
 def differences_table(kept: dict[str, Any], where: str = REAL) -> list[dict[str, str]]:
     """`differences` as lines: mean, spread, and whether RAL is lower or higher beyond chance."""
     return [
-        {"method": method} | {f"minus {rival}": f"{_bare(d, '+.3g')}: {side(d)}" for rival, d in beside.items()}
+        {"method": method} | {f"minus {rival}": f"{bare(d, '+.3g')}: {side(d)}" for rival, d in beside.items()}
         for method, beside in differences(kept, where).items()
     ]
 
@@ -233,9 +228,9 @@ def signals_table(kept: dict[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "method": method,
-            "AUC, first": _bare([seed["AUC"][method][0] for seed in seeds], ".2f"),
-            "AUC, last": _bare([seed["AUC"][method][-1] for seed in seeds], ".2f"),
-            "SNR, mean": _bare([seed["SNR"][method] for seed in seeds], ".2f"),
+            "AUC, first": bare([seed["AUC"][method][0] for seed in seeds], ".2f"),
+            "AUC, last": bare([seed["AUC"][method][-1] for seed in seeds], ".2f"),
+            "SNR, mean": bare([seed["SNR"][method] for seed in seeds], ".2f"),
         }
         for method in seeds[0]["AUC"]
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.patches import FancyArrowPatch, Patch
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
@@ -23,6 +23,7 @@ COLOURS = {
     "RAL anchored": "#009E73",
     "RAL, true reward": "#CC79A7",
     "MLE at temperature 0.8": "#E69F00",
+    "MLE at temperature 0.9": "#8C6D00",
 }
 
 
@@ -174,6 +175,44 @@ def trade_off(points: dict[str, list[list[dict[str, float]]]], x: str, y: str) -
     return figure
 
 
+def write_beside(ax: Axes, points: dict[str, tuple[float, float]], offset: tuple[float, float] = (6, 3)) -> None:
+    """Write words beside points (x, y), `offset` of 1/72 inch away; to their left where that is below 0."""
+    style = {"fontsize": 8, "color": "0.25", "ha": "right" if offset[0] < 0 else "left"}
+    style["path_effects"] = [withStroke(linewidth=2, foreground="white")]  # legible on lines, too
+    for words, at in points.items():
+        ax.annotate(words, at, offset, textcoords="offset points", **style)
+
+
+def zoom(ax: Axes, x: Sequence[float], y: Sequence[float], margin: float = 0.05) -> None:
+    """Limit axes to the rectangle that holds points (x, y), and a little more."""
+    for limit, values in ((ax.set_xlim, x), (ax.set_ylim, y)):
+        low, high = min(values), max(values)
+        limit(low - margin * (high - low), high + margin * (high - low))
+
+
+def grouped_bars(
+    panels: dict[str, dict[str, Sequence[float]]], groups: dict[str, tuple[str, Sequence[str]]], xlabel: str
+) -> Figure:
+    """A panel of bars for each world or the like: the mean of each label's values, and a dot for each value.
+
+    `groups` have a colour and labels each, from the top down. What a panel lacks has no bar there.
+    """
+    names = [name for _, labels in groups.values() for name in labels if any(name in of for of in panels.values())]
+    figure = Figure(figsize=(3.1 * len(panels) + 1.9, 0.27 * len(names) + 1.4), layout="constrained")
+    (axes,) = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)
+    for ax, (title, of) in zip(axes, panels.items(), strict=True):
+        for colour, labels in groups.values():
+            for name in (name for name in labels if name in of):
+                ax.barh(names.index(name), np.mean(of[name]), color=colour)
+                ax.plot(of[name], [names.index(name)] * len(of[name]), "k.", markersize=4)
+        ax.set(title=title, xlabel=xlabel, yticks=range(len(names)), yticklabels=names)
+    axes[0].invert_yaxis()
+    shown = {group: colour for group, (colour, labels) in groups.items() if set(labels) & set(names)}
+    patches = [Patch(color=colour, label=group) for group, colour in shown.items()]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches))
+    return figure
+
+
 def value_map(values: Tensor, ax: Axes, title: str = "", limit: float | None = None) -> Axes:
     """A map (H, W) of numbers with its colour bar, red below 0, blue above; `limit` ends the colours."""
     shown = values.detach().cpu().numpy()
@@ -234,4 +273,55 @@ def chain(
         first, low = gap + 0.5, foot - 0.03
         arrow((x + 0.5, low), (first, low), connectionstyle="arc,angleA=-90,angleB=-90,armA=14,armB=14,rad=4")
         figure.text((x + 0.5 + first) / 2 / width, (low - 0.2) / height, back, ha="center", va="top", fontsize=9)
+    return figure
+
+
+def points_on_curves(
+    points: dict[str, dict[float, Sequence[float]]],
+    lines: dict[str, tuple[Sequence[float], Sequence[float]]],
+    xlabel: str,
+    ylabel: str,
+    level: float | None = None,
+) -> Figure:
+    """For each label its measured values at each x as markers, and a curve (x, y); `level` is a dotted line."""
+    figure, ((ax,),) = new_figure(size=(6.0, 3.6))
+    for i, (label, at) in enumerate(points.items()):
+        x = [x for x, values in at.items() for _ in values]
+        y = [value for values in at.values() for value in values]
+        style = {"marker": "os^Dv"[i % 5], "facecolor": "none", "edgecolor": f"C{i}"}  # hollow: all of them are seen
+        ax.scatter(x, y, s=30, label=label, zorder=3, **style)
+        ax.plot(*lines[label], color=f"C{i}", linewidth=1)
+    if level is not None:
+        ax.axhline(level, color="black", linewidth=0.8, linestyle=":")
+    ticks = {x for at in points.values() for x in at} | {x[0] for x, _ in lines.values()}
+    ax.set(xticks=sorted(ticks), xlabel=xlabel, ylabel=ylabel)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return figure
+
+
+def points_in_columns(
+    points: dict[str, dict[str, Sequence[float]]], ylabel: str, lines: dict[str, float] | None = None
+) -> Figure:
+    """A column for each key, in it for each label a marker for each value, side by side in their order.
+
+    `lines` are named dotted lines at some heights.
+    """
+    columns = list(next(iter(points.values())))
+    figure, ((ax,),) = new_figure(size=(7.0, 4.0))
+    for name, height in (lines or {}).items():
+        ax.axhline(height, color="black", linewidth=0.8, linestyle=":")
+        at = {"xy": (0, height), "xycoords": ("axes fraction", "data"), "xytext": (4, 3), "textcoords": "offset points"}
+        ax.annotate(name, fontsize=8, **at)
+    for i, (label, of) in enumerate(points.items()):
+        x, y = [], []
+        for j, column in enumerate(columns):
+            centre = j + 0.22 * (i - (len(points) - 1) / 2)
+            x += [centre + 0.05 * (k - (len(of[column]) - 1) / 2) for k in range(len(of[column]))]
+            y += of[column]
+        ax.scatter(x, y, s=24, alpha=0.7, marker="os^Dv"[i % 5], label=label)
+    ax.margins(y=0.1)  # room for a name above the highest line
+    ax.set(xticks=range(len(columns)), xticklabels=columns, ylabel=ylabel)
+    ax.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return figure

@@ -1,10 +1,11 @@
 """What theory lets one expect of each method of the test bed, written down before the runs, and left as it was.
 
-The words are those of `bench.verdict`: a method beside MLE over temperatures. Of "small network" RAL single and
-intermediate, the anchored one, the true reward and rejection had been seen before. On seed 0, which is not reported,
-DDO in "small network" and a part of RAL intermediate in "little data" had been seen too. All else was predicted. The
-reweighted MLE and the true reward for longer came later, when the rows that are committed with them were known; the
-literal setting with as many roll-outs after these, when 100 of its updates had been seen to change nearly nothing.
+The words are those of `bench.verdict`: a method beside MLE over temperatures. "They differ" stands for any of its
+counts, such as "1 of 4 better, 1 worse". Of "small network" RAL single and intermediate, the anchored one, the true
+reward and rejection had been seen before. On seed 0, which is not reported, DDO in "small network" and a part of RAL
+intermediate in "little data" had been seen too. All else was predicted. The reweighted MLE and the true reward for
+longer came later, when the rows that are committed with them were known; the literal setting with as many roll-outs
+after these, when 100 of its updates had been seen to change nearly nothing.
 """
 
 from dataclasses import dataclass

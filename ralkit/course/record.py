@@ -48,11 +48,11 @@ class Record:
                 if notebook in run[key]:
                     kind = f"{file.parent.name}{', pretrained,' * (key != 'minutes')}"
                     took.append(f"{run[key][notebook]:.1f} minutes with {kind} on {run['device']}")
-        return (
+        about = (
             f"Preset {project.preset.name}, data set {project.dataset}, seed{'s' * (len(self.seeds) > 1)} "
-            f"{', '.join(map(str, self.seeds))}, on {device}. The networks are {self.world.weights}. When all "
-            f"notebooks ran, this one took {'; '.join(took) if took else 'a time not recorded yet'}."
+            f"{', '.join(map(str, self.seeds))}, on {device}. The networks are {self.world.weights}."
         )
+        return f"{about} When all notebooks ran, this one took {'; '.join(took)}." if took else about
 
     def origin(self) -> dict[str, Any]:
         """Where a number comes from: preset, configuration, data, seeds, device, versions, time, commit."""

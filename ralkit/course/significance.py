@@ -19,6 +19,11 @@ def spread(values: Sequence[float], mean: str = ".4g") -> str:
     return f"{np.mean(values):{mean}} ± {round(np.std(values, ddof=1), 12):.2g}"  # equal values: 0, not 1e-16
 
 
+def bare(values: Sequence[float], mean: str = ".4g") -> str:
+    """As `spread`, but of a single value nothing more, where something else says that it is one run."""
+    return spread(values, mean) if len(values) > 1 else f"{values[0]:{mean}}"
+
+
 def smallest_effect(sd: float, n: int) -> float:
     """The smallest mean of n paired differences that counts as decided, when one difference has the deviation `sd`.
 

@@ -33,6 +33,7 @@ from ..training import (
 from . import runs
 from .runs import MLE
 from .trainer import in_batches
+from .validity import nearest_faces
 from .world import Numbers, World
 
 Priors = tuple[TwoStreamPrior, ...]  # one a level, the top one first
@@ -102,27 +103,45 @@ class Study:
     # ---- Priors ----
 
     def generator(self, method: str, seed: int) -> Priors:
-        """The priors of `seed` as a method left them, in eval mode."""
+        """The priors of `seed` as a method left them, in eval mode.
+
+        Raises RalkitError if they were frozen for what was measured of them, without their weights.
+        """
+        priors, weighted = self._priors(method, seed)
+        if not weighted:
+            raise self._lacking(self.artefacts_of(method, seed)[-1], "weights")
+        return priors
+
+    def _priors(self, method: str, seed: int) -> tuple[Priors, bool]:
+        """The priors as a method left them, and whether they have their weights."""
         method = self.canonical(method)
         if method in MLE:
-            return tuple(self._trained(method, level, seed) for level in range(len(self.world.shapes)))
-        return self._ral(method, seed, self.recipe(method))[0]
+            levels = [self._trained(method, level, seed) for level in range(len(self.world.shapes))]
+            return tuple(prior for prior, _ in levels), all(weighted for _, weighted in levels)
+        priors, _, weighted = self._ral(method, seed, self.recipe(method))
+        return priors, "prior 0" in weighted
+
+    def _lacking(self, of: tuple[str, tuple], what: str) -> RalkitError:
+        return RalkitError(
+            f"{self.trainer.artefacts.path(*of)} was frozen without its {what}; set pretrained = False "
+            "(--no-pretrained on the command line) to train it"
+        )
 
     def history(self, method: str, seed: int, level: int = 0) -> History:
         """What a method's training logged and measured on its way; for MLE that of one level."""
         names = [name for name, _ in self.artefacts_of(method, seed)]
         name = names[level if len(names) > 1 else 0]
         if name not in self.trainer.histories:
-            self.generator(method, seed)
+            self._priors(method, seed)
         return self.trainer.histories[name]
 
-    def _trained(self, method: str, level: int, seed: int) -> TwoStreamPrior:
+    def _trained(self, method: str, level: int, seed: int) -> tuple[TwoStreamPrior, bool]:
         world, cfg = self.world, self.recipe(method, level)
         prior = world.fresh_prior(cfg, seed, level)
 
         def train(**options) -> History:
             if method == "MLE continued":
-                prior.load_state_dict(self._trained("MLE", level, seed).state_dict())
+                prior.load_state_dict(self.generator("MLE", seed)[level].state_dict())
             own, *above = own_and_above(world.data["train"], level)
             return train_mle(
                 prior, own, cfg, condition=above[0] if above else None,
@@ -130,8 +149,8 @@ class Study:
                 evaluate=lambda: world.watch_prior(prior, level), at_once=world.fitting.at_once, **options,
             )  # fmt: skip
 
-        self.trainer.fit(*self._level(method, level, seed), {"prior": prior}, seed, train)
-        return prior
+        weighted = self.trainer.fit(*self._level(method, level, seed), {"prior": prior}, seed, train)
+        return prior, bool(weighted)
 
     def ral(self, name: str, seed: int, cfg: RalConfig | None = None) -> tuple[Priors, PatchCritic]:
         """The MLE priors of `seed` after RAL, and its critic: the run `name`, or one of that name as `cfg` says.
@@ -141,22 +160,21 @@ class Study:
         if cfg is None:
             name = self.canonical(name)
             cfg = self.recipe(name)
-        priors, critic = self._ral(name, seed, cfg)
-        if critic is None:
-            raise RalkitError(
-                f"{self.trainer.artefacts.path(*self._run(name, seed, cfg))} was frozen without its critic; set "
-                "pretrained = False (--no-pretrained on the command line) to train it"
-            )
+        priors, critic, weighted = self._ral(name, seed, cfg)
+        if "critic" not in weighted:
+            raise self._lacking(self._run(name, seed, cfg), "critic")
         return priors, critic
 
-    def _ral(self, name: str, seed: int, cfg: RalConfig) -> tuple[Priors, PatchCritic | None]:
+    def _ral(self, name: str, seed: int, cfg: RalConfig) -> tuple[Priors, PatchCritic, set[str]]:
+        """Priors and critic after RAL, and the names of those that have weights."""
         world = self.world
-        priors = self.generator("MLE", seed)
+        priors, _ = self._priors("MLE", seed)
         with seeded(seed):
             critic = self.trainer.place(make_critic(cfg))
         reference = world.reference(cfg.reference, copy.deepcopy(priors)) if cfg.kl else None
 
         def train(**options) -> History:
+            self.generator("MLE", seed)  # raises where MLE has no weights to start from
             data = world.decode, world.data["train"]
             return train_ral(
                 priors, critic, self._warm(critic, priors, seed, cfg), *data, cfg, reference=reference,
@@ -164,8 +182,7 @@ class Study:
             )  # fmt: skip
 
         modules = {f"prior {level}": prior for level, prior in enumerate(priors)} | {"critic": critic}
-        weighted = self.trainer.fit(*self._run(name, seed, cfg), modules, seed, train)
-        return priors, critic if "critic" in weighted else None
+        return priors, critic, self.trainer.fit(*self._run(name, seed, cfg), modules, seed, train)
 
     def _warm(self, critic: PatchCritic, priors: Priors, seed: int, cfg: RalConfig) -> torch.optim.Optimizer:
         """Give the critic the warm-up of section 4.4, made once for all runs that it is the same for; its optimiser."""
@@ -291,6 +308,19 @@ class Study:
 
         inputs = (*self.keys(method, seed), *world.numbers_inputs, rows, temperature, MEASURE_RECIPE)
         name = self._name("completed", method, seed, rows, f"{temperature:g}")
+        return self.trainer.artefacts.get(name, inputs, make)
+
+    def measure_faces(self, method: str, seed: int, temperature: float = 1.0) -> Tensor:
+        """The distances of samples to the nearest faces that can be drawn (`validity`), n_curve / 10 of them."""
+        world, method = self.world, self.canonical(method)
+        n = world.config.n_curve // 10  # the search takes long
+        inputs = (*self.keys(method, seed), *world.numbers_inputs, n, temperature, MEASURE_RECIPE)
+
+        def make(_) -> Tensor:
+            codes = world.sample(self.generator(method, seed), n, 5, temperatures=[temperature] * len(world.shapes))
+            return nearest_faces(world.decode(*codes), world.features.factor_net)[1]
+
+        name = self._name("measured faces", method, seed, f"{temperature:g}")
         return self.trainer.artefacts.get(name, inputs, make)
 
     def measure_exposure(self, method: str, seed: int, rows: int, temperature: float = 1.0) -> float:

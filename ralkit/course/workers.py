@@ -41,7 +41,7 @@ def train_together(*plans: Plan) -> None:
     # Now they are loaded, with their histories; what was not trained apart is trained here.
     for study, methods, seeds in plans:
         for _, method, seed in distinct((study, m, s) for m in ("MLE", *methods) for s in seeds):
-            study.generator(method, seed)
+            study.history(method, seed)  # of some frozen runs there is no more than that
 
 
 def train_side_by_side(*plans: Plan) -> None:

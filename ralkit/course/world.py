@@ -102,8 +102,11 @@ class World:
 
     @property
     def kept_maps(self) -> list[tuple[str, tuple]]:
-        """Name and inputs of the codes that are frozen with this world: all but those of the training images."""
-        return [self._codes("test")]
+        """Name and inputs of the codes that are frozen with this world: of the test images, but not two maps of them.
+
+        Two maps are long. They are encoded again where they are needed, as those of the training images are.
+        """
+        return [self._codes("test")] if len(self.shapes) == 1 else []
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
