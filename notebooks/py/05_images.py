@@ -48,8 +48,9 @@ from IPython.display import Markdown, display
 from ralkit.course import paper, photographs, plots, widgets
 from ralkit.course.claims import PRICE, REJECTED, claim
 from ralkit.course.exercises import check
+from ralkit.course.predictions import ON_TWO_MAPS
 from ralkit.course.record import Record, markdown_table
-from ralkit.course.significance import direction, noise_over_seeds, over, side, spread
+from ralkit.course.significance import bare, direction, noise_over_seeds, over, side
 from ralkit.course.study import Study
 from ralkit.course.validity import DAMAGES, nearest_faces
 from ralkit.course.workers import train_together
@@ -198,8 +199,10 @@ record.figure("05-02-attention", figure, "Which codes sway one place: with atten
 # not reach it, so that place does not see the code just before it.
 #
 # In the paper the bottom prior has no attention, as in VQ-VAE-2, and ours has none either. Its maps are long, and the
-# top codes already tell it about far places. A **conditioning network** reads the top map. Each of its features belongs
-# to 2 x 2 places of the bottom map, and there it enters every block before the gate.
+# top codes already tell it about far places. A **conditioning network** reads the top map. Each top code has 2 x 2
+# *children* in the bottom map, and a transposed convolution gives each of them features of its own. There they enter
+# every block before the gate. If the children shared one copy of the features, the prior could not tell which of them
+# it draws.
 #
 # ## 3 · Sampling both levels
 #
@@ -519,11 +522,6 @@ record.figure("05-06-curves-two", figure, "RAL with two maps: every run and the 
 
 
 # %%
-def bare(values, mean=".4g"):
-    """Mean ± spread over seeds; of a single seed only its value, where something else says that it is one run."""
-    return spread(values, mean).removesuffix(" (one run)")
-
-
 def diagnosis(study, method):
     """How the critic's AUC and the distance go along the runs of a method, and their SNR, in one line."""
     runs = [study.history(method, s) for s in study.seeds]
@@ -605,6 +603,13 @@ title += f"one map: {over(one.seeds)}, two maps: {over(two.seeds)}"
 record.table("table-2", table_2, title, note=note, paper=paper.TABLE_2)
 
 # %% [markdown]
+# Before the priors of two maps were trained, we had written down what we expected of them. The next lines repeat it,
+# because a guess is worth something only if it stands beside what came out.
+
+# %%
+Markdown("\n".join(f"* **{what}**: {why}." for what, why in ON_TWO_MAPS.items()))
+
+# %% [markdown]
 # With one map the four methods lie close together. RAL has the lower mean distances, but only two of its eight changes
 # with one map are decided. Both are of RAL intermediate, to reconstructions. Every method is further from real images
 # than from reconstructions, because the VQ-VAE loses so much. The floor *reconstructions, other ones* shows how much of
@@ -650,10 +655,8 @@ record.table("table-2-runs", every, "Table 2, every run")
 
 # %%
 def faces_of(study, method, T=1.0):
-    """The distances to a face of samples, for each seed: (seeds, LOOK)."""
-    priors, n = [study.generator(method, s) for s in study.seeds], study.world.levels
-    drawn = (study.world.sample(of_seed, LOOK, 5, temperatures=[T] * n) for of_seed in priors)
-    return torch.stack([face_distances(study, study.world.decode(*codes)) for codes in drawn]).double().numpy()
+    """The distances to a face of LOOK samples, for each seed: (seeds, LOOK)."""
+    return torch.stack([study.measure_faces(method, s, T) for s in study.seeds]).double().numpy()
 
 
 # %%
@@ -970,7 +973,8 @@ record.table("05-09-temperature", by_temperature, title, note=note)
 # scales.
 
 # %%
-rejected = {study.world.levels: [study.measure_rejection(s, PRICE) for s in study.seeds] for study in (one, two)}
+# With two maps a critic takes as long as all else of a seed, so there it is the first seed's.
+rejected = {1: [one.measure_rejection(s, PRICE) for s in one.seeds], 2: [two.measure_rejection(seed, PRICE)]}
 
 
 def beside_knobs(ax, n, i):
@@ -979,7 +983,8 @@ def beside_knobs(ax, n, i):
     ax.plot([r["recall"] for r in rows], [r[DISTANCE] for r in rows], "ko-", markersize=4, linewidth=0.8, label=name)
     ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": "black", "zorder": 4}
     ax.plot(rows[0]["recall"], rows[0][DISTANCE], "o", label=f"MLE, temperature {temperatures[0]:g}", **ring)
-    for m, row in ({m: measured[n, m][i] for m in METHODS[1:]} | {REJECTED: rejected[n][i]}).items():
+    others = {m: measured[n, m] for m in METHODS[1:]} | {REJECTED: rejected[n]}
+    for m, row in ((m, rows_of[i]) for m, rows_of in others.items() if i < len(rows_of)):
         style = {"color": plots.COLOURS.get(m, "#8C564B"), "markersize": 8, "markeredgecolor": "white"}
         ax.plot(row["recall"], row[DISTANCE], "o", label=m, **style)
     ax.set(xlabel="recall", ylabel=DISTANCE, title=f"{MAPS[n]}, seed {(one, two)[n - 1].seeds[i]}")
@@ -1032,7 +1037,8 @@ for study in (one, two):
     n = study.world.levels
     for k in numbers[:2]:
         for m in METHODS[2:]:
-            d = np.array([row[k] for row in measured[n, m]]) - [row[k] for row in rejected[n]]
+            # With two maps only the first seed has both.
+            d = np.array([row[k] - other[k] for row, other in zip(measured[n, m], rejected[n], strict=False)])
             word = {-1: "RAL is ahead of rejection", 1: "rejection does better"}.get(direction(d), side(d))
             lines.append(f"* {MAPS[n]}, {k}: **{m}** minus rejection: {bare(d, '+.2f')}: {word}.")
 Markdown("\n".join(lines))

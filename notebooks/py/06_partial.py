@@ -49,7 +49,7 @@ from ralkit.course import paper, plots, widgets
 from ralkit.course.claims import claim
 from ralkit.course.exercises import check
 from ralkit.course.record import Record, markdown_table
-from ralkit.course.significance import noise_over_seeds, over, side, spread
+from ralkit.course.significance import bare, noise_over_seeds, over, side
 from ralkit.course.study import Study
 from ralkit.course.workers import train_together
 from ralkit.course.world import World
@@ -57,8 +57,8 @@ from ralkit.training import device_name, seeded
 
 # %%
 one, two = (Study(World(preset, dataset, seed, levels=n, pretrained=pretrained)) for n in (1, 2))
-SEEDS = two.seeds  # of all runs of this notebook, which are dear
-record, record_one = Record(two.world, SEEDS), Record(one.world, SEEDS)
+SEEDS = {two: two.seeds, one: two.seeds[:1]}  # six sizes of the score map are dear, so each has one run
+record, record_one = Record(two.world, SEEDS[two]), Record(one.world, SEEDS[one])
 LEVELS = two.world.level_names
 print(record.about("06_partial"))
 
@@ -89,8 +89,8 @@ LEVEL_RUNS = (full, "RAL partial", "RAL top", "RAL bottom")
 own = one.world.config.size // 2**one.world.config.ral.critic_stages  # side of the preset's score map
 MAPS = {(r, n): f"RAL {r}" + f" {n}x{n}" * (n != own) for r in ("single", "intermediate") for n in (8, 4, 2)}
 train_together(
-    (two, ("MLE", "MLE continued", *LEVEL_RUNS), SEEDS),
-    (one, ("MLE", "MLE continued", *MAPS.values()), SEEDS),
+    (two, ("MLE", "MLE continued", *LEVEL_RUNS), SEEDS[two]),
+    (one, ("MLE", "MLE continued", *MAPS.values()), SEEDS[one]),
 )
 
 # %% [markdown]
@@ -743,20 +743,15 @@ def columns(study):
 
 
 # %%
-def bare(values, mean=".4g"):
-    """Mean ± spread over seeds; of a single seed only its value, because the title says that it is one run."""
-    return spread(values, mean).removesuffix(" (one run)")
-
-
 def over_seeds(study, method):
     """A row of Table 3."""
-    lines = [line(study, method, s) for s in SEEDS]
+    lines = [line(study, method, s) for s in SEEDS[study]]
     return lines[0] | {key: bare([row[key] for row in lines]) for key in ("training seconds", *columns(study))}
 
 
 def by_seed(study, method, key):
     """A number of a run, of each seed."""
-    return np.array([study.measure(method, s)[key] for s in SEEDS])
+    return np.array([study.measure(method, s)[key] for s in SEEDS[study]])
 
 
 def compared(study, a, b, key):
@@ -791,7 +786,7 @@ note = "\n".join(f"* {sentence}." for sentence in verdict)
 
 # %%
 note += "\n* The paper's numbers are for CelebA at 128x128."
-title = f"Table 3a: partial generation and which prior learns; {cfg.reward} reward, {over(SEEDS)}"
+title = f"Table 3a: partial generation and which prior learns; {cfg.reward} reward, {over(SEEDS[two])}"
 record.table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE_3A)
 
 # %% [markdown]
@@ -825,7 +820,7 @@ record.table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE
 # cent. Compare the two curves at the dotted line.
 
 # %%
-pairs = [tuple(two.history(m, s) for m in (full, "RAL partial")) for s in SEEDS]
+pairs = [tuple(two.history(m, s) for m in (full, "RAL partial")) for s in SEEDS[two]]
 # Curves that were measured with another feature network (`train --features`) have no such distance.
 watched = two.world.metric if all(two.world.metric in h for pair in pairs for h in pair) else "NLL_test"
 at = lambda h, key, x: float(np.interp(x, h[key], h[watched]))  # noqa: E731
@@ -846,9 +841,9 @@ by_place = {where: np.array([readings(*pair)[where] for pair in pairs]).T for wh
 rows = []
 for where, (a, b) in by_place.items():
     row = {"read at": where, full: bare(a), "RAL partial": bare(b), "partial less full": bare(b - a, "+.3g")}
-    rows.append(row | ({"partial is": side(b - a)} if len(SEEDS) > 1 else {}))
+    rows.append(row | ({"partial is": side(b - a)} if len(pairs) > 1 else {}))
 to = " to reconstructed" * (watched == two.world.metric)
-title = f"{watched}{to} along the run: full and partial generation, {over(SEEDS)}"
+title = f"{watched}{to} along the run: full and partial generation, {over(SEEDS[two])}"
 note = f"{two.world.config.n_curve} samples a point, interpolated."
 record.table("06-07-equal-time", rows, title, note=note)
 
@@ -858,7 +853,7 @@ for name, runs in zip(("full generation", "partial generation"), zip(*pairs, str
     clocked = np.mean([h["seconds"] for h in runs], 0)
     clock[name] = [h | {"step": clocked} for h in runs]
 shown = dict.fromkeys((watched, "NLL_test"))
-fig = plots.curves(clock, list(shown), xlabel="seconds" + ", mean over seeds" * (len(SEEDS) > 1))
+fig = plots.curves(clock, list(shown), xlabel="seconds" + ", mean over seeds" * (len(pairs) > 1))
 fig.axes[0].set_title(f"{watched}{to}")
 for ax in fig.axes:
     ax.axvline(min(runs[0]["step"][-1] for runs in clock.values()), color="black", linewidth=0.8, linestyle=":")
@@ -1010,7 +1005,7 @@ Markdown(markdown_table(rows))
 table = []
 for (reward, n), name in MAPS.items():
     row = {"reward": reward, "scores": f"{n}x{n}"} | over_seeds(one, name)
-    table.append(row | {"AUC": bare([diary(one, name, s)[0]["AUC"][-1] for s in SEEDS])})
+    table.append(row | {"AUC": bare([diary(one, name, s)[0]["AUC"][-1] for s in SEEDS[one]])})
 table += [{"reward": "none", "scores": ""} | over_seeds(one, m) | {"AUC": ""} for m in ("MLE", "MLE continued")]
 
 # %%
@@ -1032,7 +1027,7 @@ verdict += [compared(one, MAPS["single", n], MAPS["intermediate", n], FD) for n 
 note = "\n".join(
     f"* {sentence}." for sentence in (*verdict, "The paper's numbers are for CelebA at 128x128, two levels")
 )
-title = f"Table 3b: kind of reward and size of the score map, one level of codes, {over(SEEDS)}"
+title = f"Table 3b: kind of reward and size of the score map, one level of codes, {over(SEEDS[one])}"
 record_one.table("table-3b", table, title, note=note, paper=paper.TABLE_3B)
 
 # %% [markdown]

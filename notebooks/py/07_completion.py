@@ -43,7 +43,7 @@ from ralkit.course.claims import claim
 from ralkit.course.exercises import check
 from ralkit.course.faces import FACTORS, draw, render
 from ralkit.course.record import Record
-from ralkit.course.significance import direction, noise_over_seeds, over, spread
+from ralkit.course.significance import bare, direction, noise_over_seeds, over, spread
 from ralkit.course.study import Study
 from ralkit.course.trainer import in_batches
 from ralkit.course.workers import train_together
@@ -55,7 +55,9 @@ from ralkit.vqvae import to_float
 
 # %%
 world = World(preset, dataset, seed, levels=2, pretrained=pretrained)
-study, record = Study(world), Record(world)
+study = Study(world)
+SEEDS = study.seeds[:1]  # of more, completing would take hours
+record = Record(world, SEEDS)
 print(record.about("07_completion"))
 
 # %% [markdown]
@@ -70,14 +72,13 @@ print(record.about("07_completion"))
 #   each map, and it is given twice as many updates. Half of the time (mode 1) it goes on from real rows, as in this
 #   notebook. In the other half (mode 2) it begins with nothing and stops early.
 #
-# Section 4 has all seeds, and all else shows the first seed. The exceptions in section 4 are section 4.1 and the
-# completions that are drawn twice, because these show the first seed as well. Where the text says what a figure or a
-# table shows, it speaks of the committed run, with the preset `deep`. This run has only one seed.
+# There is one run of each pair, because completions of all test images take long. Where the text says what a figure or
+# a table shows, it speaks of the committed run, with the preset `deep`.
 
 # %%
-first = study.seeds[0]
+(first,) = SEEDS
 methods = ("MLE", "MLE continued", "RAL intermediate", "RAL partial")
-train_together((study, methods, study.seeds))  # side by side on a CPU with several cores; what is stored is only loaded
+train_together((study, methods, SEEDS))  # side by side on a CPU with several cores; what is stored is only loaded
 priors = {method: study.generator(method, first) for method in methods}
 real, decode = world.codes["test"], world.decode
 (H, W), (H_bottom, W_bottom) = world.shapes
@@ -664,7 +665,7 @@ metric, measured = world.metric, world.n_eval
 COLD = "MLE at temperature 0.8"
 samplers = {method: (method, 1.0) for method in methods} | {COLD: ("MLE", 0.8)}
 results = {  # for each seed
-    name: [[study.measure_completion(method, s, rows, T) for rows in counts] for s in study.seeds]
+    name: [[study.measure_completion(method, s, rows, T) for rows in counts] for s in SEEDS]
     for name, (method, T) in samplers.items()
 }
 keys = list(results["MLE"][0][0])  # with factors kept, if the data have factors
@@ -694,9 +695,7 @@ for name in samplers:
         shown[SHARE] = shares[name]
         if KEPT in keys:
             shown[MORE] = 100 * (by_seed(name, KEPT) - by_seed("MLE", KEPT))
-    runs[name] = [
-        {"step": part.tolist()} | {key: d[i].tolist() for key, d in shown.items()} for i in range(len(study.seeds))
-    ]
+    runs[name] = [{"step": part.tolist()} | {key: d[i].tolist() for key, d in shown.items()} for i in range(len(SEEDS))]
 
 # %%
 fig = plots.curves(runs, [metric, SHARE, MORE], xlabel="part of the rows that is generated")
@@ -718,11 +717,6 @@ record.figure("07-quality", fig, title=title, data={"floors": floors} | runs)
 
 
 # %%
-def bare(values, mean=".4g"):
-    """Mean ± spread over seeds; of a single seed only its value, where a sentence says that it is one run."""
-    return spread(values, mean).removesuffix(" (one run)")
-
-
 quality_rows = []
 for i, count in enumerate(counts):
     for name in samplers:
@@ -732,7 +726,7 @@ quality_rows += [
     {"rows given": "", "method": name} | {key: f"{v:.4g}" for key, v in values.items()} | {SHARE: ""}
     for name, values in floors.items()
 ]
-note = f"{measured} test images, {over(study.seeds)}; distances to the reconstructions of the same images."
+note = f"{measured} test images, {over(SEEDS)}; distances to the reconstructions of the same images."
 record.table("07-quality-table", quality_rows, title="Quality of completions along the rows given", note=note)
 
 
@@ -815,7 +809,7 @@ for name, d in slopes.items():
     compared = name.startswith("RAL")
     row = {key: bare(x, "+.3f") if compared or "less" not in key else "" for key, x in numbers.items()}
     slope_rows.append({"method": name} | row)
-note = f"{over(study.seeds).capitalize()}."
+note = f"{over(SEEDS).capitalize()}."
 record.table("07-slopes", slope_rows, title="Does a method help more where more is generated?", note=note)
 
 
@@ -830,7 +824,7 @@ def in_words(name):
     most, none = shares[name][:, -1].mean(), shares[name][:, 0].mean()
     text = f"* Beside MLE, **{name}** is {nearer(most, 'the truth')} with {counts[-1]} rows given, "
     text += f"and {nearer(none, 'it')} with none."
-    if len(study.seeds) == 1 or not name.startswith("RAL"):
+    if len(SEEDS) == 1 or not name.startswith("RAL"):
         return text
     found = {-1: "lower than", 0: "within chance of", 1: "higher than"}
     sides = (f"{found[direction(slopes[name] - slopes[m])]} that of {m}" for m in ("MLE continued", COLD))
@@ -843,12 +837,12 @@ last = (
     f"* **RAL partial** is nearer to the truth than RAL intermediate with {(d.mean(0) > 0).sum()} of {len(counts)} "
     "numbers of rows given."
 )
-if len(study.seeds) > 1:  # one seed cannot tell chance from a difference
+if len(SEEDS) > 1:  # one seed cannot tell chance from a difference
     beyond = sum(direction(x) != 0 for x in d.T)
     last += f" Of these {len(counts)} differences {beyond} are beyond chance over seeds."
 one_run = "There is one run of each method, so nothing of this is decided."
 spreads = "(In the table ± is the standard deviation over seeds.)"
-Markdown("\n".join([*map(in_words, slopes), last, "", one_run if len(study.seeds) == 1 else spreads]))
+Markdown("\n".join([*map(in_words, slopes), last, "", one_run if len(SEEDS) == 1 else spreads]))
 
 # %%
 d = slopes["RAL intermediate"] - slopes["MLE continued"]
