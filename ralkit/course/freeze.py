@@ -11,10 +11,11 @@ from torch import Tensor
 from .. import __version__, store
 from ..errors import RalkitError
 from ..training import device_name
-from .frozen import VERSION, steps_between
+from .frozen import VERSION, file_of, steps_between
 from .project import commit_of
 from .runs import MLE, RUNS
 from .study import Study
+from .world import World
 
 # Critics are large. The notebooks look at those of these runs, at the anchored one's of every seed, else of the first.
 ALL_CRITICS = ("RAL anchored",)
@@ -43,7 +44,7 @@ def content_of(study: Study) -> dict[str, Any]:
             "device": device_name(world.device),
         },
         "starts": _as_steps(study, artefacts),
-        "artefacts": artefacts,
+        "artefacts": artefacts | _elsewhere(world, artefacts),
     }  # fmt: skip
 
 
@@ -59,10 +60,10 @@ def _chosen(study: Study) -> Iterator[tuple[Path, tuple[str, ...]]]:
             f"{world.project.preset.name} first"
         )
     yield from ((path, ()) for path in paths)
-    yield from ((path, _undrawn(study, "MLE", seed)) for path, seed in generators.items())
+    yield from ((path, _undrawn(study, seed)) for path, seed in generators.items())
     for method, seed in _runs(study):
         critic = method in ALL_CRITICS or (method in FIRST_CRITICS and seed == study.seeds[0])
-        left_out = _undrawn(study, method, seed) + (() if critic else ("critic",))
+        left_out = _undrawn(study, seed) + (() if critic else ("critic",))
         yield from ((artefacts.path(*of), left_out) for of in study.artefacts_of(method, seed))
     kinds = ("critic", "measured", "completed") if world.frozen else ("critic",)
     for kind in kinds:
@@ -77,12 +78,22 @@ def _runs(study: Study) -> Iterator[tuple[str, int]]:
         yield from ((method, seed) for seed in study.seeds if study.is_stored(method, seed))
 
 
-def _undrawn(study: Study, method: str, seed: int) -> tuple[str, ...]:
-    """("prior",) where nothing is drawn from a method's priors any more.
+def _elsewhere(world: World, artefacts: dict[str, Any]) -> dict[str, str]:
+    """By artefact of a world of two maps, the file of one map, where that has it too: the network of the factors."""
+    file = file_of(world.project, "one level")
+    if len(world.shapes) == 1 or not file.exists():
+        return {}
+    there = store.read(file)["artefacts"]
+    both = artefacts.keys() & there.keys()
+    return {name: file.name for name in both if _digest({name: artefacts[name]}) == _digest({name: there[name]})}
 
-    Those of two maps are large, so once they are measured only those that a notebook draws from are kept.
+
+def _undrawn(study: Study, seed: int) -> tuple[str, ...]:
+    """("prior",) where nothing is drawn from the priors of a seed any more.
+
+    Those of two maps are large, so once they are measured only those of the first seed are kept.
     """
-    drawn = len(study.world.shapes) == 1 or (seed == study.seeds[0] and method != "MLE continued")
+    drawn = len(study.world.shapes) == 1 or seed == study.seeds[0]
     return () if drawn or not study.world.frozen else ("prior",)
 
 

@@ -50,7 +50,7 @@ def find(project: Project, world: str, networks: Sequence[str]) -> Frozen | None
         return _none(f"{file} is missing") if file.stem in WORLDS else None
     try:
         folder = project.frozen / f"{file.stem}-{store.digest(file)}"
-        packed = None if distributed.broadcast(_is_whole(folder)) else _read(file)
+        packed = None if distributed.broadcast(_is_whole(folder)) else _complete(file)
     except RalkitError as error:  # the second half of the sentence tells what to do where there is no other way
         return _none(str(error).rpartition("; ")[0])
     if packed:
@@ -80,6 +80,18 @@ def _read(file: Path) -> dict[str, Any]:
         raise RalkitError(f"{file} is no frozen world; move it away")
     if packed["version"] > VERSION:
         raise RalkitError(f"{file} has version {packed['version']}, and this code knows {VERSION}; update the code")
+    return packed
+
+
+def _complete(file: Path) -> dict[str, Any]:
+    """A file's content, with what it leaves to another world's file, whose name stands in the artefact's place."""
+    packed = _read(file)
+    for name, content in packed["artefacts"].items():
+        if isinstance(content, str):
+            there = _read(file.with_name(content))["artefacts"]
+            if name not in there:
+                raise RalkitError(f"{file} needs {name} of {content}, where it is not; get both files from one version")
+            packed["artefacts"][name] = there[name]
     return packed
 
 
