@@ -253,10 +253,11 @@ record.figure("figure-3", fig, title=title)
 
 # %% [markdown]
 # In mode 1, the hair, the skin and the background of the given rows go on below them. So the priors make use of what
-# they are given. With few given rows, the sampled faces are often broken, for example at the eyes. With many given rows
-# little is left to sample, and the completed images look nearly real. In mode 2, a low strip from scratch looks much
-# like a real one, but in higher pieces the faces are blurred or broken. So the more rows are sampled, the more faults
-# there are for a critic to find.
+# they are given. With few given rows, the sampled faces still have faults. For example, the two eyes of a face often
+# differ in colour, and in the last face with two given rows one eye is broken. With many given rows little is left to
+# sample, and the completed images look nearly real. In mode 2, a low strip from scratch looks much like a real one, but
+# in higher pieces the faces have faults, such as blurred hair or two eyes that do not match. So the more rows are
+# sampled, the more faults there are for a critic to find.
 #
 # ### 1.4 The critic sees equal crops
 #
@@ -320,12 +321,12 @@ Markdown(
 #   near the lower edge. The reason has nothing to do with $G$, but the critic would learn it. So `ral.draw_real` cuts
 #   the codes.
 # * **In mode 2, the bottom prior is misled near the cut.** It is conditioned on the *whole* top map, by convolutions
-#   that look down as well. In the committed run they look two rows of the top map down. These are four rows of the
-#   bottom map, as many as change here. Below a cut there is nothing to look at. In MLE training the top map ended only
-#   at the lower edge of an image, so to the prior a cut looks like that edge. Real codes from the middle of a face are
-#   rare there, which is probably why their log G falls. In the committed run, it changes by more nats in the last two
-#   rows before the cut than a blind guess costs. So mode 2 also trains the bottom prior for cuts, which never occur in
-#   full generation. The paper does not discuss this.
+#   that look down as well. In the committed run they look three rows of the top map down. These are six rows of the
+#   bottom map, and the upper two of the six change by less than a hundredth of the largest change. Below a cut there is
+#   nothing to look at. In MLE training the top map ended only at the lower edge of an image, so to the prior a cut
+#   looks like that edge. Real codes from the middle of a face are rare there, which is probably why their log G falls.
+#   In the committed run, it changes by more nats in the last two rows before the cut than a blind guess costs. So
+#   mode 2 also trains the bottom prior for cuts, which never occur in full generation. The paper does not discuss this.
 #
 # ### 1.5 Score maps and rewards of a cut image
 #
@@ -402,9 +403,9 @@ record.figure("06-03-cut-rewards", fig, title=f"Scores, rewards and returns in b
 # %% [markdown]
 # In mode 1 the scores and the rewards have all rows, because the critic sees the whole picture and so also the part
 # that was given. In mode 2 all maps end at the cut. In the committed run, the critic finds fault with the face in the
-# upper row and likes the clothes. A return adds up the rewards of all later codes. So in the first sampled rows
-# the returns are red, because most of the red rewards are still to come. Further down they turn blue, because then the
-# blue rewards of the last rows outweigh the red ones that are left.
+# upper row and likes the lower end of the neck. A return adds up the rewards of all later codes. So in the first
+# sampled rows the returns are red, because most of the red rewards are still to come. Further down they turn blue,
+# because then the blue rewards of the last rows outweigh the red ones that are left.
 #
 # No decision of $G$ led to a given code. So the given codes are left out of the loss, and the figure has grey in their
 # place. With the intermediate reward, their rewards do not count either, because a return adds up only what comes after
@@ -584,12 +585,12 @@ for size, m in means.items():
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# In the committed run, mode 2 lies close to the dotted line. Mode 1 lies far above the line where few rows are sampled,
-# so there most of its time goes into something else than sampling. On average, mode 1 samples as many rows as mode 2,
-# and it takes in given rows besides. So the difference between the modes is the time of the given rows. The list
-# divides it by the time that as many sampled rows take, which is the difference between full generation and mode 2. It
-# says that a given row takes a good part of the time of a sampled row. These are rough numbers, because they are means
-# over all cases.
+# In the committed run, mode 2 lies just above the dotted line. Mode 1 lies far above the line where few rows are
+# sampled, so there most of its time goes into something else than sampling. On average, mode 1 samples as many rows as
+# mode 2, and it takes in given rows besides. So the difference between the modes is the time of the given rows. The
+# list divides it by the time that as many sampled rows take, which is the difference between full generation and
+# mode 2. It says that a given row takes a good part of the time of a sampled row. These are rough numbers, because they
+# are means over all cases.
 #
 # Why does mode 1 pay for rows that are given? They need no sampling steps. But the *vertical stream*, which is the part
 # of the network that looks at the rows above, still has to be computed for them. In a prior with attention, both
@@ -644,15 +645,15 @@ title = "The returns of the two levels"
 record.table("06-06-returns", rows, title, note=f"{cfg.reward} reward, MLE priors, seed {first_seed}")
 
 # %% [markdown]
-# In the committed run, the reddest rewards lie below the middle of the map, at the mouth and the neck. The returns of
-# the codes before them are red too. In the top map the red reaches up to the first row. In the bottom map most of it
-# has faded a few rows further up.
+# In the committed run, the reddest rewards lie below the middle of the map, from one eye down to the neck. The returns
+# of the codes before them are red too. In the top map the red reaches up to the first row. In the bottom map it fades
+# from row to row, and hardly any of it is left in the first three rows.
 #
 # The reason is the number of steps. One row of the top map is 8 steps. The same strip of the image is two rows of the
 # bottom map, which are 32 steps. So with gamma 0.98, a reward keeps $0.98^8 = 0.85$ of its weight over such a strip in
 # the top map, but only $0.98^{32} = 0.52$ in the bottom map. From the end of the map to its first code it keeps 0.28
 # and 0.006, as the table says. Yet the mean size of the returns over the 32 samples, in the column *mean |Q|*, is
-# larger in the bottom map, 5.7 against 3.0. (The sample in the figure has smaller returns than an average one.) A
+# larger in the bottom map, 6.5 against 3.6. (The sample in the figure has smaller returns than an average one.) A
 # bottom return has more rewards to add up, although the discount fades the late ones. The optimiser, Adam, makes up for
 # the scale of each prior's gradient, because every parameter has its own step. But it does not make up for the
 # discount.
@@ -816,8 +817,8 @@ record.table("table-3a", table + floor_rows, title, note=note, paper=paper.TABLE
 #
 # The next table has one row for each place. In the figure after it, the horizontal axis is the time in seconds, and the
 # dotted line is where the shorter run ends. The left panel is the distance along the run, where lower is better, and
-# the right one is NLL_test. Its axis does not begin at 0, and in the committed run the whole rise is about one per
-# cent. Compare the two curves at the dotted line.
+# the right one is NLL_test. Neither vertical axis begins at 0, and in the committed run the whole rise of NLL_test is
+# less than one per cent. Compare the two curves at the dotted line.
 
 # %%
 pairs = [tuple(two.history(m, s) for m in (full, "RAL partial")) for s in SEEDS[two]]
@@ -883,9 +884,11 @@ Markdown(
 )  # fmt: skip
 
 # %% [markdown]
-# In the committed run, the distance of partial generation lies above that of full generation nearly all along, against
-# the clock and also at the end of each run. So there is no sign here that partial generation learns faster, but with
-# one run of each this is not decided. NLL_test rises in both runs, and it ends a little lower with partial generation.
+# In the committed run, both curves start from the same priors. After that, the distance of partial generation lies
+# above that of full generation, against the clock and also at the end of each run. At the dotted line they are only
+# 0.15 apart, which is less than the last two points of the full run differ (0.39). So there is no sign here that
+# partial generation learns faster, but with one run of each this is not decided. NLL_test rises in both runs. It is
+# nearly equal at the dotted line, and partial generation, which runs on longer, ends a little higher.
 #
 # Why could twice the updates give less here? Three differences between the runs are possible reasons, but nothing here
 # tests them. Each update learns from half of the codes, so its gradient may be noisier. In mode 2 the bottom prior is
