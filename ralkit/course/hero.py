@@ -1,6 +1,5 @@
 """The one figure of the report: every method in the plane of quality and diversity, with the truth in its corner."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import store
-from .plots import COLOURS, new_figure
+from .plots import COLOURS, new_figure, png_of
 
 HERO = "trade-off.png"
 X, Y = "KL(oracle||G)", "KL(G||oracle)"
@@ -111,8 +110,6 @@ def draw_hero(folder: Path, items: Mapping[str, Mapping[str, Any]]) -> bool:
     if not has_plane(planes):
         (folder / HERO).unlink(missing_ok=True)
         return False
-    buffer = io.BytesIO()
     figure = trade_off_plane(planes, items.get("08-2-rejection", {}).get("data"))
-    figure.savefig(buffer, dpi=150, bbox_inches="tight", metadata={"Software": None})
-    store.write_bytes(folder / HERO, buffer.getvalue())
+    store.write_bytes(folder / HERO, png_of(figure))
     return True

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..errors import RalkitError
 from .execute import save
+from .plots import png_of
 from .webpage import EXPLORER
 
 WIDTH = 1200  # pixels of a figure, at most
@@ -60,7 +61,6 @@ def _kept(output: NotebookNode, number: int, root: Path) -> NotebookNode:
 
 def smaller(png: str) -> str:
     """A PNG in base64 with 256 colours and at most `WIDTH` pixels a row."""
-    image, buffer = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     image.thumbnail((WIDTH, image.height))
-    image.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(png_of(image)).decode()

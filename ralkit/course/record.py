@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from .. import __version__, store
 from ..training import device_name
-from . import origin
+from . import origin, plots
 from .project import commit_of
 from .world import World
 
@@ -74,9 +74,7 @@ class Record:
 
     def figure(self, name: str, figure: Figure, title: str, data: Any = None, note: str = "") -> Figure:
         """Keep a figure as figures/<preset>/<name>.png, its data and origin beside it; return it, to be shown."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=150, bbox_inches="tight", metadata={"Software": None})
-        store.write_bytes(self.figures / f"{name}.png", buffer.getvalue())
+        store.write_bytes(self.figures / f"{name}.png", plots.png_of(figure))
         self._save_about(name, {"kind": "figure", "title": title, "data": data, "note": note})
         return figure
 
