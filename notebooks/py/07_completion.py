@@ -159,8 +159,8 @@ record.figure("07-01-given", fig, title="Hidden pixels, the codes that are given
 
 # %% [markdown]
 # In the committed run the completion keeps the upper half of the face and draws another lower half. Hair, skin and
-# background go on across the border, because the given codes tell of them. But the shirt has two colours, and there is
-# a dark blotch on one cheek. So this prior does not always agree with itself about what it draws.
+# background go on across the border, because the given codes tell of them. But the shirt is green and white, and one
+# eye is brown while the other is greenish. So this prior does not always agree with itself about what it draws.
 #
 # ### 1.2 What the encoder gives away
 #
@@ -363,9 +363,10 @@ record.figure("figure-7", fig, title="Image completion, MLE and RAL (the paper's
 
 # %% [markdown]
 # In the committed run colours and outlines go on across the border with every method. But where only one or two rows
-# are given, several faces of both MLE and RAL are broken, because nearly all of the face is drawn. Where most rows are
-# given, all completions look alike, and they differ mainly in the shirt. The two completions by RAL do differ where
-# they may, for example in the mouth and the shirt with half of the rows given.
+# are given, some faces of both MLE and RAL are broken, for example the first one by MLE and the third and fourth one by
+# RAL, because nearly all of the face is drawn. Where most rows are given, all completions look alike, and they differ
+# mainly in the shirt. The two completions by RAL do differ where they may, for example in the mouth and the shirt with
+# half of the rows given.
 #
 # The given part is not the input pixel for pixel, because it is decoded from codes, and the decoder looks across the
 # border. A few images persuade, but they prove nothing. The paper stops here, but we count in section 4.
@@ -398,8 +399,9 @@ record.figure("07-05-plain", fig, title="Raster-order completion where given cod
 
 # %% [markdown]
 # The stripe shows the trouble best. It begins in the top left corner, where nothing is given before it, so the prior
-# guesses a background, and often it is not the one that is given around the corner. With the right half, hair and mouth
-# often do not match their other halves. The block looks better, but it is also the smallest hole.
+# guesses a background, and often it is not the one that is given around the corner. With the right half, the two eyes
+# often differ in colour, and some of the hair does not match its other half. The block looks better, but it is also the
+# smallest hole.
 #
 # Do the codes drawn in the block depend on what is below it? To find out, we exchange everything that comes after the
 # last hidden code with the same codes of another image, on both levels. We use the same random numbers, draw again, and
@@ -501,10 +503,11 @@ fig = plots.labelled_rows(pictures)
 record.figure("07-06-resampled", fig, title=f"Completion by resampling, from 1 try and from {M} (MLE)")
 
 # %% [markdown]
-# In the committed run choosing helps most with the stripe. From one try, many corners have a wrong background, but from
-# many tries nearly all of them fit. With the right half the two eyes match more often, but the choice does not always
-# help, because the second face loses an eye. With the block one try already looks good for most faces, so there is less
-# to gain. Some faces are still blotched, so choosing from many tries does not make a perfect completion.
+# In the committed run choosing helps most with the stripe. From one try, most corners have a wrong background, but from
+# many tries they fit. With the right half the last face is broken from one try, and from many it gets its second eye.
+# But the choice does not always help, because the first face gets a dark patch in its white shirt. With the block one
+# try already looks good for most faces, so there is less to gain. Some faces are still blotched, so choosing from many
+# tries does not make a perfect completion.
 #
 # ### 3.2 How many tries count?
 #
@@ -589,12 +592,12 @@ Markdown(
 
 # %% [markdown]
 # In the committed run all curves lie below the dotted line from 2 tries on. That of the lower half goes on rising, so
-# more tries still help there. Those of the right half and of the block rise slowly, so 64 tries count for about two
-# there. That of the stripe is nearly flat at 1, so more tries hardly add any that count. (Its small bump is noise,
-# because there are only eight images.) Still, its pictures became better above, because the best of many bad guesses is
-# better than one guess.
+# more tries still help there. Those of the right half and of the block rise slowly, so 64 tries count for about two or
+# fewer there. That of the stripe is nearly flat at 1, so more tries hardly add any that count. (Its small bumps are
+# noise, because there are only eight images, and so is the fall of the right half from 32 to 64 tries.) Still, the
+# stripe's pictures became better above, because the best of many bad guesses is better than one guess.
 #
-# With the lower half hidden, `gained` (3.8) is above `real` (1.9). So there the chosen tries already fit what is kept
+# With the lower half hidden, `gained` (6.5) is above `real` (5.4). So there the chosen tries already fit what is kept
 # at least as well as the real codes do, as far as eight images can tell.
 #
 # The ESS says how far resampling can be trusted.
@@ -608,8 +611,8 @@ Markdown(
 # (Chatterjee and Diaconis). So their number grows exponentially with what the *later* kept codes tell about the hidden
 # ones, in nats. (What the earlier ones tell is no trouble, because $q$ already uses it.) Resampling is therefore a tool
 # for holes about which the later codes tell little. The size of a hole alone does not decide. For example, the block is
-# the smallest hole, but it has a much lower ESS than the lower half. For the other holes the prior itself has to know
-# other orders than raster order (order-agnostic training, see the references).
+# the smallest hole, but its ESS is less than half of that of the lower half. For the other holes the prior itself has
+# to know other orders than raster order (order-agnostic training, see the references).
 #
 # **Even rows are not exact with two levels.** In the order of the model, the kept bottom codes come after *all* top
 # codes, and a bottom code looks at top codes below it. So the tries have unequal weights even if only rows are hidden,
@@ -744,16 +747,19 @@ def kept_lines():
 Markdown("\n".join(kept_lines()) if KEPT in keys else "These data have no known factors.")
 
 # %% [markdown]
-# In the committed run MLE and its control have the highest distances where much is generated, and RAL intermediate has
-# the lowest. But colder MLE also lies well below MLE, and with 4 rows given it is the nearest of all (1.58, and RAL
-# intermediate 1.77). So a gain in this distance does not need RAL.
+# In the committed run RAL intermediate has the lowest distance with 0, 2 and 4 rows given. With none it has 3.27, MLE
+# has 4.22 and the control 3.99. Colder MLE has 4.19 there, so with nothing given it is hardly nearer than MLE. But with
+# 2 rows it lies well below MLE (2.80 against 3.38). With 4 rows it is nearly as near as RAL intermediate (1.22 and
+# 1.20), and so is the control (1.22). So a gain in this distance does not always need RAL.
 #
 # With 6 rows given all distances are small, because little is left to draw. But small distances can still differ by a
-# large share. There RAL partial has 0.565 and MLE has 0.346, so RAL partial is 63 % farther from the truth. All other
-# methods lie below the dashed line there, because a completion shares its given rows with the very image that it is
-# compared with.
+# large share. There RAL partial has 0.390 and MLE has 0.239, so RAL partial is 63 % farther from the truth. RAL
+# intermediate (0.269) and colder MLE (0.263) are farther than MLE as well, and the control (0.238) is level with it. So
+# no method gains here. All methods lie below the dashed line there, because a completion shares its given rows with the
+# very image that it is compared with.
 #
-# In the factors kept the methods hardly differ, so no method guesses the hidden factors much better than another.
+# In the factors kept the methods hardly differ (by about one percentage point from MLE at most), so no method guesses
+# the hidden factors much better than another.
 #
 # How much of the shares with 6 rows is the luck of the draw? The next cell draws these completions again, with other
 # random numbers, and puts the two draws side by side.
@@ -781,8 +787,10 @@ record.table("07-quality-again", again_rows, title="Completions of the same imag
 
 # %% [markdown]
 # A share, or a difference of two shares, can be the luck of the draw if it is no larger than the largest of these
-# moves. (Two draws show this noise only roughly. Another training would add its own noise, and only several seeds show
-# that.)
+# moves. In the committed run the largest move is 0.145, by RAL partial. RAL partial is farther than MLE by much more
+# than this in both draws. RAL intermediate is 12 % farther than MLE in the first draw and level with it in the second
+# one, so its loss is within the luck of the draw. (Two draws show this noise only roughly. Another training would add
+# its own noise, and only several seeds show that.)
 #
 # Now comes the test. For each method and each seed we take the slope of the straight line in the middle panel. A slope
 # above 0 means that the method helps more where more is generated. All seeds complete the same test images, so they
@@ -856,18 +864,20 @@ record.table("07-claims", [row], "The paper's claim on exposure bias", note)
 # %% [markdown]
 # How should one read this? The exposure-bias story predicts a slope above the control's. If the slope is no higher than
 # the control's, then the gain, if there is any, comes from elsewhere. In the committed run RAL intermediate has a slope
-# above the control's, and so has colder MLE. The slope of RAL intermediate is also above that of colder MLE, by 0.145
-# with all four points. Without the point at 6 rows the gap is wider (0.53 against −0.02). So in this run the share of
-# RAL intermediate grows more than colder sampling alone would explain. But there is only one seed, so the claims table
-# says that nothing is decided.
+# of 0.48, which is 0.436 above the control's. It is also 0.314 above that of colder MLE (0.17). Without the point at 6
+# rows the slope of RAL intermediate is 0.29, the control's is −0.02, and that of colder MLE is −0.12. So in this run
+# the share of RAL intermediate grows more than colder sampling alone would explain. But there is only one seed, so the
+# claims table says that nothing is decided.
 #
 # A slope alone is not the whole answer, so look at the shares first. For example, those of colder MLE do not grow
-# steadily, because the largest one is at 2 rows, and those at 0 and 4 rows are nearly the same. Its slope of 0.30 comes
-# from the point at 6 rows, where it is about as far from the truth as MLE. (Its share there is −0.046, and −0.006 in
-# the second draw, so this is within the luck of the draw.) Without this point the slope is about −0.02. RAL partial has
-# the steepest slope, but without this point it falls from 1.10 to 0.42, because there RAL partial is much farther from
-# the truth than MLE. RAL intermediate does not need this point, because its slope is 0.44 with it and 0.53 without it.
-# Its share at this point (+0.061, and +0.011 in the second draw) is within the luck of the draw as well.
+# steadily, because the largest one is at 2 rows (0.172), and with none almost nothing is left of it (0.008). Its slope
+# of 0.17 comes from the point at 6 rows, where it is farther from the truth than MLE. (Its share there is −0.099, and
+# −0.105 in the second draw. This is smaller than the largest move of a share, though the two draws agree.) Without this
+# point the slope is −0.12. RAL partial has the steepest slope, but without this point it falls from 0.94 to 0.22,
+# because there RAL partial is much farther from the truth than MLE. A part of the slope of RAL intermediate rests on
+# this point too, because it falls from 0.48 to 0.29 without it. Its share at this point (−0.122, and 0.000 in the
+# second draw) is within the luck of the draw. So a part of the steepness may be luck. Its shares also stop growing at 2
+# rows (0.246, and 0.227 with none).
 #
 # Nor does a slope prove anything about the cause. With many rows given, only the lowest part of the picture is
 # generated, so a gain that sits in the upper part also gives a slope above 0. Notebook 08 therefore compares the *same*
@@ -877,8 +887,8 @@ record.table("07-claims", [row], "The paper's claim on exposure bias", note)
 # of maps. In mode 1 of partial generation the prior goes on from real codes, as it does here. The paper says of it,
 # "mode-1 provides real latent codes as context and is useful for the image completion task". So one would expect RAL
 # partial to be ahead here, above all where many rows are given. In the committed run it is the other way round. RAL
-# partial is farther from the truth than RAL intermediate with each number of rows given, and with 6 rows it is farther
-# than MLE as well. This is one seed, so it decides nothing, but it does not speak for the paper's sentence.
+# partial is farther from the truth than RAL intermediate with each number of rows given, and with 6 rows it is much
+# farther than MLE as well. This is one seed, so it decides nothing, but it does not speak for the paper's sentence.
 #
 # ### 4.1 Diversity
 #
@@ -966,18 +976,20 @@ Markdown("\n".join([*lines, "", note]))
 # In the figure the top of the hair, the brows and the background are the same in all pictures of a row, because they
 # are given. The shirts vary with every method, and so do the mouths where they can be made out. The colour of the eyes
 # varies as well, although their upper edge is given, perhaps because most of the iris is drawn anew. So no method
-# always draws the same face. Blotches can be seen as well, for example the dark ones beside the cheek in a completion
-# by RAL intermediate and in one by RAL partial.
+# always draws the same face. Blotches can be seen as well, for example the purple one beside a cheek in a completion by
+# MLE, and the dark ones beside a cheek in some by RAL partial. With each of the three methods there is also a shirt of
+# two colours.
 #
-# In the committed run RAL varies more than MLE in the difference of pixels, but not in the values of a factor. So a
-# part of its extra difference may be blotches, and not more kinds of faces. All four methods vary more than the faces
-# with the same upper half (0.34 to 0.37 against 0.29, and 2.5 to 2.6 values against 2.1). So more diversity is not
-# simply better here. MLE already lies above this scale, and RAL lies still farther above it in the difference of
-# pixels.
+# In the committed run both RAL priors vary a little more than MLE in the difference of pixels (by 5 % and 4 %, beyond
+# the noise), but not in the values of a factor. So a part of their extra difference may be blotches, and not more kinds
+# of faces. All four methods vary more than the faces with the same upper half (0.33 to 0.34 against 0.29, and about 2.5
+# values against 2.1). So more diversity is not simply better here. MLE already lies above this scale, and RAL lies a
+# little farther above it in the difference of pixels.
 #
 # Read this beside the verdict above. If a method comes nearer and loses diversity, it may have bought one with the
-# other. In the committed run neither RAL prior loses diversity beyond the noise, in either number, so nothing here says
-# that its gain was bought in this way. The MLE prior can make such a purchase by its temperature (exercise 4).
+# other. In the committed run neither RAL prior loses diversity beyond the noise, in either number. RAL partial comes
+# close to it in the values of a factor (−0.069 ± 0.07). So nothing here says that its gain was bought in this way. The
+# MLE prior can make such a purchase by its temperature (exercise 4).
 #
 # ## 5. Play: rows, temperature, method
 #
@@ -1010,7 +1022,8 @@ widgets.explore(
 #
 # Now you can draw a mask yourself. Press a button, and its place of the top map is hidden. RAL intermediate then draws
 # six completions, and each is chosen from a few tries with the weights of section 3.1. The picture begins with the
-# block of section 3. There the six completions look much alike, because most of the face is given.
+# block of section 3. There the six completions look much alike apart from the colours of their eyes, because most of
+# the face is given.
 
 
 # %%
@@ -1105,7 +1118,7 @@ check(answer, {name for name, part in shows.items() if part < 0.25})
 # is above chance (and above noise) came through the border (section 1.2), or the prior draws the commonest value, such
 # as no beard, too often. In the committed run all three are kept by chance only, within about two percentage points, so
 # hardly anything of them comes through the border. Eyes and glasses lie across the border, so their upper edge is
-# given. Glasses gain from it (65 %, and 42 % by chance). The colour of the eyes hardly does (31 %, and 27 % by chance),
+# given. Glasses gain from it (71 %, and 42 % by chance). The colour of the eyes hardly does (30 %, and 27 % by chance),
 # perhaps because most of the iris is drawn anew.
 for name, visible_in in shows.items():
     print(f"{name:12} shows in the upper half of {visible_in:.0%} of the faces")
@@ -1133,8 +1146,9 @@ check(answer, ess(log_w).mean().item(), within=0.5)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # The hidden top codes condition on none of the given ones, because all of those come after them. Each try is a whole
-# new upper half, and hardly any fits, so the log-weights differ by many nats. In the committed run the background above
-# often does not match the one below from one try. From 64 tries it nearly always does, but the hair is still blotched.
+# new upper half, and hardly any fits, so the log-weights differ by many nats (87 in the committed run), and one try of
+# 64 counts. From one try, the background above mostly does not match the one below. From 64 tries it does in all eight
+# images, but the hair is often blotched or of two colours.
 print(f"ESS {ess(log_w).mean():.2f} of {M}; log-weights spread by {log_w.std(1).mean():.1f} nats")
 rows = {"1 try": decode(*(c[::M] for c in codes)), f"{M} tries": decode(*chosen(codes, log_w))}
 plots.labelled_rows({"given": hide(decode(*some), ~rows_kept(half))} | rows)
@@ -1163,11 +1177,13 @@ check(answer, {"c", "d"})
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # Whatever RAL gains has to be more than what sharper MLE priors give for nothing, at the same diversity. If neither of
-# the two is in the set, then each is ahead in one number, so neither has won. This is so in the committed run, where
-# colder MLE is nearer to the truth and RAL is more diverse. But blotches also make pictures differ, so this number may
-# flatter RAL. Also, more diversity is only better up to what the upper half leaves open. The line above the last one
-# says how much this is, and in the committed run colder MLE is the nearest to it of all five. Try "values of a factor"
-# as the diversity as well.
+# the two is in the set, then each is ahead in one number, so neither has won. In the committed run RAL intermediate
+# dominates all four others, colder MLE among them, because it is the nearest to the truth and the most diverse. But it
+# is only 1.5 % nearer than colder MLE (1.197 and 1.215), and there is one run of each, so this decides nothing.
+# Blotches also make pictures differ, so this number may flatter RAL. Also, more diversity is only better up to what the
+# upper half leaves open. The line above the last one says how much this is, and in the committed run colder MLE is the
+# nearest to it of all five. Try "values of a factor" as the diversity as well. In it RAL intermediate is not ahead of
+# MLE (2.48 and 2.52), so it does not dominate MLE there.
 def dominated(points):
     """The set of names in {name: (distance, diversity)} whose point is dominated by another one."""
     beats = lambda p, q: p != q and p[0] <= q[0] and p[1] >= q[1]  # noqa: E731

@@ -390,12 +390,12 @@ else:
 # says, and help to find the reason where it does not. Three questions helped us, and you can ask them of any images:
 #
 # * Does the critic see a difference? The AUC is the chance that the critic scores a real image above a generated one,
-#   and at 0.5 the critic is blind. In the committed run it is well above 0.5 in the oracle experiment and with two
-#   maps, and only a little above it with one map.
+#   and at 0.5 the critic is blind. In the committed run it is well above 0.5 in the oracle experiment, and only a
+#   little above it on images.
 # * Is the gradient more than noise? The SNR is the signal-to-noise ratio of the policy gradient, and near 1 a single
-#   update is mostly noise. It is above 1 in the oracle experiment and with one map, and near 1 with two. But a weak
-#   signal that is the same in all updates can add up. This may be why RAL lowers the distance to real images most with
-#   two maps. (There is one run of it.)
+#   update is mostly noise. It is above 1 in the oracle experiment and with one map. With two maps it is a little above
+#   1 for the top map and near 1 for the bottom map. But a weak signal that is the same in all updates can add up. This
+#   may be why RAL lowers the distance to real images most with two maps. (There is one run of it.)
 # * What does the gain cost in diversity? The mean NLL_test rises in the oracle experiment, with one map and with two.
 #   Recall, the share of real images that the samples cover, rises too on images. So it does not show this cost.
 #
