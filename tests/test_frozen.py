@@ -235,6 +235,7 @@ def changed(**changes):
         (lambda file: file.write_bytes(OTHER + hashlib.sha256(OTHER).digest()), "of another kind"),
         (lambda file: store.write(file, [1, 2]), "is no frozen world"),
         (changed(artefacts={"../../evil.pt": 1}), "is no frozen world"),
+        (changed(artefacts={"net.pt": "../../evil.pt"}), "is no frozen world"),
         (changed(version=VERSION + 1), f"has version {VERSION + 1}, and this code knows {VERSION}"),
         (lambda file: file.unlink() or file.mkdir(), "cannot read"),
     ],

@@ -76,7 +76,8 @@ def _is_whole(folder: Path) -> bool:
 def _read(file: Path) -> dict[str, Any]:
     packed = store.read(file)
     known = isinstance(packed, dict) and {"version", "digest", "artefacts"} <= set(packed)
-    if not known or any(Path(name).name != name for name in packed["artefacts"]):
+    names = [name for item in packed["artefacts"].items() for name in item if isinstance(name, str)] if known else ()
+    if not known or any(Path(name).name != name for name in names):
         raise RalkitError(f"{file} is no frozen world; move it away")
     if packed["version"] > VERSION:
         raise RalkitError(f"{file} has version {packed['version']}, and this code knows {VERSION}; update the code")
