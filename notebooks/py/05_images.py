@@ -402,9 +402,9 @@ if ours:
 # %% [markdown]
 # Compare the right ends of the lines. FD notices all four kinds of damage, but not equally. It rises from .8 to 68 for
 # a blur and to 21 for fewer kinds of hair, but only to about 5 for melted faces and to 4 for halves of two. Precision
-# falls for the blur only, and its other three lines lie on each other near 1. The distance to a face rises most for
-# halves of two, where FD rises least. The line of fewer kinds of hair hardly moves in it, and it ends below where it
-# began. The next table says the same in words.
+# falls clearly for the blur only, and its other three lines lie nearly on each other, close to 1. The distance to a
+# face rises most for halves of two, where FD rises least. The line of fewer kinds of hair hardly moves in it, and it
+# ends below where it began. The next table says the same in words.
 
 
 # %%
@@ -516,10 +516,11 @@ record.figure("05-06-curves-two", figure, "RAL with two maps: every run and the 
 
 # %% [markdown]
 # With two maps FD falls from 4.7 to 3.9, with both rewards, and the floor is at 1.3. NLL_test rises, and more with
-# intermediate rewards. With these AUC falls from .61 to .56, so the critic that learns along sees less of a difference. With the single reward AUC stays where it was, although FD falls. SNR of the
-# bottom map is near 1, so a single update of it is mostly noise. A weak signal that is the same in all updates can add
-# up, and this may be how FD falls. In the top map SNR is higher, and with intermediate rewards it is 1.1 to 1.4. There
-# is one run of each method, so nothing here has a spread. The next lines have the numbers.
+# intermediate rewards. With these AUC falls from .61 to .56, so the critic that learns along sees less of a difference.
+# With the single reward AUC stays where it was, although FD falls. SNR of the bottom map is near 1, so a single update
+# of it is mostly noise. A weak signal that is the same in all updates can add up, and this may be how FD falls. In the
+# top map SNR is higher, and with intermediate rewards it is 1.1 to 1.4. There is one run of each method, so nothing
+# here has a spread. The next lines have the numbers.
 
 
 # %%
@@ -604,8 +605,10 @@ title += f"one map: {over(one.seeds)}, two maps: {over(two.seeds)}"
 record.table("table-2", table_2, title, note=note, paper=paper.TABLE_2)
 
 # %% [markdown]
-# Before the priors of two maps were trained, we had written down what we expected of them. The next lines repeat it,
-# because a guess is worth something only if it stands beside what came out.
+# An earlier bottom prior gave the children of a top code one copy of the features (section 2). We trained it anew, with
+# features for each child. While it trained, when we had seen nothing but the curve of its NLL_test, we wrote down what
+# we expected of its samples. The next lines repeat it, because a guess is worth something only if it stands beside what
+# came out. In brackets are the numbers of the earlier prior, from one run of each method.
 
 # %%
 Markdown("\n".join(f"* **{what}**: {why}." for what, why in ON_TWO_MAPS.items()))
@@ -620,9 +623,12 @@ Markdown("\n".join(f"* **{what}**: {why}." for what, why in ON_TWO_MAPS.items())
 # floor *to reconstructed*. Their recall, .55 to .63, is far below that of other reconstructions, .985, so all four
 # leave much to wish for.
 #
-# Our guesses were right about MLE and its control. RAL gained more than we had guessed, 16 % with the single reward and
-# 23 % with the intermediate one, but less than with the earlier bottom prior, 22 % and 32 %. So a part of what RAL had
-# gained there was what that prior could not tell. A better MLE leaves RAL less to gain.
+# Our guess of MLE's distance to real images was right, and its control is about as far, as we had guessed. Recall came
+# out higher than guessed, at .55 and not .45. RAL gained more than we had guessed, 16 % with the single reward and 23 %
+# with the intermediate one, but less than with the earlier bottom prior, 22 % and 32 %. This fits our reason, that a
+# part of what RAL had gained there was what that prior could not tell. But two single runs do not prove it. The guesses
+# about MLE's best temperature and about the distance to a face came true as well, as section 8 and the part after the
+# next table show.
 #
 # Compare the two models as well. Two maps have the better VQ-VAE, because other reconstructions are at 3.7 from real
 # images, and at 10.3 with one map. The introduction asked whether sharper images or longer maps have the larger effect.
@@ -769,9 +775,9 @@ Markdown("\n".join(lines))
 
 # %% [markdown]
 # Precision stands a little above that of other reconstructions for every method, so it has hardly any room left to
-# rise. All methods are within .007 of each other, which is about what the finite number of images does by chance. So
-# precision cannot tell these methods apart. Do the numbers of diversity agree with each other? The next lines have
-# their changes.
+# rise. With the same number of maps, all methods are within .006 of each other, which is about what the finite number
+# of images does by chance. So precision cannot tell these methods apart. Do the numbers of diversity agree with each
+# other? The next lines have their changes.
 
 # %%
 lines = []
@@ -790,10 +796,10 @@ Markdown("\n".join(lines))
 # it.
 #
 # The damage of section 4 is an example. Halves of two faces had a precision of 1.00 and a recall of .30, although no
-# image was left out. Plain MLE with two maps has the same pattern, but less of it, with a precision of 1.00 and a recall
-# of .55. (The damage was done to reconstructions of one map, so the two are not of one experiment.)
+# image was left out. Plain MLE with two maps has the same pattern, but less of it, with a precision of 1.00 and a
+# recall of .55. (The damage was done to reconstructions of one map, so the two are not of one experiment.)
 #
-# Density in Table 2 is about 1.3 with one map and 1.9 with two, while other reconstructions have .96 and .95. So the
+# Density in Table 2 is about 1.3 with one map and 1.7 with two, while other reconstructions have .96 and .95. So the
 # samples of MLE and of RAL keep to places where reconstructions are dense, more than other reconstructions do. Such
 # places lie in many balls at once, and this may be why precision stands above that of other reconstructions.
 #
@@ -895,7 +901,7 @@ record.figure("figure-5", figure, "Figure 5: MLE and RAL, two maps, the same ran
 # %% [markdown]
 # Decoded real images are whole faces. Most samples are faces as well, but few of them are without a fault. In each of
 # the four rows there are eyes of two colours, blotches on the skin, or hair that runs into the face, and MLE's last
-# sample falls apart. The rows share their random numbers, so most backgrounds agree down a column. It is hard to name
+# sample falls apart. The rows share their random numbers, so the backgrounds agree down each column. It is hard to name
 # the best row from these pictures, although FD told the methods apart. Now the same with one map.
 
 # %%
@@ -923,8 +929,8 @@ for name, study in (("figure-s1", two), ("figure-s2", one)):
 
 # %% [markdown]
 # The larger sheets say the same. Figures 1 and S1 have two maps and many faces with faults, for RAL as for MLE. Figure
-# S2 has one map and blurred but mostly whole faces. So the numbers of Table 2 compare sets of faulty images, and a lower
-# distance does not mean good faces.
+# S2 has one map and blurred but mostly whole faces. So the numbers of Table 2 compare sets of faulty images, and a
+# lower distance does not mean good faces.
 #
 # ## 8 · Temperature, the free knob
 #
@@ -960,8 +966,8 @@ record.table("05-09-temperature", by_temperature, title, note=note)
 
 # %% [markdown]
 # With one map the distance to reconstructions hardly changes at first, and it grows when sampling gets colder still.
-# With two maps it falls to a minimum and then grows again. The distance to real images has its minimum at a colder
-# temperature with two maps, so the two distances disagree about the best temperature.
+# With two maps it falls a little, to a minimum at .95, and then grows. But the distance to real images has its minimum
+# at .8 there, so the two distances disagree about the best temperature.
 #
 # Of the four expectations only one clearly came true, that of coverage, which falls. (With one map this is decided.)
 # Precision is near 1 at every temperature, so it can hardly rise. Density ends a little lower than it began. With two
@@ -1072,9 +1078,9 @@ Markdown("\n".join(lines))
 #   *FID-768*, and it must not be compared with a published FID.
 # * The test images are two halves. All methods are judged by the first half. The temperature of MLE is chosen by the
 #   second half, so MLE has less advantage from the choice than in section 8.
-# * Two of the runs have a **critic of patches**. It has 16x16 scores, and each of them sees a square of 18 pixels of the
-#   image and nothing else, because its norm takes the statistics of each place alone (`critic_norm="channel"`). It is
-#   also a smaller network. Nearly every score of the other critics sees nearly the whole image (notebook 06, section
+# * Two of the runs have a **critic of patches**. It has 16x16 scores, and each of them sees a square of 18 pixels of
+#   the image and nothing else, because its norm takes the statistics of each place alone (`critic_norm="channel"`). It
+#   is also a smaller network. Nearly every score of the other critics sees nearly the whole image (notebook 06, section
 #   4).
 #
 # One more method stands in the tables. *RAL anchored* is our variant (notebook 08). Its critic is trained first, for
@@ -1162,8 +1168,8 @@ record.figure("05-08-cold-top", figure, "Both maps at temperature 1, and the top
 # %% [markdown]
 # Compare the rows with a cold top map with those above them. Three of ten backgrounds change for MLE, and two for RAL.
 # All faces change too, because each bottom map is drawn for another top map. But eyes and skin still have faults,
-# because the bottom prior is as warm as before. So a cold top map alone does not mend the faces. For the other half of the
-# question, turn down the bottom map. Exercise 4 has numbers for both maps.
+# because the bottom prior is as warm as before. So a cold top map alone does not mend the faces. For the other half of
+# the question, turn down the bottom map. Exercise 4 has numbers for both maps.
 
 # %%
 widgets.explore(

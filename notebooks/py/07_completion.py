@@ -1176,14 +1176,11 @@ check(answer, {"c", "d"})
 
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# Whatever RAL gains has to be more than what sharper MLE priors give for nothing, at the same diversity. If neither of
-# the two is in the set, then each is ahead in one number, so neither has won. In the committed run RAL intermediate
-# dominates all four others, colder MLE among them, because it is the nearest to the truth and the most diverse. But it
-# is only 1.5 % nearer than colder MLE (1.197 and 1.215), and there is one run of each, so this decides nothing.
-# Blotches also make pictures differ, so this number may flatter RAL. Also, more diversity is only better up to what the
-# upper half leaves open. The line above the last one says how much this is, and in the committed run colder MLE is the
-# nearest to it of all five. Try "values of a factor" as the diversity as well. In it RAL intermediate is not ahead of
-# MLE (2.48 and 2.52), so it does not dominate MLE there.
+# Whatever RAL gains has to be more than what sharper MLE priors give for nothing, at the same diversity. In the
+# committed run RAL intermediate dominates all four others, colder MLE among them. But it is only 1.5 % nearer than
+# colder MLE (1.197 and 1.215), and there is one run of each, so this decides nothing. Blotches also make pictures
+# differ, so the diversity may flatter RAL, and more of it is better only up to that of real images with the same upper
+# half. With "values of a factor" as the diversity, RAL intermediate does not dominate MLE (2.48 and 2.52).
 def dominated(points):
     """The set of names in {name: (distance, diversity)} whose point is dominated by another one."""
     beats = lambda p, q: p != q and p[0] <= q[0] and p[1] >= q[1]  # noqa: E731

@@ -284,8 +284,9 @@ for y in (KL, "NLL_test") if kept else ():
 
 # %% [markdown]
 # Next are the last rows of a map, after the generator's own rows and after real ones. At the end are the distances on
-# images, with one map of codes and with two, where no truth is known. There MLE is sampled at its best temperature, which is the one
-# with the lowest mean distance. It is chosen on the same numbers, and this favours MLE a little.
+# images, where no truth is known. There MLE is sampled at its best temperature, which is the one with the lowest mean
+# distance. It is chosen on the same numbers, and this favours MLE a little. Runs of a single seed are left out,
+# because they have no spread. (In the committed run these are the runs with two maps. Notebook 05 has their numbers.)
 
 
 # %%
@@ -455,14 +456,14 @@ for item in paper.ITEMS:
 # below the curves.
 #
 # In Figure 7, MLE and RAL complete a face in much the same way where 6 of 8 rows are given. Where 1 row is given, it
-# shows the background only, so they draw other people, and some of these faces are broken. The left half of Figure 3
-# shows the same of MLE. With 2 rows given some faces are broken, and with 6 rows hardly any.
+# shows the background only, so they draw other people. With 1 or 2 rows given, some of the faces are broken. The left
+# half of Figure 3 shows something like it for MLE. With 2 rows given some faces have faults, and with 6 hardly any.
 #
-# In Figure 6 (one map), the samples of MLE and RAL can hardly be told apart. In Figure 5 (two maps), many faces are
-# broken in all four rows of samples, and those of RAL in Figure 1 are no better. Figures S1 (two maps) and S2 (one
-# map) have more samples of MLE and RAL, and the same can be said of them. So we cannot choose a method by eye, and we
-# need the tables. But remember from notebook 05 that, of four kinds of damage, FD-faces rises least where the parts of
-# one face do not fit together.
+# In Figure 6 (one map), the samples of MLE and RAL can hardly be told apart. In Figure 5 (two maps), most samples are
+# faces, but few of them are without a fault in any of the four rows, and those of RAL in Figure 1 are no better.
+# Figures S1 (two maps) and S2 (one map) have more samples of MLE and RAL, and the same can be said of them. So we
+# cannot choose a method by eye, and we need the tables. But remember from notebook 05 that, of four kinds of damage,
+# FD-faces rises least where the parts of one face do not fit together.
 #
 # ## 4 · Where a number comes from
 #
