@@ -985,7 +985,7 @@ record.table("05-09-temperature", by_temperature, title, note=note)
 # scales.
 
 # %%
-# With two maps a critic takes as long as all else of a seed, so there it is the first seed's.
+# With two maps the critic takes some twelve minutes a seed, so there it is the first seed's.
 rejected = {1: [one.measure_rejection(s, PRICE) for s in one.seeds], 2: [two.measure_rejection(seed, PRICE)]}
 
 

@@ -56,7 +56,7 @@ from ralkit.vqvae import to_float
 # %%
 world = World(preset, dataset, seed, levels=2, pretrained=pretrained)
 study = Study(world)
-SEEDS = study.seeds[:1]  # of more, completing would take hours
+SEEDS = study.seeds[:1]  # one run: completing takes some four minutes a seed
 record = Record(world, SEEDS)
 print(record.about("07_completion"))
 

@@ -83,8 +83,8 @@ def trade_off_plane(planes: Runs, rejected: Mapping[str, Sequence[Mapping[str, f
         mean = _mean(list(rejected.values()), "price")
         style = {"color": COLOURS["MLE at temperature 0.8"], "marker": "X", "linestyle": "--", "zorder": 2}
         ax.plot([x for _, x, _ in mean], [y for _, _, y in mean], **style, label="MLE, and a critic rejects samples")
+        place = {"textcoords": "offset points", "xytext": (-9, -3), "ha": "right"}
         for price, x, y in (mean[0], mean[-1]):
-            place = {"textcoords": "offset points", "xytext": (-9, -3), "ha": "right"}
             ax.annotate(f"1 of {price:g} kept", (x, y), fontsize=9, **place)
     ax.plot(0, 0, "*", color="#E69F00", markeredgecolor="black", markersize=20, clip_on=False, zorder=4)
     ax.annotate("the oracle: the truth", (0, 0), textcoords="offset points", xytext=(14, 4), fontsize=10)
