@@ -119,7 +119,7 @@ def parse(arguments: list[str] | None) -> dict[str, Any]:
     keep.add_argument("--levels", **levels)
     keep.add_argument("--root", type=Path, help="the project's folder (default: the one around this folder)")
     keep.add_argument(
-        "--pretrained", action="store_true", help="freeze the pretrained world again, with what was measured in it"
+        "--pretrained", action="store_true", help="write what was measured in the pretrained world beside its file"
     )
 
     bench = commands.add_parser(

@@ -15,8 +15,8 @@ from ralkit import store
 from ralkit.course import frozen
 from ralkit.course.artefacts import Artefacts
 from ralkit.course.commands import freeze
-from ralkit.course.freeze import content_of
-from ralkit.course.frozen import VERSION, file_of, steps_between, steps_from
+from ralkit.course.freeze import content_of, numbers_of
+from ralkit.course.frozen import VERSION, file_of, numbers_beside, steps_between, steps_from
 from ralkit.course.oracle import OracleWorld
 from ralkit.course.presets import PRESETS, get_preset
 from ralkit.course.record import Record
@@ -138,20 +138,22 @@ def test_what_was_fine_tuned_is_packed_as_small_steps(trained):
 
 @pytest.fixture(scope="module")
 def two_maps(small, tmp_path_factory):
-    """A frozen world of two maps and two seeds, in which every method has been measured."""
+    """A frozen world of two maps and two seeds, in which every method has been measured, and what came out."""
     images = small.images
     two = replace(images.two, vqvae=replace(images.two.vqvae, steps=2), seeds=2, ral=replace(images.two.ral, updates=1))
     two = replace(two, priors=tuple(replace(prior, steps=2) for prior in two.priors))
     small = replace(small, images=replace(images, n_train=32, n_test=32, n_eval=24, n_curve=20, two=two))
     options = {"levels": 2, "root": tmp_path_factory.mktemp("two")}
     study = Study(World(small, **options))
-    numbers = {}
-    for kept in (False, True):  # what was measured is frozen with the rounded weights only
+    numbers, file = {}, file_of(study.world.project, study.world.name)
+    for kept in (False, True):
         study = study if not kept else Study(World(small, **options, pretrained=True))
         for seed in SEEDS:
             for method in ("MLE", "MLE continued", "RAL intermediate"):
                 numbers[method, seed] = study.measure(method, seed), study.measure_faces(method, seed)
-        store.write(file_of(study.world.project, study.world.name), content_of(study))
+        if not kept:
+            store.write(file, content_of(study))
+        store.write(numbers_beside(file), numbers_of(study))
     return study, small, numbers
 
 
@@ -174,14 +176,37 @@ def test_of_two_maps_only_the_first_seed_keeps_its_weights(two_maps, untrained, 
     assert all(torch.equal(a, b) for a, b in zip(again.world.codes["test"], study.world.codes["test"], strict=True))
 
 
-def test_measured_numbers_are_frozen_only_with_the_weights_they_are_of(small, trained, root):
-    assert not [name for name in content_of(trained)["artefacts"] if name.startswith("measured")]
+def test_numbers_are_kept_beside_the_weights_they_are_of(small, trained, root, untrained):
+    assert not numbers_of(trained)["artefacts"]  # measured before the weights were rounded
     study = Study(OracleWorld(small, root=root, pretrained=True))
-    numbers = study.measure("MLE", 1)
-    content = content_of(study)
-    (name,) = (name for name in content["artefacts"] if name.startswith("measured"))
-    assert content["artefacts"][name]["content"] == numbers
-    assert content["digest"] == study.world.frozen.digest == content_of(trained)["digest"]
+    file = file_of(study.world.project, study.world.name)
+    numbers, weights_there = study.measure("MLE", 1), file.read_bytes()
+    store.write(numbers_beside(file), numbers_of(study))
+    again = Study(OracleWorld(small, root=root, pretrained=True))
+    assert again.world.frozen.folder != study.world.frozen.folder  # so it is unpacked with them
+    assert again.world.frozen.digest == study.world.frozen.digest and file.read_bytes() == weights_there
+    again.generator = lambda *_: pytest.fail("measured again")
+    assert again.measure("MLE", 1) == numbers
+    assert numbers_of(again)["artefacts"].keys() == numbers_of(study)["artefacts"].keys()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.write_bytes(b"short" * 9), "is damaged (its digest does not match)"),
+        (lambda file: store.write(file, store.read(file) | {"digest": "0" * 12}), "is of other weights"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_measured_again(two_maps, tmp_path, capsys, spoil, said):
+    study, small, numbers = two_maps
+    shutil.copytree(study.world.project.root / "data", tmp_path / "data")
+    file = numbers_beside(file_of(study.world.project, study.world.name))
+    file = tmp_path / file.relative_to(study.world.project.root)
+    spoil(file)
+    again = Study(World(small, levels=2, root=tmp_path, pretrained=True))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == f"{file} {said}; what the notebooks need of it is measured here"
+    assert again.seeds == SEEDS[:1] and again.measure("MLE", 1) == pytest.approx(numbers["MLE", 1][0])
 
 
 def test_what_is_missing_is_made_from_the_frozen_weights_and_kept_apart(small, trained, root):
@@ -306,7 +331,7 @@ def test_codes_survive(trained, tmp_path, monkeypatch, largest, dtype):
     artefacts, codes = Artefacts(tmp_path / "a"), torch.tensor([[0, 1, 2], [3, 4, largest]])
     artefacts.rows("codes", (), [codes], 3)
     monkeypatch.setattr("ralkit.course.freeze._chosen", lambda _: [(artefacts.path("codes", (), ".int16"), ())])
-    monkeypatch.setattr("ralkit.course.freeze._runs", lambda _: [])
+    monkeypatch.setattr("ralkit.course.freeze._runs", lambda *_: [])
     store.write(tmp_path / "file", content_of(trained))
     packed = store.read(tmp_path / "file")
     assert [x.dtype for x in packed["artefacts"].values()] == [dtype]
@@ -319,7 +344,7 @@ def test_weights_that_float16_cannot_hold_stay(trained, tmp_path, monkeypatch):
     state = {"large": torch.tensor([1.0, 1e6]), "small": torch.tensor([0.1]), "count": torch.tensor(70_000)}
     artefacts.get("net", (), lambda _: {"states": {"net": state}, "history": {"loss": [0.1]}})
     monkeypatch.setattr("ralkit.course.freeze._chosen", lambda _: [(artefacts.path("net", ()), ())])
-    monkeypatch.setattr("ralkit.course.freeze._runs", lambda _: [])
+    monkeypatch.setattr("ralkit.course.freeze._runs", lambda *_: [])
     ((_, kept),) = content_of(trained)["artefacts"].items()
     states = kept["content"]["states"]["net"]
     assert kept["content"]["history"] == {"loss": [0.1]}

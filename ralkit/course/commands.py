@@ -15,8 +15,8 @@ from ..protocols import Codes
 from ..sampling import check_number, check_temperature, complete
 from ..training import seeded
 from .checks import check_seed
-from .freeze import content_of
-from .frozen import file_of
+from .freeze import content_of, numbers_of
+from .frozen import file_of, numbers_beside
 from .oracle import OracleWorld
 from .presets import PRESETS, get_preset
 from .project import project_root
@@ -119,11 +119,18 @@ def _write(world: World, out: Path, codes: Codes, images: Tensor, columns: int) 
 
 
 def freeze(preset: str, levels: int | None, root: Path | None, pretrained: bool) -> None:
-    """Write a world that runs of a preset left to its file in data/pretrained/."""
+    """Write a world that runs of a preset left to its file in data/pretrained/; of a pretrained world its numbers."""
     world = make_world(preset, "faces", 1, levels, None, root, pretrained)
     if pretrained and not world.frozen:
         raise RalkitError(f"there is no pretrained {world.name} of {preset}; run freeze without --pretrained")
-    file, content = file_of(world.project, world.name), content_of(Study(world))
+    study, file = Study(world), file_of(world.project, world.name)
+    if not pretrained:
+        _keep(file, content_of(study))
+    if (numbers := numbers_of(study))["artefacts"]:
+        _keep(numbers_beside(file), numbers)
+
+
+def _keep(file: Path, content: dict[str, Any]) -> None:
     store.write(file, content, compressed=True)
     print(f"{file}: {len(content['artefacts'])} artefacts, {file.stat().st_size / 1e6:.1f} MB")
 

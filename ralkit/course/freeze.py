@@ -1,7 +1,10 @@
-"""Freezing: what a study's folder holds becomes one file, small enough to be committed, which `frozen` reads."""
+"""Freezing: what a study's folder holds becomes two files, small enough to be committed, which `frozen` reads.
+
+One has the weights of a world. The other has what was measured with them, so that a new number does not touch weights.
+"""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from torch import Tensor
 from .. import __version__, store
 from ..errors import RalkitError
 from ..training import device_name
-from .frozen import VERSION, file_of, steps_between
+from .frozen import VERSION, file_of, numbers_beside, steps_between
 from .project import commit_of
 from .runs import MLE, RUNS
 from .study import Study
@@ -21,20 +24,20 @@ from .world import World
 ALL_CRITICS = ("RAL anchored",)
 AUC_ONLY = "critic-fresh-"  # critics of which only the history is shown
 FIRST_CRITICS = ("RAL intermediate", "RAL intermediate 8x8", "RAL intermediate 2x2", "RAL partial")
+FINE_TUNED = ("MLE continued", *RUNS)
+NO_WEIGHTS = ("",)  # every name begins so
 
 
 def content_of(study: Study) -> dict[str, Any]:
     """The content of a world's file: its networks and codes, its generators, and critics as far as they are used.
 
-    Of a pretrained world also what was measured in it; elsewhere that was measured with weights that are rounded here.
     Raises RalkitError, naming them, if networks, codes or MLE priors are not there yet.
     """
     world = study.world
     artefacts = {path.name: _packed(path, left_out) for path, left_out in _chosen(study)}
-    digest = world.frozen.digest if world.frozen else _digest(artefacts)  # it stays when numbers join the weights
     return {
         "version": VERSION,
-        "digest": digest,
+        "digest": _digest(artefacts),
         "preset": world.project.preset.name,
         "world": world.name,
         "seed": world.seed,
@@ -48,34 +51,63 @@ def content_of(study: Study) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def numbers_of(study: Study) -> dict[str, Any]:
+    """The content of the file beside a world's: what was measured, and the histories of seeds without weights there.
+
+    Numbers of seeds whose weights are kept count only in a pretrained world, as they are rounded in its file. Numbers
+    that the file beside has of these weights stay in it. Raises RalkitError if the world's own file is not there.
+    """
+    world, file = study.world, file_of(study.world.project, study.world.name)
+    packed, beside = store.read(file), numbers_beside(file)
+    there = store.read(beside) if beside.is_file() else {}
+    numbers = there["artefacts"] if there.get("digest") == packed["digest"] else {}
+    if world.frozen:
+        new = [path for kind in ("critic", "measured", "completed") for path in _named(study, f"{kind}-*")]
+    else:
+        later = [seed for seed in study.seeds if seed not in _drawn(study)]
+        runs = list(_runs(study, later, ("MLE", *FINE_TUNED)))
+        new = [study.trainer.artefacts.path(*of) for run in runs for of in study.artefacts_of(*run)]
+        for name, seed in (*runs, *(("rejection", seed) for seed in later)):
+            for kind in ("measured", "completed"):
+                new += _named(study, f"{kind}*-{name.replace(' ', '-')}-{seed}-*")
+    numbers |= {path.name: _packed(path, NO_WEIGHTS) for path in new if path.name not in packed["artefacts"]}
+    return {"version": VERSION, "digest": packed["digest"], "artefacts": numbers}
+
+
+def _named(study: Study, pattern: str) -> list[Path]:
+    """The artefacts of a study's world whose names begin as `pattern` says."""
+    pattern = f"{pattern}{study.world.name.replace(' ', '-')}-{'[0-9a-f]' * 12}.pt"
+    return sorted(study.trainer.artefacts.folder.glob(pattern))
+
+
+def _drawn(study: Study) -> tuple[int, ...]:
+    """The seeds whose weights are kept. Priors of two maps are large, so it is the first one there."""
+    return study.seeds if len(study.world.shapes) == 1 else study.seeds[:1]
+
+
 def _chosen(study: Study) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """The artefacts to keep, each with how the names of those of its networks begin that are left out."""
     world, artefacts = study.world, study.trainer.artefacts
     needed = [*world.networks, world.features.factor_network]
     paths = [artefacts.path(*of) for of in needed] + [artefacts.path(*of, ".int16") for of in world.kept_maps]
-    generators = {artefacts.path(*of): s for s in study.seeds for of in study.artefacts_of("MLE", s)}
-    if missing := [path.name for path in (*paths, *generators) if not path.exists()]:
+    paths += [artefacts.path(*of) for seed in _drawn(study) for of in study.artefacts_of("MLE", seed)]
+    if missing := [path.name for path in paths if not path.exists()]:
         raise RalkitError(
             f"{artefacts.folder} lacks {', '.join(missing)}; run python -m ralkit reproduce --preset "
             f"{world.project.preset.name} first"
         )
     yield from ((path, ()) for path in paths)
-    yield from ((path, _undrawn(study, seed)) for path, seed in generators.items())
-    for method, seed in _runs(study):
+    for method, seed in _runs(study, _drawn(study), FINE_TUNED):
         critic = method in ALL_CRITICS or (method in FIRST_CRITICS and seed == study.seeds[0])
-        left_out = _undrawn(study, seed) + (() if critic else ("critic",))
-        yield from ((artefacts.path(*of), left_out) for of in study.artefacts_of(method, seed))
-    kinds = ("critic", "measured", "completed") if world.frozen else ("critic",)
-    for kind in kinds:
-        pattern = f"{kind}-*-{world.name.replace(' ', '-')}-{'[0-9a-f]' * 12}.pt"
-        for path in sorted(artefacts.folder.glob(pattern)):
-            yield path, ("critic",) if path.name.startswith(AUC_ONLY) else ()
+        yield from ((artefacts.path(*of), () if critic else ("critic",)) for of in study.artefacts_of(method, seed))
+    for path in _named(study, "critic-*"):
+        yield path, ("critic",) if path.name.startswith(AUC_ONLY) else ()
 
 
-def _runs(study: Study) -> Iterator[tuple[str, int]]:
-    """The methods that are there, by seed, but MLE itself."""
-    for method in dict.fromkeys(study.canonical(method) for method in ("MLE continued", *RUNS)):
-        yield from ((method, seed) for seed in study.seeds if study.is_stored(method, seed))
+def _runs(study: Study, seeds: Iterable[int], methods: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """The methods that are there, by seed."""
+    for method in dict.fromkeys(study.canonical(method) for method in methods):
+        yield from ((method, seed) for seed in seeds if study.is_stored(method, seed))
 
 
 def _elsewhere(world: World, artefacts: dict[str, Any]) -> dict[str, str]:
@@ -88,19 +120,10 @@ def _elsewhere(world: World, artefacts: dict[str, Any]) -> dict[str, str]:
     return {name: file.name for name in both if _digest({name: artefacts[name]}) == _digest({name: there[name]})}
 
 
-def _undrawn(study: Study, seed: int) -> tuple[str, ...]:
-    """("prior",) where nothing is drawn from the priors of a seed any more.
-
-    Those of two maps are large, so once they are measured only those of the first seed are kept.
-    """
-    drawn = len(study.world.shapes) == 1 or seed == study.seeds[0]
-    return () if drawn or not study.world.frozen else ("prior",)
-
-
 def _as_steps(study: Study, artefacts: dict[str, Any]) -> dict[str, dict[str, str]]:
     """Pack priors as steps from the MLE priors where they began: by artefact, the MLE artefact of each module."""
     name, starts = study.trainer.artefacts.file_name, {}
-    for method, seed in _runs(study):
+    for method, seed in _runs(study, _drawn(study), FINE_TUNED):
         mle = [name(*of) for of in study.artefacts_of("MLE", seed)]
         own = [name(*of) for of in study.artefacts_of(method, seed)]
         for level, start in enumerate(mle):

@@ -1,4 +1,7 @@
-"""Frozen worlds: what a preset trains, as one committed file a world, unpacked once and then read as artefacts are."""
+"""Frozen worlds: what a preset trains, as committed files, unpacked once and then read as artefacts are.
+
+A world has a file with its weights, and maybe one beside it with what was measured with them.
+"""
 
 import re
 from collections.abc import Sequence
@@ -39,6 +42,11 @@ def file_of(project: Project, world: str) -> Path:
     return project.root / "data" / "pretrained" / f"{project.preset.name}-{world.replace(' ', '-')}.pt"
 
 
+def numbers_beside(file: Path) -> Path:
+    """The file beside a world's that has its numbers, there or not."""
+    return file.with_name(f"{file.stem}-numbers{file.suffix}")
+
+
 def find(project: Project, world: str, networks: Sequence[str]) -> Frozen | None:
     """The frozen world, unpacked; or None, after one sentence that says why, where a file should be and does not fit.
 
@@ -49,7 +57,8 @@ def find(project: Project, world: str, networks: Sequence[str]) -> Frozen | None
     if not file.exists():
         return _none(f"{file} is missing") if file.stem in WORLDS else None
     try:
-        folder = project.frozen / f"{file.stem}-{store.digest(file)}"
+        files = [x for x in (file, numbers_beside(file)) if x == file or x.is_file()]
+        folder = project.frozen / "-".join((file.stem, *(store.digest(x) for x in files)))
         packed = None if distributed.broadcast(_is_whole(folder)) else _complete(file)
     except RalkitError as error:  # the second half of the sentence tells what to do where there is no other way
         return _none(str(error).rpartition("; ")[0])
@@ -85,8 +94,12 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _complete(file: Path) -> dict[str, Any]:
-    """A file's content, with what it leaves to another world's file, whose name stands in the artefact's place."""
+    """A file's content with the numbers beside it.
+
+    Where the name of another world's file stands in an artefact's place, that file has the artefact.
+    """
     packed = _read(file)
+    packed["artefacts"] |= _numbers(numbers_beside(file), packed["digest"])
     for name, content in packed["artefacts"].items():
         if isinstance(content, str):
             there = _read(file.with_name(content))["artefacts"]
@@ -94,6 +107,22 @@ def _complete(file: Path) -> dict[str, Any]:
                 raise RalkitError(f"{file} needs {name} of {content}, where it is not; get both files from one version")
             packed["artefacts"][name] = there[name]
     return packed
+
+
+def _numbers(file: Path, digest: str) -> dict[str, Any]:
+    """The numbers of the weights with this digest; none, after one sentence that says why, where they do not fit."""
+    if not file.is_file():
+        return {}
+    try:
+        packed = _read(file)
+    except RalkitError as error:
+        why = str(error).rpartition("; ")[0]
+    else:
+        if packed["digest"] == digest:
+            return packed["artefacts"]
+        why = f"{file} is of other weights"
+    print(f"{why}; what the notebooks need of it is measured here", flush=True)
+    return {}
 
 
 def steps_between(start: State, end: State) -> State:

@@ -291,14 +291,19 @@ class Study:
         inputs = (*start, price, WARM_UP_RECIPE, MEASURE_RECIPE)
         return self.trainer.artefacts.get(self._name("measured rejection", seed, price), inputs, make)
 
-    def measure_completion(self, method: str, seed: int, rows: int, temperature: float = 1.0) -> Numbers:
-        """Distance and `factors_kept` of completions of the test images below their first `rows` rows of top codes."""
+    def measure_completion(
+        self, method: str, seed: int, rows: int, temperature: float = 1.0, again: bool = False
+    ) -> Numbers:
+        """Distance and `factors_kept` of completions of the test images below their first `rows` rows of top codes.
+
+        With `again` they are drawn from other random numbers.
+        """
         world, method = self.world, self.canonical(method)
         H, W = world.shapes[0]
         keep = torch.arange(H)[:, None].expand(H, W) < rows
 
         def make(_) -> Numbers:
-            with seeded(11):
+            with seeded(12 if again else 11):
                 codes = complete(
                     self.generator(method, seed), world.test_codes(world.n_eval), keep, temperature=temperature
                 )
@@ -307,7 +312,7 @@ class Study:
             return {world.metric: distance} | world.factors_kept(images)
 
         inputs = (*self.keys(method, seed), *world.numbers_inputs, rows, temperature, MEASURE_RECIPE)
-        name = self._name("completed", method, seed, rows, f"{temperature:g}")
+        name = self._name("completed", *["again"] * again, method, seed, rows, f"{temperature:g}")
         return self.trainer.artefacts.get(name, inputs, make)
 
     def measure_faces(self, method: str, seed: int, temperature: float = 1.0) -> Tensor:
