@@ -77,7 +77,7 @@ def of_code_0():
 
 def test_weighted_mle_and_ddo_go_to_the_truth():
     for method in (methods.weighted, methods.ddo):
-        start = TinyStart(updates=250)
+        start = TinyStart(updates=80)
         assert kl_from_truth(start, method(start)) < 0.3 * kl_from_truth(start, start.first), method.__name__
 
 
@@ -93,12 +93,12 @@ def test_mle_for_longer_takes_as_many_real_maps_as_ral_samples_and_learns_from_t
 
 def test_ddo_with_a_small_beta_is_sharper():
     """Its optimum is G_ref (p / (alpha G_ref))^(1 / beta), not normalised: a hidden temperature."""
-    start, sharp = TinyStart(updates=250), TinyStart(updates=250)
+    start, sharp = TinyStart(updates=80), TinyStart(updates=80)
     assert entropy(methods.ddo(sharp, beta=0.3)) < entropy(methods.ddo(start)) - 0.05
 
 
 def test_distilled_rejection_is_what_the_critic_accepts():
-    start = TinyStart(updates=250)
+    start = TinyStart(updates=80)
     D = start.scores(MAPS)
     q = probabilities(start.first)
     low, high = -50.0, 50.0
