@@ -31,6 +31,7 @@ pretrained = True  # loads the weights where there are any; False trains them he
 # %%
 # %matplotlib inline
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -80,9 +81,10 @@ print("; ".join(f"{name}: AUC {h['AUC'][-1]:.3f}" for name, h in runs.items()))
 #
 # ## 1. Is the policy gradient right?
 #
-# Eq. 2 is an expectation over all maps that $G$ may draw. In practice we draw some roll-outs and take their mean. This
-# mean is called the **estimate** of the gradient, and the rule that makes it is called the *estimator*. We ask whether
-# the estimate is right on average.
+# Eq. 2 is an expectation over all maps that $G$ may draw, and its term is added up over all times $t$ of a map. In
+# practice we draw some roll-outs, compute this sum for each of them, and take the mean of the sums. This mean is called
+# the **estimate** of the gradient, and the rule that makes it is called the *estimator*. We ask whether the estimate is
+# right on average.
 #
 # In a very small world we can *enumerate* everything. We take maps of 2x2 codes with 3 symbols, which makes 81 maps in
 # all, and a tiny PixelCNN with random weights. Write $R(c)$ for the sum of all rewards of a map $c$. Then
@@ -100,17 +102,17 @@ print(f"probabilities of all maps sum to {p.sum():.12f}")
 
 # %%
 def flat_gradient(value, **how):
-    """Of a number by all P weights of the tiny prior, as one vector (P,)."""
+    """The gradient of the number `value` by all P weights of the tiny prior, as one vector (P,)."""
     return torch.cat([g.flatten() for g in torch.autograd.grad(value, list(tiny.parameters()), **how)])
 
 
 def true_gradient(r):
-    """Of J = sum over all maps of G(c) (r_1 + .. + r_T)."""
+    """The gradient of J = sum over all maps of G(c) (r_1 + .. + r_T)."""
     return flat_gradient((tiny.log_prob(maps).sum((1, 2)).exp() * r.sum(1)).sum())
 
 
 def expected_estimate(r, gamma):
-    """Of Eq. 2: sum over all maps of G(c) sum_t grad log G(a_t | s_t) Q_t."""
+    """The expectation of Eq. 2: sum over all maps of G(c) sum_t grad log G(a_t | s_t) Q_t."""
     Q = ral.returns(r, gamma)
     return flat_gradient((p[:, None] * Q * tiny.log_prob(maps).flatten(1)).sum())
 
@@ -120,13 +122,13 @@ def expected_estimate(r, gamma):
 #
 # * **single:** one reward for the whole map, which comes at the end.
 # * **intermediate, codes so far:** a reward after each code, where $r_{t+1}$ depends only on the codes up to $c_t$. So
-#   maps that begin with the same codes get the same reward. They stand side by side in `maps`, which makes them easy to
-#   number.
+#   maps that begin with the same codes get the same reward.
 # * **intermediate, whole image:** a reward for each code, as in RAL. These rewards are scores of a finished image, so
 #   later codes can change the score of an earlier place.
 #
-# The table below has a row for each reward and gamma. It compares the expectation of Eq. 2 with the true gradient by
-# their relative difference, where 0 is exact, and by their cosine, where 1 is the same direction.
+# The table below has a row for each reward and gamma. It compares the expectation of Eq. 2 with the true gradient in
+# two ways. The relative difference is the length of their difference, divided by the length of the true gradient, so 0
+# is exact. The cosine is 1 where both have the same direction.
 
 # %%
 single = torch.zeros(81, 4).double()
@@ -157,11 +159,13 @@ record.table("11-1-unbiased", rows, title="Expectation of Eq. 2 over all 81 maps
 #   bias to have less noise, because late rewards say little about early codes.
 # * **"whole image":** $Q(s_t, a_t)$ counts only $r_{t+1}, r_{t+2}, \dots$, but a code also changes the scores of places
 #   *before* it, because the decoder and the critic look at the whole map. Eq. 3 leaves this influence out, so the
-#   intermediate reward is biased even at gamma 1. The cosine is about 0.92 at both gammas. How large the bias is
-#   depends on the scores, and the ones here are random. In notebook 04 each score of the critics sees the whole image.
-#   Suppose, as an extreme case, that all scores of an image are the same $D$. Then the true gradient gives every code
-#   the weight $T D$. But the return of $c_t$ at gamma 1 is $(T - t)\, D$, so Eq. 2 gives the first code its full weight
-#   $T D$ and the last one only the weight $D$.
+#   intermediate reward is biased even at gamma 1. The cosine is about 0.92 at both gammas.
+#
+# How large this last bias is depends on the scores, and the ones here are random. Our critics are different, because
+# each of their scores sees the whole image (notebook 04). So take the extreme case that all scores of an image are the
+# same $D$. The true gradient then gives every code the weight $T D$. But the return of $c_t$ at gamma 1 is
+# $(T - t)\, D$. So Eq. 2 gives the first code its full weight $T D$, and the last one only the weight $D$. The codes at
+# the top of the image would learn much, and those at the bottom little. Section 3 measures this bias for our critics.
 #
 # Does the leave-one-out baseline keep the expectation? It needs at least one other roll-out, so we enumerate all
 # 81 x 81 pairs of roll-outs. We do the same for rewards that are divided by the largest of their pair, because RAL
@@ -184,7 +188,7 @@ assert difference < 1e-9
 largest = both.abs().amax((0, 2))  # of both roll-outs and all t: what `normalise="max"` divides by, without real images
 divided = over_pairs(both / largest[:, None])
 print(f"leave-one-out, expectation over {pairs.shape[1]} pairs: relative difference {difference:.0e}")
-print(f"the same, rewards divided by the largest of their pair: cosine {F.cosine_similarity(divided, g, dim=0):.3f}")
+print(f"the same, rewards divided by the largest of their pair: cosine {F.cosine_similarity(divided, g, dim=0):.4f}")
 
 # %% [markdown]
 # So the baseline changes nothing in expectation, but dividing by the largest score does. The divisor depends on the
@@ -198,9 +202,9 @@ print(f"the same, rewards divided by the largest of their pair: cosine {F.cosine
 # first of the next two cells keeps the gradient of every log-probability of every map. The second draws the roll-outs,
 # adds up the advantages of each map, and needs no other gradients.
 #
-# The first line of its output repeats the pairs, so its distance from the exact cosine above shows how small the noise
-# is. Close to 1 a cosine hardly changes when a direction turns a little, so the noise of the other two lines is smaller
-# still.
+# The first line of its output repeats the pairs, so its distance from the exact cosine above shows the size of the
+# noise. The other two lines have cosines nearer to 1, where a small turn of the direction changes a cosine even less.
+# So their noise is smaller.
 
 # %%
 # The gradients of all 81 x 4 log-probabilities, kept once, so that the cells below only add them up.
@@ -223,21 +227,27 @@ for size in (2, 16, 64):
     print(f"divided by the largest |reward| of {size} roll-outs: cosine {cosine:.4f}")
 
 # %% [markdown]
-# The larger the group is, the less the divisor depends on any one roll-out, so the bias becomes small. In RAL real
-# images share the divisor as well.
+# The larger the group is, the less the divisor depends on any one roll-out, so the bias becomes small. In RAL hundreds
+# of roll-outs share the divisor, and real images share it as well, which is one more reason to expect a small bias. But
+# a large group of this small world may well contain the largest of all 81 rewards. Wherever it does, the divisor is the
+# same. So the numbers themselves do not carry over.
 #
 # The baseline shows its worth in how far the estimates scatter. We draw 200 batches of 16 roll-outs. The single reward
 # comes from a made-up critic whose scores stand 2 higher than before. This is about four times their *spread*, which in
 # this notebook means the standard deviation. Each batch gives one estimate of the gradient, and each estimate is one
-# point in the next figure. The horizontal axis is the direction of the true gradient, which is the star. The dotted
-# line is 0, so an estimate to the left of it points backwards. The vertical axis is the direction across it in which
-# the estimates without a baseline scatter most. The left panel is without a baseline, the middle one is with it, and
-# the right one magnifies the middle one. Compare the sizes of the first two clouds.
+# point in the next figure.
+#
+# A gradient has as many numbers as the prior has weights, and the figure shows two of its directions. The horizontal
+# axis is the direction of the true gradient, which is the star. The dotted line is 0, so an estimate to the left of it
+# points backwards. The vertical axis is the direction across it in which the estimates without a baseline scatter most.
+# The left panel is without a baseline, the middle one is with it, and the right one magnifies the middle one four
+# times. Compare the sizes of the first two clouds.
 
 # %%
 torch.manual_seed(seed)
 drawn = torch.multinomial(p, 200 * 16, replacement=True).view(16, 200)  # 200 batches of 16 roll-outs
 high = ral.returns(single + torch.tensor([0, 0, 0, 2.0]), 1.0)
+# high[drawn] is (16 roll-outs, 200 batches, 4 codes): the baseline compares along the first axis.
 estimates = {
     baseline: torch.einsum("bnt,bntp->np", ral.advantages(high[drawn], baseline), jacobian[drawn]) / 16
     for baseline in ("none", "leave-one-out")
@@ -249,14 +259,14 @@ g = true_gradient(single)
 along = g / g.norm()
 noise = estimates["none"] - (estimates["none"] @ along)[:, None] * along
 across = torch.linalg.svd(noise, full_matrices=False).Vh[0]  # where the spread is largest
-panels = [("none", 1.0), ("leave-one-out", 1.0), ("leave-one-out, magnified", 0.25)]
 reach = 1.05 * torch.stack([estimates["none"] @ along, estimates["none"] @ across]).abs().max().item()
+panels = [("none", reach), ("leave-one-out", reach), ("leave-one-out, magnified 4x", reach / 4)]
 fig, axes = plots.new_figure(1, 3, (3.2, 3.1))
-for ax, (title, part) in zip(axes[0], panels, strict=True):
+for ax, (title, limit) in zip(axes[0], panels, strict=True):
     e = estimates[title.split(",")[0]]
     ax.scatter(e @ along, e @ across, s=6, alpha=0.5)
-    ax.plot(g.norm(), 0, "*", color="#D55E00", markersize=12, label="true gradient")
-    ax.set(xlim=(-part * reach, part * reach), ylim=(-part * reach, part * reach), xlabel="along the true gradient")
+    ax.plot(g.norm(), 0, "*", color="#D55E00", markersize=9, markeredgecolor="white", label="true gradient")
+    ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="along the true gradient")
     ax.axvline(0, color="black", linewidth=0.8, linestyle=":")
     ax.locator_params(nbins=5)
     ax.set_title(f"baseline: {title}", fontsize=10)
@@ -268,7 +278,8 @@ record.figure("11-2-variance", fig, title="200 estimates of one gradient (star),
 # %% [markdown]
 # Both clouds have the star in their middle, because neither estimate is biased. Without a baseline most estimates are
 # far longer than the true gradient, and many point backwards. With it they come much nearer. But the right panel shows
-# that some of them still point backwards, so a single estimate is still mostly noise. The next cell puts numbers on it.
+# that some of them still point backwards, and that the cloud reaches farther around the star than the star lies from 0.
+# So a single estimate is still mostly noise. The next cell puts numbers on it.
 
 # %%
 error = {baseline: (e - g).square().sum(1).mean().sqrt().item() for baseline, e in estimates.items()}
@@ -286,7 +297,8 @@ print(f"with this critic the same precision without a baseline takes {times:.0f}
 # from their mean says how far the mean itself may be off. The root mean square length of this error is called the
 # standard error. The **signal-to-noise ratio** (SNR) is the length of the mean gradient divided by its standard error.
 # **About 1 means noise only**, because pure noise is as long as its own error. Well above 1 there is a direction to
-# follow.
+# follow. This ratio is not signal divided by noise, because the mean gradient holds both the signal and the noise. For
+# this reason it does not fall to 0 when there is no signal.
 #
 # How does the SNR grow with the number of roll-outs? The mean gradient is the expected gradient plus an error. The
 # error is 0 on average, so on average the squared lengths of the two add up. The squared length of the mean gradient is
@@ -308,8 +320,9 @@ with torch.no_grad():
             score_maps[name].append((in_batches(critic, fakes), in_batches(critic, reals)))
 
 
-def gradients(name, how, rollouts=n):
-    """For each draw the policy gradients (8, P) of the parts of so many roll-outs, by the critic of that name."""
+@cache  # some are asked for twice
+def gradients(name, how, rollouts):
+    """Policy gradients by the critic `name`, from the first `rollouts` roll-outs of each draw: a list of (8, P)."""
     of_draws = []
     for (fakes, _), scores_of in zip(draws, score_maps[name], strict=True):
         A = ral.score_advantages(*(x[:rollouts] for x in scores_of), shape, how)
@@ -352,8 +365,9 @@ record.table("11-3-snr", rows, title="Signal-to-noise ratio of the policy gradie
 # $\sqrt{1.5^2 - 1}$ is about 1.1. So a single step of RAL is to a large part noise.
 #
 # Does SNR² − 1 really grow in proportion to the number of roll-outs? The next cell measures the SNR with the baseline
-# for two more numbers of roll-outs. The figure has a marker for each draw, and a curve for each critic. The curve is
-# the rule SNR² = 1 + (signal / error)². Its value of signal / error is taken from the largest number of roll-outs
+# for two more numbers of roll-outs. The figure has a marker for each draw, and a curve for each critic. The markers of
+# the last two critics stand a little beside their number of roll-outs, so that they do not hide each other. The curve
+# is the rule SNR² = 1 + (signal / error)². Its value of signal / error is taken from the largest number of roll-outs
 # alone, so all the other markers test the rule. Towards 0 roll-outs only noise is left, so each curve begins at 1.
 
 # %%
@@ -368,42 +382,49 @@ for name in critics:
     points[name] = {b: snrs[name, "leave-one-out", b] for b in counts}
     square = max(np.mean(np.square(points[name][n])) - 1, 0)  # (signal / error)^2 with all n roll-outs
     rule[name] = x, (1 + square * x / n) ** 0.5
-fig = plots.points_on_curves(points, rule, "roll-outs", "SNR (1: noise only)", level=1)
+aside = dict(zip(critics, (0, -n / 100, n / 100), strict=True))  # so that two critics' markers do not hide each other
+markers = {name: {b + aside[name]: snr for b, snr in at.items()} for name, at in points.items()}
+fig = plots.points_on_curves(markers, rule, "roll-outs", "SNR (1: noise only)", level=1)
+fig.axes[0].set_xticks([0, *counts])
 record.figure("11-3b-growth", fig, title="SNR of three critics' gradients, and the rule as curves", data=points)
 
 # %% [markdown]
 # The markers lie close to the curves, so the rule holds. The mean of the three draws is nowhere more than 0.07 from its
-# curve. (The means to the left of the last ones all lie a little above their curves. But the smaller sets of roll-outs
-# are parts of the larger ones, so these differences share their noise.) With the rule we can compare the critics in
-# roll-outs. For the same SNR the second critic needs about twice as many roll-outs as the first one, and the third
-# needs about 2.4 times as many.
+# curve. At all numbers of roll-outs but the largest, the means lie a little above their curves. This need not speak
+# against the rule. The smaller sets of roll-outs are parts of the larger ones, so their differences from the curves
+# share noise and are not independent.
 #
-# How many roll-outs without the baseline are as good as one with it? Because SNR² − 1 grows in proportion to the
-# roll-outs, the answer is the ratio of this number with and without the baseline. The next cell prints it for each
-# critic. Beside it stands how far the mean score of the fakes is from 0, in units of their spread. The baseline removes
-# such a common part, so one expects it to help most where this distance is large.
+# With the rule we can compare the critics in roll-outs. For the same SNR the second critic needs about twice as many
+# roll-outs as the first one, and the third needs about 2.4 times as many.
+#
+# What is a roll-out with the baseline worth, in roll-outs without it? SNR² − 1 grows in proportion to the number of
+# roll-outs. So we divide SNR² − 1 with the baseline by SNR² − 1 without it, both for the same roll-outs. The next cell
+# prints this ratio for each critic. Beside it stands how far the mean score of the fakes is from 0, in units of their
+# spread. The baseline removes such a common part, so one expects it to help most where this distance is large.
 
 # %%
 for name in critics:
     without, with_it = (max(np.mean(snrs[name, b, n]) ** 2 - 1, 1e-9) for b in ("none", "leave-one-out"))
     D = torch.cat([fakes.mean((1, 2)) for fakes, _ in score_maps[name]])
-    print(f"{name}: a roll-out with the baseline is worth {with_it / without:.2f} without it; ", end="")
+    print(f"{name}: a roll-out with the baseline is worth {with_it / without:.2f} roll-outs without it; ", end="")
     print(f"the mean score is {D.mean() / D.std():+.2f} times the spread")
 
 # %% [markdown]
 # The baseline helps most where the mean score is far from 0, as expected. There is a rough rule for it. Without a
 # baseline the noise grows with the mean square of the scores, which is spread² + mean². The baseline takes the mean
 # away, so only spread² is left. So the factor should be about 1 + (mean / spread)². For the three critics this is 1.01,
-# 1.24 and 1.66, which is close to what the cell printed. In section 1 the mean score was about four times the spread,
-# so the factor was much larger there, 19. The logistic critic gains most, although its loss is the only one that fixes
-# a zero. So look at the scores themselves, and not at the loss, to see what a baseline may bring.
+# 1.24 and 1.66, which is close to what the cell printed. In section 1 the mean score was about four times the spread.
+# There the rule gives about $1 + 4^2 = 17$, and we measured 19. The logistic critic gains most, although its loss is
+# the only one that fixes a zero. So look at the scores themselves, and not at the loss, to see what a baseline may
+# bring.
 #
 # Two cautions are in order. First, a high ratio says that the gradient has *a* direction, but not that the direction
 # is good. For example, a critic that dislikes something harmless gives a clear direction too. Second, a good AUC does
 # not promise a clear gradient. The AUC compares real images with generated ones, but the policy gradient compares
 # generated images with each other. For example, a critic that gives all samples of $G$ the same low score has a perfect
 # AUC, and its expected gradient is 0.
-#
+
+# %% [markdown]
 # ## 3. A clear direction, but where to?
 #
 # In the oracle world, and only there, we can check the direction, because the oracle gives the exact log-probabilities.
@@ -420,9 +441,9 @@ for name in critics:
 # want the cosine of the two *expected* gradients, but we have only noisy estimates of them. Noise spoils a plain cosine
 # of the estimates in two ways. First, it makes both estimates longer, so the cosine comes out too close to 0. Second,
 # both estimates come from the same roll-outs, so a part of their noise is common to both. This part looks like
-# agreement or like disagreement, so it may push the cosine either way. (In the example below the plain cosine happens
-# to be nearly right.) `gradient_cosine` therefore multiplies only gradients of *different* parts, which share no
-# roll-outs. Their noises are nearly independent, so on average the noise adds nearly nothing to any product.
+# agreement or like disagreement, so it may push the cosine either way. `gradient_cosine` therefore multiplies only
+# gradients of *different* parts, which share no roll-outs. Their noises are nearly independent, so on average the noise
+# adds nearly nothing to any product.
 #
 # The next three cells compute the gradient of $-KL(G \| G_\text{oracle})$, the gradients of the critics, and one such
 # cosine by hand.
@@ -440,17 +461,26 @@ settings = {
     f"{reward}, gamma {gamma:g}": replace(cfg, reward=reward, gamma=gamma, baseline="leave-one-out")
     for reward in ("single", "intermediate") for gamma in (0.9, 1.0)
 }  # fmt: skip
-ways = {(name, kind): gradients(name, how) for name in critics for kind, how in settings.items()}
+# The gradients (8, P) of each draw, for each critic and kind of reward.
+critic_gradients = {(name, kind): gradients(name, how, n) for name in critics for kind, how in settings.items()}
 
 # %%
-g, h = ways[best, "intermediate, gamma 1"][0], ideals[0]  # (8, P) each, of the same roll-outs
-different = ~torch.eye(len(g), dtype=torch.bool, device=g.device)  # pairs of different parts
+# (8, P) each, of the same roll-outs
+of_critic, of_truth = critic_gradients[best, "intermediate, gamma 1"][0], ideals[0]
+different = ~torch.eye(len(of_critic), dtype=torch.bool, device=of_critic.device)  # pairs of different parts
 inner = lambda a, b: (a @ b.T)[different].mean()  # noqa: E731
-by_hand = (inner(g, h) / (inner(g, g) * inner(h, h)).sqrt()).item()
-print(f"cosine by hand {by_hand:.3f}, by ralkit {diagnostics.gradient_cosine(g, h):.3f}")
-print(f"cosine of the two means, with their noise: {F.cosine_similarity(g.mean(0), h.mean(0), dim=0):.3f}")
+by_hand = (inner(of_critic, of_truth) / (inner(of_critic, of_critic) * inner(of_truth, of_truth)).sqrt()).item()
+print(f"cosine by hand {by_hand:.3f}, by ralkit {diagnostics.gradient_cosine(of_critic, of_truth):.3f}")
+plain_cosine = F.cosine_similarity(of_critic.mean(0), of_truth.mean(0), dim=0)
+print(f"cosine of the two means, with their noise: {plain_cosine:.3f}")
 
 # %% [markdown]
+# In the committed run the two cosines are nearly equal, but only because two errors cancel here. With 3072 roll-outs
+# the SNRs of the two gradients are about 2.4 and 2.2. So a share of each measured length is noise, because by section 2
+# only $1 - 1 / \text{SNR}^2$ of the squared length is signal. If the two noises were independent, the plain cosine
+# would be about $0.42\, \sqrt{1 - 1/2.4^2}\, \sqrt{1 - 1/2.2^2} \approx 0.34$. It is 0.43, because a part of the noise
+# is common to both. For another critic the two errors need not cancel.
+#
 # The table has a row for each critic and a column for each kind of reward and gamma. A cosine of 1 means the same
 # direction, 0 means right angles, and below 0 means away from the truth. Each draw of roll-outs gives one cosine, and
 # their spread shows how far a sign can be trusted. The figure after it shows the same cosines, with one marker for each
@@ -461,8 +491,8 @@ print(f"cosine of the two means, with their noise: {F.cosine_similarity(g.mean(0
 
 # %%
 cosines = {
-    way: [diagnostics.gradient_cosine(g, ideal) for g, ideal in zip(of_draws, ideals, strict=True)]
-    for way, of_draws in ways.items()
+    key: [diagnostics.gradient_cosine(g, ideal) for g, ideal in zip(of_draws, ideals, strict=True)]
+    for key, of_draws in critic_gradients.items()
 }
 table = []
 for name in critics:
@@ -503,26 +533,45 @@ Markdown("\n".join([head, "", *lines]))
 # %% [markdown]
 # In the committed run the critic with the highest AUC is the only one that points towards the truth. It does so with
 # three of the four kinds of rewards. The critic with the lowest AUC points away with three of the four, although its
-# gradient is the clearest of all. The critic between them is close to 0, except for a small negative cosine in the
-# first column. So the SNR alone would have chosen the worst critic. Here the AUC would have chosen the best one, but
-# three critics do not make a rule.
+# gradient is the clearest of all. Its SNR with 3072 roll-outs is 3.5, while the gradient of $-KL(G \| G_\text{oracle})$
+# itself has only 2.2. So a gradient can be clearer than the one that leads to the truth. The cosines of the critic
+# between them are all close to 0. Only one is decided, the −0.06 in the first column. The other two critics have −0.09
+# there and are not decided, because their three draws differ more from each other. So the SNR alone would have chosen
+# the worst critic. Here the AUC would have chosen the best one, but three critics do not make a rule.
 #
-# These signs hold for these three networks. The draws are of other roll-outs, but of the same critics and the same
-# generator. So they cannot say how another critic of the same kind, trained with another seed, would point. Among
-# twelve such tests one may also be decided by chance alone.
+# These signs hold for these three networks. The three draws differ only in their roll-outs and in their real images,
+# while the critics and the generator are the same. So the test cannot say how another critic of the same kind, trained
+# with another seed, would point. Among twelve such tests one may also be decided by chance alone.
+#
+# The column with the single reward at gamma 0.9 stands apart, because there no critic points towards the truth. At this
+# gamma only the last codes of the map keep a weight (section 4 of notebook 04), so this gradient says next to nothing
+# about the upper rows. This may be the reason, but we have not tested it. With the intermediate reward the cosines at
+# gamma 0.9 are nearly those at gamma 1. There gamma does not silence the early codes, because each code still gets the
+# scores just after it.
 #
 # Is the wrong direction of the first critic the bias of section 1? It is not. With the single reward at gamma 1 the
 # only bias comes from the divisor, and it should be small, because thousands of images share this divisor. But there
 # too the first critic has a cosine of −0.17, about as with the intermediate reward. So the policy gradient follows its
 # reward as it should, and it is the reward that leads away from the truth. Even the best cosine, 0.39, is far from 1.
 #
-# The column with the single reward at gamma 0.9 stands apart, because there no critic points towards the truth. At this
-# gamma only the last codes of the map keep a weight (section 4 of notebook 04). With the intermediate reward the
-# cosines at gamma 0.9 are nearly those at gamma 1.
+# How much direction does Eq. 3 lose with the intermediate reward of our critics (section 1)? The mean of the up-sampled
+# scores is $D$, so the intermediate rewards of a map add up to $T D$. At gamma 1 both kinds of reward therefore have
+# the same true gradient, up to the factor $T$. For the single reward Eq. 2 is exact, apart from the divisor, which both
+# kinds share. So the cosine of the two expected gradients shows what Eq. 3 loses. The next cell prints it for each
+# critic, and 1 means that nothing is lost.
+
+# %%
+for name in critics:
+    of_kinds = (critic_gradients[name, kind] for kind in ("intermediate, gamma 1", "single, gamma 1"))
+    of_draws = [diagnostics.gradient_cosine(*pair) for pair in zip(*of_kinds, strict=True)]
+    print(f"{name}: cosine of the gradients with the intermediate and the single reward {spread(of_draws, '.2f')}")
+
+# %% [markdown]
+# ### Could Adam turn a bad direction into a good one?
 #
-# That was the direction of plain gradient ascent. RAL's optimiser is Adam, which gives every parameter its own step
-# length. In its first step, each parameter moves up or down by the learning rate, as the sign of its gradient says. So
-# could Adam turn a bad direction into a good one?
+# So far we asked where plain gradient ascent would go. RAL's optimiser is Adam, which gives every parameter its own
+# step length. In its first step, each parameter moves up or down by the learning rate, as the sign of its gradient
+# says. So the first step of Adam may point elsewhere than the gradient.
 #
 # The next table says by how many nats the first step changes $KL(G \| G_\text{oracle})$. It is computed *to first
 # order*, that is, as if the gradient stayed the same along the whole step. A number below 0 means that the step goes
@@ -532,14 +581,15 @@ Markdown("\n".join([head, "", *lines]))
 
 
 # %%
-def first_step(way):
-    """Nats of KL(G || oracle) by which a first step of Adam, and a plain one as long, change it: (draws, 2)."""
+def first_step(name, kind):
+    """How many nats KL(G || oracle) changes by a first step of Adam, and by a plain step as long: (draws, 2)."""
     changes = []
     of_another = ideals[1:] + ideals[:1]  # of another draw, because the step and its judge must not share their noise
-    for parts, ideal_parts in zip(ways[way], of_another, strict=True):
+    for parts, ideal_parts in zip(critic_gradients[name, kind], of_another, strict=True):
         g, ideal = parts.mean(0), ideal_parts.mean(0)
         adam = cfg.lr_prior * g.sign()
         plain = g / g.norm() * adam.norm()
+        # The ideal gradient is that of -KL, so KL changes by minus the inner product.
         changes.append([-(ideal @ step).item() for step in (adam, plain)])
     return np.array(changes)
 
@@ -550,12 +600,13 @@ for name in critics:
     for kind, how in settings.items():
         if how.gamma < 1:
             continue
-        changes = first_step((name, kind))
+        changes = first_step(name, kind)
         row = {"critic": name, "reward": how.reward, "cosine": spread(cosines[name, kind], "+.2f")}
         rows.append(row | {step: spread(x, "+.2f") for step, x in zip(("Adam", "plain"), changes.T, strict=True)})
         adam, plain = (direction(x) for x in changes.T)  # -1 or 1; 0 is not decided
-        decided += adam != 0 and plain != 0
-        same += adam == plain != 0
+        both_decided = adam != 0 and plain != 0
+        decided += both_decided
+        same += both_decided and adam == plain
 title = "The first step: nats of KL(G||oracle), to first order (below 0: towards the truth)"
 note = (
     f"Each step is made from {n} roll-outs, four times those of a run. In {decided} of {len(rows)} rows both steps are "
@@ -568,7 +619,8 @@ record.table("11-5-first-step", rows, title, note=note)
 # neither step is decided. So Adam did not turn a bad direction into a good one, and it did not spoil a good one either.
 # But where both steps are decided, Adam's changes the divergence by only a quarter to a third of what a plain step of
 # the same length does. One reason may be that Adam moves all parameters by the same amount, so much of its length goes
-# to parameters whose gradients are small.
+# to parameters whose gradients are small. The sign of a small gradient may also be mostly noise, because the step is
+# made from an estimate. We have not tested these reasons.
 #
 # So the critic decides where a run begins to go. The three critics were trained against samples of the same generator,
 # and yet their rows differ. A critic pulls the generator towards real images in the features that it *sees*. The oracle
@@ -583,10 +635,11 @@ record.table("11-5-first-step", rows, title, note=note)
 # %% [markdown]
 # ## Readings and deviations
 #
-# 1. The paper mentions no baseline, so `none` is the default. **Deviation** in our presets: leave-one-out, which
-#    changes no expectation (section 1). → `ral.advantages`
-# 2. "Since each code is contained in a local region": we take this as it stands. A code also changes the scores of
-#    places before it, but Eq. 3 leaves this out, and so do we (section 1). → `ral.returns`
+# 1. The paper mentions no baseline, and our presets use leave-one-out (reading 3 of [notebook 04](04_ral.ipynb)).
+#    Section 1 shows that it changes no expectation. → `ral.advantages`
+# 2. "Since each code is contained in a local region": we take this as it stands, so Eq. 3 leaves out the scores of
+#    earlier places (reading 17 there). Section 1 shows that this is a bias, and section 3 measures it for our critics.
+#    → `ral.returns`
 # 3. "normalized [...] with respect to the highest value from a set of fake and real images": the divisor depends on the
 #    roll-outs, which is a bias. Section 1 shows that it is largest for a pair, and small where many roll-outs share it.
 #    → `ral.normalise`
@@ -599,8 +652,13 @@ record.table("11-5-first-step", rows, title, note=note)
 #   1.6 with ours.
 # * A gamma below 1, intermediate rewards of the whole image, and a divisor that depends on the roll-outs make it
 #   biased.
+# * The SNR contains its own noise, so 1 is noise only, and SNR² − 1 grows in proportion to the number of roll-outs.
+#   Four times as many roll-outs halve the error, but they do not turn a wrong direction into a right one.
 # * AUC, SNR and direction are three questions. In the committed run the critic with the highest SNR points away from
-#   the truth, although its AUC is above chance.
+#   the truth, although its AUC is above chance. The critic with the highest AUC points towards it, but three critics do
+#   not make a rule.
+# * In the committed run the first step of Adam goes the same way as a plain step wherever both are decided. So here it
+#   is the critic, and not the optimiser, that sets the direction of the first step.
 #
 # ## Exercises
 #
@@ -618,23 +676,27 @@ right_share = 100 * (torch.stack(of_gammas).argmax(0) == gammas.index(1.0)).doub
 weights = p * jacobian.sum(1).square().sum(1)
 right_b = (weights @ (single[:, -1] + 3) / weights.sum()).item()
 right_snr = (1 + 4 * (2**2 - 1)) ** 0.5
+right_times = (1 / (1 - 0.45 / 0.5) - 1) / (2**2 - 1)
 
 # %% [markdown]
-# **1.** *(Medium, 15 minutes.)* If gamma is 0, what is each code rewarded for, under the single reward and under the
-# intermediate one? Now take the "whole image" rewards of section 1, and draw 200 made-up critics as `scores` was drawn.
-# For each of them find which of the gammas 0, 0.25, 0.5, 0.75 and 1 gives the expected estimate with the largest cosine
-# to the true gradient. In how many per cent of the draws is that gamma 1? (200 draws leave some noise, so your share
-# may differ from that of the solution by some per cent. The check allows for this.)
+# **1.** *(Medium, 15 minutes.)* At gamma 0 the single reward teaches the last code only (exercise 1 of notebook 04).
+# What is each code rewarded for under the intermediate reward? Now take the "whole image" rewards of section 1, and
+# draw 200 made-up critics as `scores` was drawn. For each of them find which of the gammas 0, 0.25, 0.5, 0.75 and 1
+# gives the expected estimate with the largest cosine to the true gradient. (`true_gradient` and `expected_estimate` of
+# section 1 do the work.) In how many per cent of the draws is that gamma 1? Give a number between 0 and 100. (200 draws
+# leave some noise, so your share may differ from that of the solution by some per cent. The check allows for this.)
 
 # %%
 answer = None
 check(answer, right_share, within=12)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
-# Single: Q is 0 everywhere but at the last code. Intermediate: each code answers for the score at its own place only.
+# Intermediate reward, gamma 0: each code answers for the score at its own place only.
 # With whole-image rewards no gamma is right: gamma 1 leaves out the earlier scores, a smaller gamma later ones as well.
 # So gamma 1 is nearest most often, but it depends on the scores. In the table of section 1, 0.9 has a slightly larger
-# cosine than 1 (0.9235 and 0.9205), although its relative difference is larger as well.
+# cosine than 1 (0.9235 and 0.9205), although its relative difference is larger as well. The two ends of the list also
+# win where a gamma beyond them would be nearer still, so gamma 0 may win more often than 0.25.
+# `jacobian` spares us the autograd of every critic: the sums are those of `true_gradient` and `expected_estimate`.
 torch.manual_seed(seed)
 wins = dict.fromkeys((0.0, 0.25, 0.5, 0.75, 1.0), 0)
 for _ in range(200):
@@ -652,8 +714,8 @@ print(", ".join(f"gamma {gamma:g} is nearest in {count / 200:.0%}" for gamma, co
 # tiny prior, with rewards that stand 3 higher, so that $R$ is `single[:, -1] + 3`. Which $b$ gives the estimate the
 # least variance? Its mean does not depend on $b$, so it is enough to minimise the mean of its squared length. (`p` has
 # the probabilities of the maps, and `jacobian.sum(1)` has the gradients of their log-probabilities.) Give $b$ to three
-# decimals. Then compare it with the mean reward. Which part of the variance at $b = 0$ does each of these two baselines
-# take away?
+# decimals. Then compare it with the mean reward. Which share of the variance at $b = 0$ does each of these two
+# baselines take away?
 
 # %%
 answer = None
@@ -691,6 +753,24 @@ Markdown(
     f"{13**0.5:.2f}. An answer of 4 forgets that noise alone has an SNR of 1. Compare the table of section 2: the "
     f"first critic, with the baseline, has an SNR of {few:.2f} with {cfg.rollouts} roll-outs. From this the rule makes "
     f"{max(1 + 4 * (few**2 - 1), 0) ** 0.5:.2f} with {n}, and the table has {many:.2f}."
+)
+
+# %% [markdown]
+# **4.** *(Medium, 15 minutes.)* Two *expected* gradients have a cosine of 0.5. Each of them is measured with an SNR of
+# 2, and their noises are independent. Which cosine do the two *measured* mean gradients have, roughly? How many times
+# as many roll-outs does it take until this cosine is about 0.45? (The check asks for the second number.)
+
+# %%
+answer = None
+check(answer, right_times, within=0.1)
+
+# %% tags=["solution"] jupyter={"source_hidden": true}
+Markdown(
+    "0.375, and 3 times as many. By section 2 the squared length of a measured mean is error² SNR², and "
+    "error² (SNR² − 1) of it is signal. So the share 1 − 1 / SNR² of the squared length is signal, which is 3/4 for an "
+    "SNR of 2. Independent noises add nothing to the inner product on average. Each of the two lengths brings in the "
+    "square root of 3/4, so the cosine is 0.5 · 3/4 = 0.375. For 0.45 the share must be 0.9, so SNR² must be 10. Then "
+    "SNR² − 1 is 9 instead of 3, which takes 3 times as many roll-outs."
 )
 
 # %% [markdown]
