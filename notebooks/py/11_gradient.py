@@ -567,6 +567,12 @@ for name in critics:
     print(f"{name}: cosine of the gradients with the intermediate and the single reward {spread(of_draws, '.2f')}")
 
 # %% [markdown]
+# All three cosines are 0.93, with a spread of at most 0.024. So for our critics Eq. 3 turns the gradient a little,
+# about as much as it does for the random scores of section 1, where the cosine was 0.92. This is small beside the
+# differences between the critics in the table above. Nor does the turn lead away from the truth here. From the single
+# to the intermediate reward at gamma 1 the cosine with the gradient of $-KL(G \| G_\text{oracle})$ goes from −0.17 to
+# −0.16, from 0.00 to 0.01, and from 0.31 to 0.39. So this bias is real, but it does not explain where a critic points.
+#
 # ### Could Adam turn a bad direction into a good one?
 #
 # So far we asked where plain gradient ascent would go. RAL's optimiser is Adam, which gives every parameter its own
@@ -651,7 +657,8 @@ record.table("11-5-first-step", rows, title, note=note)
 #   the committed run it was worth a factor of 19 in roll-outs with the made-up critic of section 1, and between 1.0 and
 #   1.6 with ours.
 # * A gamma below 1, intermediate rewards of the whole image, and a divisor that depends on the roll-outs make it
-#   biased.
+#   biased. With our three critics the bias of the intermediate reward is small: the cosine to the gradient with the
+#   single reward is 0.93.
 # * The SNR contains its own noise, so 1 is noise only, and SNR² − 1 grows in proportion to the number of roll-outs.
 #   Four times as many roll-outs halve the error, but they do not turn a wrong direction into a right one.
 # * AUC, SNR and direction are three questions. In the committed run the critic with the highest SNR points away from
