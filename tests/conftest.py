@@ -1,5 +1,6 @@
 import contextlib
 import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,12 @@ from ralkit.training import seeded
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side share the cores, and so do the processes that they start
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+# Under nohup, or behind a script's &, signals are ignored from the start, and nothing could be tested of them.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

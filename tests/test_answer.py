@@ -200,9 +200,10 @@ def test_a_control_that_looks_at_no_image_is_set_beside_ral():
     rows += [changed("reward log G", s, -99, 1, "little data") for s in (1, 2)]
     items = {"08-0-changes": {"rows": rows}}
     (text,) = answer(items)
-    assert "Beside a control that looks at no image, the control lowers it further" in text
+    assert "Beside a control that looks at no image, the control lowers NLL_oracle further" in text
     assert "NLL_oracle by -12.3 ± 0.1 %" in text and "-10.3 ± 0.1 % with the single reward" in text
     assert "FD to oracle data changes by +1.00 ± 0.00 with the control, and by -3.00 ± 0.00 with the single" in text
+    assert "RAL's minus the control's is -4.00 ± 0.00 (lower) with the single reward" in text
     assert answer({"08-0-changes": {"rows": [r for r in rows if r["method"] != "RAL single"]}}) == []  # seeds differ
     says = "Table 1: RAL single lowers NLL under the oracle"
     table = {"03-claims": {"rows": [claims.claim(says, "", "-10 %", -10, 1)], "origin": {"seeds": [1, 2]}}}

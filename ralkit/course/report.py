@@ -66,11 +66,12 @@ def _claims_part(folder: Path, items: Saved) -> list[str]:
     note = (
         f"Our changes are against *{CONTROL}*. A claim holds if its change is beyond chance over the seeds (95 %, "
         f"Student's t). The *{EFFECT}* is the least mean change that these seeds can tell from 0. *{HOLM}* is "
-        "corrected for all claims of this table, because some of many are decided by chance. It has a ≈ where only a "
-        "rounded mean ± deviation was recorded, and is empty where no seeds were compared. The last column asks "
-        "whether RAL also beats MLE at other temperatures, and MLE when a critic keeps one of "
-        f"{PRICE} samples. It is empty where that was not measured."
+        "corrected for all claims of this table, because some of many are decided by chance. It is empty where no "
+        "seeds were compared. The last column asks whether RAL also beats MLE at other temperatures, and MLE when a "
+        f"critic keeps one of {PRICE} samples. It says nothing of what was not measured or is told elsewhere."
     )
+    if any(row[HOLM].startswith("≈") for row in rows):
+        note += " A ≈ stands where only a rounded mean ± deviation was recorded."
     against = "09-2-against"
     note += f" More such comparisons are in {_link(folder, against, '')}." if against in items else ""
     return ["## What the paper says, and what came out here", "", note, "", markdown_table(rows), ""]
@@ -100,7 +101,7 @@ def _limits(items: Saved) -> list[str]:
     return [
         "## Limits",
         "",
-        "* All seeds share one world: one VQ-VAE, one oracle, one set of test images. Another world may differ. (The "
+        "* In each world all seeds share one VQ-VAE, one oracle, one set of test images. Another one may differ. (The "
         "worlds of notebook 08's test bed differ in their generators and data, and have the same oracle.)",
         *_worlds(items),
         f"* The data set is {origin['dataset']['name']}, and networks and training are those of the preset "
