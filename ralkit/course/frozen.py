@@ -121,7 +121,8 @@ def _numbers(file: Path, digest: str) -> dict[str, Any]:
         if packed["digest"] == digest:
             return packed["artefacts"]
         why = f"{file} is of other weights"
-    print(f"{why}; what the notebooks need of it is measured here", flush=True)
+    if distributed.rank() == 0:
+        print(f"{why}; what the notebooks need of it is measured here", flush=True)
     return {}
 
 
