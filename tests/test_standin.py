@@ -130,7 +130,10 @@ def test_no_step_of_training_waits():
 
 
 # The runs that have code of their own; the others differ in numbers.
-DIFFERENT = ("RAL anchored", "RAL, true reward", "RAL partial", "RAL without baseline", "RAL WGAN-GP", "RAL literal")
+DIFFERENT = (
+    "RAL anchored", "RAL, true reward", "RAL partial", "RAL patches single", "RAL without baseline",
+    "RAL without layer norm", "RAL WGAN-GP", "RAL literal",
+)  # fmt: skip
 
 
 @pytest.mark.cuda
