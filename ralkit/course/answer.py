@@ -297,19 +297,22 @@ def in_short(items: Saved) -> list[str]:
         price, "and diversity is gained", "but diversity is lost", "and the change of diversity is not decided"
     )
     lines = [
-        f"**{_capital(_against(gain, 'plain MLE'))}.** The oracle finds RAL's samples {abs(change):.0f} % "
-        f"{'less' if change < 0 else 'more'} surprising, {paid}."
+        f"**{_capital(_against(gain, 'plain MLE'))}.** RAL's samples surprise the oracle {abs(change):.0f} % "
+        f"{'less' if change < 0 else 'more'} than MLE's, {paid}."
     ]
     if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
         word = "less" if control < 0 else "more"
-        lines[0] += f" A control without critic or images makes them {abs(control):.0f} % {word} surprising."
+        lines[0] += f" Those of a control that sees no image surprise it {abs(control):.0f} % {word}."
     rivals = {}
     curve, narrow = [_from_curve(planes, m, X, Y) for m in PAPER], [_as_narrow(planes, m) for m in PAPER]
     if not np.isnan(curve).any():
-        rivals["colder MLE of equal diversity (NLL_test)"] = curve, "MLE sampled colder"
+        rivals["that of colder MLE at equal diversity (NLL_test, the surprise at test images)"] = (
+            curve,
+            "MLE sampled colder",
+        )
     if theirs := _rejected(items):
-        rivals[f"MLE samples of which a critic keeps one in {PRICE}"] = (
+        rivals[f"that of MLE where a critic keeps one sample in {PRICE}"] = (
             [_less(rows, theirs, Y) for rows in ours],
             "MLE samples that a critic chose",
         )
@@ -321,22 +324,21 @@ def in_short(items: Saved) -> list[str]:
         else:
             verdict = ", and ".join(_against(d, name) for d, name in rivals.values())
         sizes = [
-            f"{abs(np.mean(d)):.0f} nats {'further' if np.mean(d) > 0 else 'less far'}{of_truth} than {how}"
-            for of_truth, (how, (d, _)) in zip((" from the truth", ""), rivals.items(), strict=False)
+            f"{abs(np.mean(d)):.0f}{nats} {'above' if np.mean(d) > 0 else 'below'} {of}"
+            for nats, (of, (d, _)) in zip((" nats", ""), rivals.items(), strict=False)
         ]
-        text = f"**{_capital(verdict)}.** By KL(G‖oracle) it is {', and '.join(sizes)}."
+        text = f"**{_capital(verdict)}.** Its KL(G‖oracle) is {', and '.join(sizes)}."
         lines.append(text + _at_equal_entropy(narrow))
     if found := _distances(items):
         _, best, d = found
         size = " and ".join(f"{best + np.mean(x):.1f}" for x in d.values())
         lines.append(
-            "**By a distance like FID to the oracle's images, "
-            f"{_against(list(d.values()), 'MLE at its best temperature')}.** RAL's two rewards have {size}, MLE "
-            f"{best:.1f}."
+            f"**By a distance like FID, {_against(list(d.values()), 'MLE at its best temperature')}.** It is "
+            f"{size} with RAL's two rewards, and {best:.1f} for MLE."
         )
         if cut := _beside_cut(items, found[0]):
             beside = _capital(_against(list(cut[1].values()), "MLE that draws only likely codes (top-k)"))
-            lines[-1] += f" {beside}, which has {cut[0]:.1f}."
+            lines[-1] += f" {beside}, for which it is {cut[0]:.1f}."
     return lines
 
 
@@ -346,8 +348,8 @@ def _at_equal_entropy(narrow: list[list[float] | None]) -> str:
         return ""
     nats, decided = np.mean(narrow), [direction(d) for d in narrow]
     sure = {0: "for neither reward", 1: "for one of two rewards", 2: "for both rewards"}
-    where = "nearer" if nats < 0 else "further away"
-    return f" At equal entropy it is {abs(nats):.0f} nats {where}, which is decided {sure[sum(map(abs, decided))]}."
+    where = "below" if nats < 0 else "above"
+    return f" At equal entropy it is {abs(nats):.0f} {where}, beyond chance {sure[sum(map(abs, decided))]}."
 
 
 def _against(d: list[list[float]], rival: str) -> str:

@@ -279,6 +279,18 @@ class Bench:
             store.write_bytes(self.file, f"{json.dumps(dict(sorted(kept.items())), indent=1)}\n".encode())
 
 
+def measure(preset: Preset, options: dict[str, Any], world: str, method: str, seed: int) -> list[Numbers]:
+    """The rows of a method of METHODS, kept as `Bench` keeps them, or of `file.py:function`, which are not kept.
+
+    It takes a Bench's settings, not a Bench, so that another process can be asked.
+    """
+    bench = Bench(preset, **options)
+    if method in METHODS:
+        return bench.rows(world, method, seed)
+    study = bench.study(world)
+    return score(study, run(load(method), study, seed))
+
+
 def run(method: Method, study: Study, seed: int) -> Prior:
     """What a method makes of the MLE generator of a seed; the same for the same seed."""
     with seeded(seed):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,24 +143,29 @@ def bench(
     """Score methods in worlds of the test bed, and print each beside all that were scored before."""
     from . import bench as bed
     from .record import markdown_table
+    from .workers import call_apart
 
-    methods = {name: None if name in bed.METHODS else bed.load(name) for name in method or ()}
-    bench = bed.Bench(preset, root=root, pretrained=pretrained)
-    for name in world or bed.WORLDS:
-        study, own = bench.study(name), {}
-        seeds = study.seeds if generators is None else _seeds("--generators", generators)
-        for label, function in methods.items():
-            for seed in seeds:
-                print(f"{name}: {label}, generator {seed}", flush=True)
-                if function is None:
-                    bench.rows(name, label, seed)
-                else:
-                    own.setdefault(label, {})[seed] = bed.score(study, bed.run(function, study, seed))
-        if out is not None and own:
+    for name in method or ():
+        if name not in bed.METHODS:
+            bed.load(name)  # what is wrong with it is said before any work
+    options = {"root": root, "pretrained": pretrained}
+    bench, worlds = bed.Bench(get_preset(preset), **options), world or list(bed.WORLDS)
+    asked = None if generators is None else _seeds("--generators", generators)
+    jobs = [(w, m, s) for w in worlds for m in method or () for s in asked or bench.study(w).seeds]
+    # Side by side, because each of these networks is too small for two cores. What takes longest comes first.
+    jobs.sort(key=lambda job: job[0] == "small network")
+    own = {name: {} for name in worlds}
+    measured = call_apart(partial(bed.measure, bench.preset, options), jobs)
+    for count, ((name, label, seed), rows) in enumerate(measured, 1):
+        print(f"{count} of {len(jobs)}: {name}, {label}, generator {seed}", flush=True)
+        if label not in bed.METHODS:
+            own[name].setdefault(label, {})[seed] = rows
+    for name in worlds:
+        if out is not None and own[name]:
             file = out.with_name(f"{out.stem}-{name.replace(' ', '-')}{out.suffix}")
-            content = {"world": name, "weights": study.world.weights, "rows": own}
+            content = {"world": name, "weights": bench.study(name).world.weights, "rows": own[name]}
             store.write_bytes(file, f"{json.dumps(content, indent=1)}\n".encode())
-        print(f"\n{name}\n\n{markdown_table(bed.comparison(bed.found(bench, name) | own))}\n", flush=True)
+        print(f"\n{name}\n\n{markdown_table(bed.comparison(bed.found(bench, name) | own[name]))}\n", flush=True)
 
 
 def _seeds(option: str, seeds: str) -> list[int]:

@@ -61,11 +61,11 @@ def trade_off_plane(planes: Runs, rejected: Mapping[str, Sequence[Mapping[str, f
     curve = _mean(planes["MLE"], "temperature")
     for rows in planes["MLE"]:
         ax.plot([r[X] for r in rows], [r[Y] for r in rows], color=COLOURS["MLE"], linewidth=0.6, alpha=0.4)
-    label = "MLE at each temperature"
-    ax.plot(*zip(*((x, y) for _, x, y in curve), strict=True), "o-", color="black", markersize=5, label=label)
+    style = {"color": "black", "markersize": 5, "zorder": 4, "label": "MLE at each temperature (thin: each seed)"}
+    ax.plot(*zip(*((x, y) for _, x, y in curve), strict=True), "o-", **style)
     for T, x, y in curve:
-        if T in (curve[0][0], 0.7, 0.8, 1.0, curve[-1][0]):
-            place = {"xytext": (-7, -2), "ha": "right"} if T >= 1 else {"xytext": (0, -14), "ha": "center"}
+        if T in (curve[0][0], 0.6, 0.7, 0.8, 0.9, 1.0, curve[-1][0]):
+            place = {"xytext": (0, -14), "ha": "center"} if T <= 0.8 else {"xytext": (-7, -3), "ha": "right"}
             words = f"temperature {T:g}" if T == 1 else f"{T:g}"
             ax.annotate(words, (x, y), textcoords="offset points", fontsize=9, **place)
     for i, (method, runs) in enumerate(planes.items()):
@@ -84,9 +84,9 @@ def trade_off_plane(planes: Runs, rejected: Mapping[str, Sequence[Mapping[str, f
         style = {"color": COLOURS["MLE at temperature 0.8"], "marker": "X", "linestyle": "--", "zorder": 2}
         ax.plot([x for _, x, _ in mean], [y for _, _, y in mean], **style, label="MLE, and a critic rejects samples")
         place = {"textcoords": "offset points", "xytext": (-9, -3), "ha": "right"}
-        for price, x, y in (mean[0], mean[-1]):
+        for price, x, y in (*mean[:2], mean[-1]):
             ax.annotate(f"1 of {price:g} kept", (x, y), fontsize=9, **place)
-    ax.plot(0, 0, "*", color="#E69F00", markeredgecolor="black", markersize=20, clip_on=False, zorder=4)
+    ax.plot(0, 0, "*", color="#F0E442", markeredgecolor="black", markersize=20, clip_on=False, zorder=4)
     ax.annotate("the oracle: the truth", (0, 0), textcoords="offset points", xytext=(14, 4), fontsize=10)
     arrow = {"arrowstyle": "-|>", "linewidth": 2, "mutation_scale": 22, "color": "#555555"}
     ax.annotate("", (0.07, 0.14), (0.2, 0.34), xycoords="axes fraction", arrowprops=arrow)
@@ -95,7 +95,7 @@ def trade_off_plane(planes: Runs, rejected: Mapping[str, Sequence[Mapping[str, f
     ax.set_ylim(bottom=-4)
     ax.set_xlabel(f"{X}, nats per image: what the model leaves out (diversity)")
     ax.set_ylabel(f"{Y}, nats per image: what it makes up (quality)")
-    ax.set_title("Large markers: temperature 1, each seed. Lines lead to colder samples.", fontsize=10)
+    ax.set_title("Large markers: temperature 1, each seed. Solid lines lead to colder samples.", fontsize=10)
     ax.grid(alpha=0.3)
     ax.legend(fontsize=9, loc="upper right")
     return figure

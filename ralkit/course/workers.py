@@ -1,13 +1,18 @@
 """Training side by side: worlds, and methods in them, in processes of their own, which leave what this one loads."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from ..errors import RalkitError
 from .presets import PRESETS
@@ -154,3 +159,41 @@ def why(status: int, complaint: str) -> str:
         memory = "; the memory may have been too small: stop other programs, or use --at-once" * (name == "SIGKILL")
         return f"it was ended by {name}{memory}; the same command continues where it stopped"
     return lines[-1].removeprefix("ralkit: ") if lines else f"it ended with status {status} and no message"
+
+
+def call_apart(function: Callable[..., Any], jobs: Sequence[tuple]) -> Iterator[tuple[tuple, Any]]:
+    """Each job and function(*job), as they end: one job a core at a time, each in a process of its own.
+
+    The function and the jobs must be picklable. On a GPU, and where there is one core or one job, they are done here.
+    The first job to fail ends the others, and its error is raised here; RalkitError where a process was ended from
+    outside.
+    """
+    cores = usable_cores()
+    workers = min(cores, len(jobs))
+    if workers < 2 or torch.cuda.is_available():
+        yield from ((job, function(*job)) for job in jobs)
+        return
+    os.environ.update(KEEP_BLOCKS)  # of the processes to come
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_serve, initargs=(max(1, cores // workers),)
+    )
+    try:
+        running = {pool.submit(function, *job): job for job in jobs}
+        for done in as_completed(running):
+            yield running[done], done.result()
+    except BrokenProcessPool as error:
+        raise RalkitError(
+            "a process beside this one was ended; the memory may have been too small: stop other programs, then run "
+            "it again"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+            process.join()
+
+
+def _serve(threads: int) -> None:
+    """Let a process of a pool use so many threads, and leave Ctrl-C, which it hears too, to the one that began it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
