@@ -127,11 +127,11 @@ def top_k(distances):
 @pytest.mark.parametrize(
     ("distances", "verdict"),
     [
-        ((30.0, 30.1), "RAL beats MLE that draws only likely codes (top-k), for which it is 30.1."),
-        ((10.0, 10.2), "RAL loses to MLE that draws only likely codes (top-k), for which it is 10.1."),
+        ((30.0, 30.1), "RAL beats MLE that draws only likely codes (top-k), with 30.1."),
+        ((10.0, 10.2), "RAL loses to MLE that draws only likely codes (top-k), with 10.1."),
         (
             (15.0, 25.0),
-            "Nothing is decided between RAL and MLE that draws only likely codes (top-k), for which it is 20.0.",
+            "Nothing is decided between RAL and MLE that draws only likely codes (top-k), with 20.0.",
         ),
     ],
 )
@@ -139,7 +139,7 @@ def test_the_likeliest_codes_alone_are_a_rival_by_the_distance(distances, verdic
     """RAL has 20 and 20.1, and MLE 30 where its distance is least."""
     items = top_k(distances)
     short = in_short(items)[-1]
-    assert "RAL beats MLE at its best temperature.** It is 20.1 and 20.1 with RAL" in short
+    assert "RAL beats MLE at its best temperature.** It is 20.1 and 20.1 for RAL" in short
     assert short.endswith(verdict)
     (text,) = (line for line in answer(items) if line.startswith("**By a distance"))
     assert f"(top-k), and then it has {np.mean(distances):.2f}" in text

@@ -235,12 +235,6 @@ def test_colder_samples_of_the_same_model_are_no_better():
     )
 
 
-def test_the_best_temperature_is_chosen_on_the_other_seeds():
-    rows = {1: [{"x": 0.0}, {"x": 5.0}], 2: [{"x": 3.0}, {"x": 1.0}], 3: [{"x": 3.0}, {"x": 2.0}]}
-    assert list(bench.at_best(rows, lambda r: r["x"])) == [5.0, 3.0, 3.0]  # none picks its own least
-    assert list(bench.at_best({1: rows[1]}, lambda r: r["x"])) == [0.0]
-
-
 def test_criteria_that_do_not_apply_are_left_out_of_the_verdict():
     far = np.array([-2.0, -2.1, -1.9])
     nan = np.full(3, np.nan)

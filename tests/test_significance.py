@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from ralkit.course.significance import direction, holm, noise_over_seeds, p_value, smallest_effect
+from ralkit.course.significance import at_best, direction, holm, noise_over_seeds, p_value, smallest_effect
 
 
 def test_holm_by_hand():
@@ -38,3 +38,9 @@ def test_a_p_value_is_that_of_the_paired_test():
 def test_p_and_direction_agree(changes):
     p = p_value(np.mean(changes), np.std(changes, ddof=1), len(changes))
     assert (p < 0.05) == (direction(changes) != 0)
+
+
+def test_the_best_temperature_is_chosen_on_the_other_seeds():
+    values = [[0.0, 5.0], [3.0, 1.0], [3.0, 2.0]]
+    assert list(at_best(values)) == [5.0, 3.0, 3.0]  # none picks its own least
+    assert list(at_best(values[:1])) == [0.0]

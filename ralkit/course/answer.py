@@ -8,7 +8,7 @@ import numpy as np
 from .claims import CERTAIN, CONTROL, HOLM, PAPER, PRICE, beside_certain, holm_decides, judged
 from .hero import X, Y, has_plane
 from .saved import Saved
-from .significance import beyond, direction, side, with_narrowness
+from .significance import at_best, beyond, direction, side, with_narrowness
 
 TERMS = (
     "The oracle is a model that is declared to be the truth, so every probability is known. KL(G‖oracle) is large "
@@ -153,13 +153,13 @@ def _elsewhere(items: Saved) -> str:
     return f" In the test bed of notebook 08, the verdict on RAL intermediate beside colder MLE is {words}."
 
 
-def _best(runs: Sequence[Sequence[Row]]) -> list[float]:
-    """For each seed the least sum of both divergences, over the temperatures that were measured."""
-    return [min(r[X] + r[Y] for r in rows) for rows in runs]
+def _best(runs: Sequence[Sequence[Row]]) -> np.ndarray:
+    """Each seed's sum of both divergences, at the temperature that is best for the other seeds."""
+    return at_best([[r[X] + r[Y] for r in rows] for rows in runs])
 
 
 def _sums(planes: dict[str, list[list[Row]]]) -> list[list[float]]:
-    """For both rewards, RAL's least sum of both divergences minus MLE's, for each seed."""
+    """For both rewards, RAL's sum of both divergences minus MLE's, each at its best temperature, for each seed."""
     mle = _best(planes["MLE"])
     return [np.subtract(_best(planes[m]), mle).tolist() for m in PAPER]
 
@@ -170,7 +170,7 @@ def _at_best(planes: dict[str, list[list[Row]]]) -> str:
     verdict = _each(list(d.values()), "RAL is better", "RAL is worse", "no winner is decided for both rewards")
     few = max(len(rows) for m in PAPER for rows in planes[m])
     return (
-        "Or sum both divergences, and take each model at its own best temperature: "
+        "Or sum both divergences, and take each model at its own best temperature, chosen on the other seeds: "
         f"{verdict}. The sum is {np.mean(mle):.1f} nats for MLE, and RAL's minus MLE's is "
         f"{_both({m: _shown(x) for m, x in d.items()}, ' nats')}. "
         f"RAL was sampled at {few} temperature{'s' * (few > 1)}, MLE at {len(planes['MLE'][0])}."
@@ -232,6 +232,14 @@ def by_distance(items: Saved) -> str:
             f" But MLE needs no training to draw only its likeliest codes (top-k), and then it has {cut[0]:.2f}. RAL's "
             f"minus that is {_both(words)}."
         )
+    theirs = _rejected(items)
+    if theirs and all(key in row for row in theirs):
+        d = {m: _less(_at(_planes(items)[m]), theirs, key) for m in PAPER}
+        words = {m: f"{_shown(x, 2)} ({side(x)})" for m, x in d.items()}
+        text += (
+            f" MLE of whose samples a critic keeps one of {PRICE} has {np.mean([r[key] for r in theirs]):.2f}, and "
+            f"RAL's minus that is {_both(words)}."
+        )
     return text
 
 
@@ -266,7 +274,7 @@ def tally(items: Saved) -> str:
     held = [row for row in rows if row["holds here"] == "yes"]
     undecided = sum(row["holds here"].startswith("not decided") for row in rows)
     text = (
-        f"**The claims of the paper, one by one.** Of {len(rows)}, {len(held)} hold here, "
+        f"**The claims, one by one.** Of {len(rows)}, {len(held)} hold here, "
         f"{len(rows) - len(held) - undecided} do not, and {undecided} are not decided, each judged alone."
     )
     if corrected := [row for row in rows if row[HOLM]]:
@@ -334,11 +342,11 @@ def in_short(items: Saved) -> list[str]:
         size = " and ".join(f"{best + np.mean(x):.1f}" for x in d.values())
         lines.append(
             f"**By a distance like FID, {_against(list(d.values()), 'MLE at its best temperature')}.** It is "
-            f"{size} with RAL's two rewards, and {best:.1f} for MLE."
+            f"{size} for RAL's two rewards, {best:.1f} for MLE."
         )
         if cut := _beside_cut(items, found[0]):
             beside = _capital(_against(list(cut[1].values()), "MLE that draws only likely codes (top-k)"))
-            lines[-1] += f" {beside}, for which it is {cut[0]:.1f}."
+            lines[-1] += f" {beside}, with {cut[0]:.1f}."
     return lines
 
 

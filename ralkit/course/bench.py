@@ -30,7 +30,7 @@ from .predictions import BETTER, DIFFER, OPEN, PREDICTED, WORSE
 from .presets import COMMITTED, Preset, get_preset
 from .record import made_on
 from .runs import RUNS
-from .significance import LEVEL, beyond, direction, holm, p_value, spread, with_narrowness
+from .significance import LEVEL, at_best, beyond, direction, holm, p_value, spread, with_narrowness
 from .study import Study, rejection_threshold
 from .world import Numbers
 
@@ -324,18 +324,11 @@ def compare(rows: dict[int, list[Numbers]], curve: dict[int, list[Numbers]]) -> 
     )  # fmt: skip
     both = lambda r: r.get("KL(oracle||G)", np.nan) + r["KL(G||oracle)"]  # noqa: E731
     by_code = lambda r: r.get("JS by code", np.nan)  # noqa: E731
+    of_each = lambda by_seed, of: [[of(row) for row in own] for own in by_seed.values()]  # noqa: E731
     return {"equal NLL_test": at("NLL_test"), "equal entropy": at("-entropy")} | {
-        name: at_best(rows, of) - at_best({s: curve[s] for s in rows}, of)
+        name: at_best(of_each(rows, of)) - at_best(of_each({s: curve[s] for s in rows}, of))
         for name, of in (("both KL, best T", both), ("JS by code, best T", by_code))
     }
-
-
-def at_best(rows: dict[int, list[Numbers]], of: Callable[[Numbers], float]) -> np.ndarray:
-    """A number of each seed's row, at the temperature where the mean of the other seeds is least."""
-    values = np.array([[of(row) for row in own] for own in rows.values()])
-    if len(values) == 1:
-        return values.min(1)
-    return np.array([own[np.delete(values, i, 0).mean(0).argmin()] for i, own in enumerate(values)])
 
 
 def verdict(beside: dict[str, np.ndarray]) -> str:

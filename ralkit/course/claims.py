@@ -34,7 +34,7 @@ def claim(says: str, theirs: str, ours: str, change: float, noise: float, each: 
     """
     undecided = "not decided: one run" if noise == np.inf else "not decided: within the noise"
     holds = undecided if abs(change) <= noise else "yes" if change < 0 else "no"
-    seeds = ", ".join(f"{d:+.5g}" for d in each)
+    seeds = ", ".join(f"{d:+.4g}" for d in each)
     return dict(zip((*CORE, EACH), (says, theirs, ours, holds, seeds), strict=True))
 
 
@@ -98,7 +98,7 @@ def _decided(d: np.ndarray) -> str:
     return f"{ {-1: 'yes', 0: 'not decided', 1: 'no'}[direction(d)] }, {spread(d, '+.2f')}"
 
 
-def _beside_rejection(method: str, key: str, items: Saved) -> str:
+def _beside_rejection(method: str, key: str, items: Saved, unit: str = "") -> str:
     """What to add of a method's number less that of MLE when a critic keeps one of PRICE samples, if both are there."""
     try:
         ours = [next(r for r in rows if r["temperature"] == 1)[key] for rows in items["08-1-planes"]["data"][method]]
@@ -106,7 +106,7 @@ def _beside_rejection(method: str, key: str, items: Saved) -> str:
         d = np.subtract(ours, [next(r for r in rows if r["price"] == PRICE)[key] for rows in seeds])
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
         return ""
-    return f"; beside rejection {_decided(d)} nats" if len(d) > 1 else ""
+    return f"; beside rejection {_decided(d)}{unit}" if len(d) > 1 else ""
 
 
 def beside_certain(items: Saved) -> dict[str, dict[str, list[float]]] | None:
@@ -135,12 +135,12 @@ def _rivals(says: str, items: Saved) -> str:
         if moved := beside_certain(items):
             d = np.subtract(moved[method]["NLL_oracle, %"], moved[CERTAIN]["NLL_oracle, %"])
             control = f"; beside {CERTAIN}, a control that sees no image, {_decided(d)} %" if len(d) > 1 else ""
-        return curve + _beside_rejection(method, "NLL_oracle", items) + control
+        return curve + _beside_rejection(method, "NLL_oracle", items, " nats") + control
     if "improves diversity" in says and (seeds := verdict.get("more diverse than the curve")):
         some, _, all_ = seeds.partition(" of ")
         word = {"0": "no", all_: "yes"}.get(some, "not decided")
         best = f"{word}: {seeds} seeds more diverse than MLE at its best temperature"
-        return best + _beside_rejection(method, "NLL_test", items)
+        return best + _beside_rejection(method, "NLL_test", items, " nats")
     colder = changes(says, items, COLD) if re.match(_EXPOSURE, says) else None
     if colder is not None and len(colder) > 1:
         rows = items["08-5-exposure"]["data"]  # for each seed, by the number of real rows that are given
@@ -164,7 +164,10 @@ def _rivals(says: str, items: Saved) -> str:
             if (rival := re.fullmatch(pattern, row["what"])) and "who is lower" in row:
                 word = {"RAL": "yes", "the other": "no"}.get(row["who is lower"], row["who is lower"])
                 said.append(f"{word}: {row['RAL minus the other']} beside {rival[1]}")
-    return "; ".join(said)
+    kept = re.match(r"Table 1: .* lowers FID on (oracle|real) data", says)
+    names = next(iter((items.get("08-2-rejection", {}).get("data") or {"": ()}).values()), ())
+    key = next((k for row in names for k in row if kept and k.endswith(f" to {kept[1]} data")), None)
+    return "; ".join(said) + (_beside_rejection(method, key, items) if key else "")
 
 
 def _p(row: dict[str, str], d: np.ndarray | None, seeds: int) -> tuple[float, str] | None:

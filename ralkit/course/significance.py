@@ -24,6 +24,18 @@ def bare(values: Sequence[float], mean: str = ".4g") -> str:
     return spread(values, mean) if len(values) > 1 else f"{values[0]:{mean}}"
 
 
+def at_best(values: Sequence[Sequence[float]]) -> np.ndarray:
+    """Each seed's number in the column where the mean of the other seeds is least; of a single seed its least number.
+
+    `values` has a row for each seed and a column for each temperature. No seed picks its own least, which would be
+    least by chance too.
+    """
+    values = np.asarray(values)
+    if len(values) == 1:
+        return values.min(1)
+    return np.array([own[np.delete(values, i, 0).mean(0).argmin()] for i, own in enumerate(values)])
+
+
 def smallest_effect(sd: float, n: int) -> float:
     """The smallest mean of n paired differences that counts as decided, when one difference has the deviation `sd`.
 
