@@ -136,3 +136,29 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch):
 def test_another_process_is_not_told_a_preset_without_a_name(smoke, tmp_path):
     assert workers.can_be_told(OracleWorld(smoke, root=tmp_path)) == (not torch.cuda.is_available())
     assert not workers.can_be_told(OracleWorld(replace(smoke, n_oracle=100), root=tmp_path))
+
+
+def told(number):
+    """What a process of a pool says of itself; 0 ends it."""
+    if number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid(), torch.get_num_threads(), number
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="done one after the other here")
+def test_calls_in_processes_of_their_own(monkeypatch):
+    monkeypatch.setattr(workers, "usable_cores", lambda: 2)
+    found = dict(workers.call_apart(told, [(1,), (2,), (3,)]))
+    assert found.keys() == {(1,), (2,), (3,)}
+    assert all(threads == 1 and number == job[0] for job, (_, threads, number) in found.items())
+    assert os.getpid() not in {process for process, _, _ in found.values()}
+    ((_, (process, _, _)),) = workers.call_apart(told, [(1,)])
+    assert process == os.getpid()  # a single job needs no other
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="done one after the other here")
+def test_a_call_whose_process_is_killed_ends_the_others(monkeypatch):
+    monkeypatch.setattr(workers, "usable_cores", lambda: 2)
+    with pytest.raises(RalkitError, match="a process beside this one was ended"):
+        list(workers.call_apart(told, [(0,), (1,), (2,)]))
+    assert not workers.multiprocessing.active_children()
