@@ -41,8 +41,22 @@ def png_of(picture: Figure | Image.Image) -> bytes:
     if isinstance(picture, Figure):
         picture.savefig(buffer, dpi=150, bbox_inches="tight", metadata={"Software": None})
         picture, buffer = Image.open(buffer), io.BytesIO()
-    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    _few_colours(picture.convert("RGB")).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _few_colours(picture: Image.Image) -> Image.Image:
+    """A picture in the 256 colours that come nearest to its own, chosen on a ninth of its pixels.
+
+    A median cut would mix a small mark with what is around it, so red would turn purple.
+    """
+    ninth = picture.resize([-(-n // 3) for n in picture.size], Image.Resampling.NEAREST)
+    chosen = ninth.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
+    reduced = picture.quantize(palette=chosen, dither=Image.Dither.NONE)
+    palette, ground = reduced.getpalette(), reduced.getpixel((0, 0))
+    palette[3 * ground : 3 * ground + 3] = picture.getpixel((0, 0))  # the background is kept exactly
+    reduced.putpalette(palette)
+    return reduced
 
 
 def to_pixels(images: Tensor) -> np.ndarray:

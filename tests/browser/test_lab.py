@@ -153,7 +153,8 @@ def choose(browser, menu, command):
 
 
 def is_idle(browser):
-    return find(browser, ".jp-StatusBar-TextItem", "Python 3 (ipykernel) | Idle")
+    # Not the status bar: that of JupyterLab 4.6 does not hear of a kernel that began before it did.
+    return find(browser, ".jp-Notebook-ExecutionIndicator[data-status='idle']")
 
 
 def has_finished(browser):
