@@ -109,8 +109,9 @@ def code_maps(codes: Tensor, K: int, images: Tensor | None = None, inch: float =
     figure, axes = new_figure(1 if images is None else 2, len(codes), (inch, inch))
     # Neighbouring numbers mean nothing, so the colours are shuffled.
     colour = np.random.default_rng(0).permutation(K)
-    style = {"ha": "center", "va": "center", "fontsize": 32 * inch / codes.shape[2], "color": "white"}
-    style["path_effects"] = [withStroke(linewidth=1.2, foreground="0.25")]  # legible on light colours, too
+    size = (32 if K <= 100 else 27) * inch / codes.shape[2]  # three digits fit in a cell, too
+    style = {"ha": "center", "va": "center", "fontsize": size, "color": "white"}
+    style["path_effects"] = [withStroke(linewidth=1.0, foreground="0.25")]  # legible on light colours, too
     for i, map_ in enumerate(codes.cpu().numpy()):
         if images is not None:
             picture(axes[0, i], to_pixels(images[i : i + 1])[0])
