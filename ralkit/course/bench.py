@@ -306,8 +306,8 @@ def run(method: Method, study: Study, seed: int) -> Prior:
 CRITERIA = {
     "equal NLL_test": "nats of KL(G||oracle) beyond MLE's curve, where both cover the truth equally well",
     "equal entropy": "nats of KL(G||oracle) beyond MLE's curve, where both are equally narrow",
-    "both KL, best T": "KL(G||oracle) + KL(oracle||G) less MLE's, each at its best temperature",
-    "JS by code, best T": "JS by code less MLE's, each at its best temperature",
+    "both KL, best T": "KL(G||oracle) + KL(oracle||G) minus MLE's, each at its best temperature",
+    "JS by code, best T": "JS by code minus MLE's, each at its best temperature",
 }
 
 

@@ -125,9 +125,11 @@ def _worlds(items: Saved) -> list[str]:
             several.setdefault(str(about["origin"].get("weights")), set()).add(number)
     kept = {weights: numbers for weights, numbers in several.items() if weights.startswith("pretrained")}
     lost = sorted(set().union(*several.values()) - set().union(*kept.values()))
-    lines = [f"* Notebooks {', '.join(sorted(numbers))}: the world is {weights}." for weights, numbers in kept.items()]
+    named = lambda numbers: f"Notebook{'s' * (len(numbers) > 1)} {', '.join(sorted(numbers))}"  # noqa: E731
+    worlds = sorted(kept.items(), key=lambda item: sorted(item[1]))
+    lines = [f"* {named(numbers)} measured a world that is {weights}." for weights, numbers in worlds]
     if kept and lost:
-        lines.append(f"* Notebooks {', '.join(lost)}: their worlds were trained for an earlier run, and are not kept.")
+        lines.append(f"* {named(lost)} measured worlds that were trained for an earlier run, and are not kept.")
     return lines
 
 
