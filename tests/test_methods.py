@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -148,13 +149,14 @@ def test_shuffled_rewards_teach_nothing_where_ral_does():
 
 
 def test_ral_in_a_loop_is_the_library_s_training(tiny, tmp_path):
-    """One round of `anchored_again` is RAL anchored, to the bit."""
+    """One round of `anchored_again`, and once the updates of `anchored_longer`, is RAL anchored, to the bit."""
     study = Study(OracleWorld(tiny, seed=1, root=tmp_path))
-    (ours,), start = study.generator("RAL anchored", 1), methods.Start(study, 1)
-    with seeded(1):
-        theirs = methods.anchored_again(start, rounds=1)
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert torch.equal(a, b)
+    (ours,) = study.generator("RAL anchored", 1)
+    for once in (partial(methods.anchored_again, rounds=1), partial(methods.anchored_longer, times=1)):
+        with seeded(1):
+            theirs = once(methods.Start(study, 1))
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(a, b)
     with seeded(1):
         twice = methods.anchored_again(methods.Start(study, 1), rounds=2)
     assert not torch.equal(twice.embedding.weight, theirs.embedding.weight)

@@ -82,6 +82,7 @@ FUNCTIONS: dict[str, Method] = {
     "RAL, shuffled rewards": methods.shuffled,
     "reward log G": methods.confidence,
     "RAL anchored, again": methods.anchored_again,
+    "RAL anchored for longer": methods.anchored_longer,
 }
 TRAINED = (
     "RAL single", "RAL intermediate", "RAL, KL 0.1", "RAL, KL 0.3", "RAL, KL 1", "RAL, KL 3", "RAL anchored",

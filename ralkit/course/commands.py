@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -152,20 +153,27 @@ def bench(
     bench, worlds = bed.Bench(get_preset(preset), **options), world or list(bed.WORLDS)
     asked = None if generators is None else _seeds("--generators", generators)
     jobs = [(w, m, s) for w in worlds for m in method or () for s in asked or bench.study(w).seeds]
-    # Side by side, because each of these networks is too small for two cores. What takes longest comes first.
-    jobs.sort(key=lambda job: job[0] == "small network")
-    own = {name: {} for name in worlds}
-    measured = call_apart(partial(bed.measure, bench.preset, options), jobs)
-    for count, ((name, label, seed), rows) in enumerate(measured, 1):
-        print(f"{count} of {len(jobs)}: {name}, {label}, generator {seed}", flush=True)
-        if label not in bed.METHODS:
-            own[name].setdefault(label, {})[seed] = rows
-    for name in worlds:
+    own, waiting = {name: {} for name in worlds}, Counter(name for name, _, _ in jobs)
+
+    def show(name: str) -> None:
         if out is not None and own[name]:
             file = out.with_name(f"{out.stem}-{name.replace(' ', '-')}{out.suffix}")
             content = {"world": name, "weights": bench.study(name).world.weights, "rows": own[name]}
             store.write_bytes(file, f"{json.dumps(content, indent=1)}\n".encode())
         print(f"\n{name}\n\n{markdown_table(bed.comparison(bed.found(bench, name) | own[name]))}\n", flush=True)
+
+    for name in worlds:
+        if not waiting[name]:
+            show(name)
+    # Side by side, because each of these networks is too small for two cores.
+    measured = call_apart(partial(bed.measure, bench.preset, options), jobs)
+    for count, ((name, label, seed), rows) in enumerate(measured, 1):
+        print(f"{count} of {len(jobs)}: {name}, {label}, generator {seed}", flush=True)
+        if label not in bed.METHODS:
+            own[name].setdefault(label, {})[seed] = rows
+        waiting[name] -= 1
+        if not waiting[name]:
+            show(name)
 
 
 def _seeds(option: str, seeds: str) -> list[int]:

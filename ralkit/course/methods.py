@@ -265,6 +265,11 @@ def grpo(start: Start, epochs: int = 4, clip: float = 0.2, beta: float = 0.04) -
     return G
 
 
+def _anchored(start: Start, G: Prior, critic: PatchCritic, cfg: RalConfig) -> Prior:
+    """RAL from G with a critic that stands still, anchored at G: it descends KL(G' || G e^D / Z)."""
+    return _ral(start, G, critic, critic_adam(critic, cfg), cfg, reference=copy.deepcopy(G))
+
+
 def anchored_again(start: Start, rounds: int = 2) -> Prior:
     """RAL anchored in rounds: a fresh critic against what the round before left, and the same reward with it.
 
@@ -275,8 +280,14 @@ def anchored_again(start: Start, rounds: int = 2) -> Prior:
     for k in range(rounds):
         if k:
             critic, _ = start.warm_critic(cfg, G)
-        G = _ral(start, G, critic, critic_adam(critic, cfg), cfg, reference=copy.deepcopy(G))
+        G = _anchored(start, G, critic, cfg)
     return G
+
+
+def anchored_longer(start: Start, times: int = 4) -> Prior:
+    """RAL anchored with `times` as many updates: does training reach what the critic's reward asks for?"""
+    cfg = start.study.recipe("RAL anchored")
+    return _anchored(start, start.generator, start.critic, replace(cfg, updates=times * cfg.updates))
 
 
 # ---- Free knobs: no training ----
