@@ -124,27 +124,38 @@ def top_k(distances):
     return {"08-1-planes": {"data": planes(-20.0)}, "08-0-changes": {"rows": rows[::-1]}}
 
 
+TOP_K = "MLE that draws only likely codes (top-k)"
+OURS = "It is 20.1 and 20.1 for RAL's two rewards, 30.0 for MLE, "  # RAL has 20 and 20.1; MLE 30 where it has least
+
+
 @pytest.mark.parametrize(
-    ("distances", "verdict"),
+    ("distances", "says"),
     [
-        ((30.0, 30.1), "RAL beats MLE that draws only likely codes (top-k), with 30.1."),
-        ((10.0, 10.2), "RAL loses to MLE that draws only likely codes (top-k), with 10.1."),
-        (
-            (15.0, 25.0),
-            "Nothing is decided between RAL and MLE that draws only likely codes (top-k), with 20.0.",
-        ),
+        ((30.0, 30.1), f", and RAL beats {TOP_K}.** {OURS}30.1 for {TOP_K}."),
+        ((10.0, 10.2), f", and RAL loses to {TOP_K}.** {OURS}10.1 for {TOP_K}."),
+        ((15.0, 25.0), f".** {OURS}20.0 for {TOP_K}, where nothing is decided."),
     ],
 )
-def test_the_likeliest_codes_alone_are_a_rival_by_the_distance(distances, verdict):
-    """RAL has 20 and 20.1, and MLE 30 where its distance is least."""
+def test_the_likeliest_codes_alone_are_a_rival_by_the_distance(distances, says):
     items = top_k(distances)
-    short = in_short(items)[-1]
-    assert "RAL beats MLE at its best temperature.** It is 20.1 and 20.1 for RAL" in short
-    assert short.endswith(verdict)
+    assert in_short(items)[-1] == f"**By a distance like FID, RAL beats MLE at its best temperature{says}"
     (text,) = (line for line in answer(items) if line.startswith("**By a distance"))
     assert f"(top-k), and then it has {np.mean(distances):.2f}" in text
     items["08-0-changes"]["rows"].pop()  # a seed is missing
     assert not any("top-k" in line for line in (*in_short(items), *answer(items)))
+
+
+def test_samples_that_a_critic_chose_are_a_rival_by_the_distance():
+    items, key = {"08-1-planes": {"data": planes(-20.0)}}, "FD to oracle data"
+    kept = [[row(1.0, 20.0, 10.0) | {"price": claims.PRICE, key: 10.0 + d}] for d in (0.0, 0.2)]
+    items["08-2-rejection"] = {"data": dict(zip("12", kept, strict=True))}
+    assert in_short(items)[-1].endswith(
+        f", and RAL loses to MLE samples that a critic chose.** {OURS}10.1 for MLE samples that a critic chose."
+    )
+    (text,) = (line for line in answer(items) if line.startswith("**By a distance"))
+    assert "keeps one of 4 has 10.10, and RAL's minus that is +9.95 ± 0.07 (higher) with the single reward" in text
+    del kept[0][0][key]
+    assert not any("critic chose, w" in line or "has 10" in line for line in (*in_short(items), *answer(items)))
 
 
 def test_rewards_that_differ_beside_a_rival_are_not_called_undecided():
@@ -221,3 +232,15 @@ def test_a_control_that_looks_at_no_image_is_set_beside_ral():
     curves = {"08-1-planes": {"data": planes(1.0)}}
     assert "Those of a control that sees no image surprise it 12 % less" in in_short(items | curves)[0]
     assert "neither critic" not in in_short(curves)[0]
+
+
+def test_distances_of_table_1_are_set_beside_rejection():
+    says, key = "Table 1: RAL single lowers FID on oracle data", "FD to oracle data"
+    kept = [[row(1.0, 20.0, 10.0) | {"price": claims.PRICE, key: 10.0 + d}] for d in (0.0, 0.2)]
+    items = {
+        "03-claims": {"rows": [claims.claim(says, "", "-10 %", -10, 1)], "origin": {"seeds": [1, 2]}},
+        "08-1-planes": {"data": planes(-20.0)},
+        "08-2-rejection": {"data": dict(zip("12", kept, strict=True))},
+    }
+    (judged,) = claims.judged(items)
+    assert judged[claims.RIVALS] == "beside rejection no, +9.95 ± 0.071"

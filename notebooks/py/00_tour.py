@@ -82,12 +82,13 @@ def draw(prior, n, number, temperature=1.0):
 
 
 # %% [markdown]
-# **Loading or training.** With `pretrained = True` above, the networks of this notebook are loaded from
-# `data/pretrained/`, and the whole notebook takes about a minute or less. The files there are for the preset `deep`
-# with the faces. With another preset, other images or another seed, or with `False`, each cell trains what it shows and
-# prints how far it is. All notebooks keep what they trained in `runs/`. So a later run loads it, and a run that was
-# interrupted goes on where it stopped. Where the text says what a figure shows, it speaks of the committed run, with
-# the preset `deep` and its pretrained weights.
+# **Loading or training.** A *preset* is a set of sizes and lengths, for example how large the networks are and how long
+# they train. With `pretrained = True` above, the networks of this notebook are loaded from `data/pretrained/`, and the
+# whole notebook takes about a minute or less. The files there are for the preset `deep` with the faces. With another
+# preset, other images or another seed, or with `False`, each cell trains what it shows and prints how far it is. All
+# notebooks keep what they trained in `runs/`. So a later run loads it, and a run that was interrupted goes on where it
+# stopped. Where the text says what a figure shows, it speaks of the committed run, with the preset `deep` and its
+# pretrained weights.
 #
 # ## Images
 # Unless you bring your own images, they are cartoon faces that a program draws, so nothing has to be downloaded. The
@@ -119,8 +120,8 @@ record.figure("00-02-reconstructions", fig, title="Images and their reconstructi
 # %% [markdown]
 # The reconstructions keep the background, the place of the eyes and the rough shape of a head. But fine shapes are
 # lost. For example, the spiked hair of the eighth face becomes a round cap. Hair gets blurred, mouths and glasses
-# become faint, and green or purple eyes lose their colour. Every later stage works on codes, so no generator in this
-# notebook can draw what the codes have lost.
+# become faint, and green or purple eyes become grey or bluish. Every later stage works on codes, so no generator in
+# this notebook can draw what the codes have lost.
 
 # %%
 fig = plots.code_maps(codes[:4], world.vqvae.K, images[:4], inch=2.0)
@@ -134,8 +135,9 @@ record.figure("00-03-codes", fig, title="Images and their code maps")
 #
 # ## Prior
 # The PixelCNN $G$ reads the code map row by row, from left to right. It gives the distribution of each code from the
-# codes before it, $G(c_t | c_0 \dots c_{t-1})$. To sample, we draw one code after the other. To train, we raise the
-# probability of real code maps.
+# codes before it, $G(c_t | c_0 \dots c_{t-1})$. The product of these probabilities, one for each code, is the
+# probability of the whole map, so it can be computed exactly. To sample, we draw one code after the other. To train, we
+# raise the probability of real code maps.
 #
 # **The oracle idea.** How can one tell whether samples got *better*? Nobody knows the probability of a real image. So
 # the paper trains one large prior, the **oracle**, on the real codes. From then on the oracle counts as the truth. A
@@ -166,7 +168,9 @@ record.figure("00-04-samples", fig, title="Real images, samples of the oracle an
 # %% [markdown]
 # The oracle's samples look much like the decoded images, and most of their faces are of one piece. The MLE samples are
 # worse, because hair changes its colour in the middle, outlines are torn, and some faces fall apart. Each small region
-# may look right, but the regions do not fit together. RAL is meant to repair this.
+# may look right, but the regions do not fit together. Exposure bias need not be the only reason, because the generator
+# is also a smaller network than the oracle. (Notebook 08 measures exposure bias by itself.) RAL is meant to get better
+# samples from the same network.
 #
 # ## Critic, rewards, returns
 # The **critic** is a network that tells real images from samples. It gives each image a **score map**, in `deep` of 2x2
@@ -194,10 +198,11 @@ record.figure("00-04-samples", fig, title="Real images, samples of the oracle an
 # truth. The cell prints the critic's **AUC**, which is the chance that the critic scores a real image above a generated
 # one.
 #
-# The figure after this cell has one MLE sample in each column, above its scores, its rewards and its returns. The
-# return of the first code adds up the rewards of the whole sample, so ten samples are ordered by it, and four of them
-# are shown. The left column has the sample with the lowest, and the right column the one with the highest. The two
-# columns between are from the middle of the ten. Blue stands for numbers above 0, and red for numbers below 0.
+# The cell after that draws a figure. Each column has one of the ten MLE samples from above, and below it its scores
+# (after the division), its rewards and its returns. The return of the first code adds up the rewards of the whole
+# sample, so the samples are ordered by it, and four of them are shown. The left column has the sample with the lowest,
+# and the right column the one with the highest. The two columns between are from the middle of the ten. Blue stands
+# for numbers above 0, and red for numbers below 0.
 
 # %%
 methods = ("MLE continued", "RAL single", "RAL intermediate")
@@ -205,10 +210,10 @@ train_together((study, methods, [first]))  # side by side on a CPU's cores, or l
 cfg = world.config.ral
 (prior,), critic = study.ral("RAL intermediate", first)
 n = world.config.n_curve
-real, generated = oracle_codes[:n], draw(G, n, seed + 1)
+real, generated = oracle_codes[:n], draw(G, n, seed + 1)  # for the AUC, real ones also for the largest score
 with torch.no_grad():
     real_map, many_map = (in_batches(lambda c: critic(decode(c)), c) for c in (real, generated))
-    fake = decode(mle_codes)
+    fake = decode(mle_codes)  # the ten MLE samples of the last figure
     fake_map = critic(fake)
 scores = ral.normalise(fake_map, real_map, cfg.normalise)
 r = ral.rewards(scores, shape, "intermediate")
@@ -231,12 +236,13 @@ print(f"mean return of the first code, over all {len(Q)} samples: {Q[:, 0].mean(
 record.figure("00-05-rewards", fig, title="From score maps to rewards and returns, of four MLE samples")
 
 # %% [markdown]
-# The AUC of 0.81 is well above chance. This critic was last trained against RAL's samples, so the number says only that
-# the critic still sees the faults of MLE's samples.
+# The AUC of 0.81 is well above chance, so the critic sees faults in MLE's samples. But it was last trained to tell
+# RAL's samples from real images. How well it does that, this number does not say.
 #
-# Now read each column of the figure from top to bottom. The rewards are the few scores, spread smoothly over the places
-# of the code map. A return adds up a code's own reward and all later ones, so most returns are largest in size at the
-# top, where most rewards are still to come. Here $\gamma$ is 1, so each later reward counts in full.
+# Now read each column of the figure from top to bottom. In the left one the face falls apart, and its scores are by far
+# the lowest of the four. The rewards are the few scores, spread smoothly over the places of the code map. A return adds
+# up a code's own reward and all later ones, so most returns are largest in size at the top, where most rewards are
+# still to come. Here $\gamma$ is 1, so each later reward counts in full.
 #
 # At the top of the map of returns the left sample is red and the right one is blue. But the sign of a return does not
 # tell whether a code was good, because it depends on where the zero of the critic's scores happens to lie. What counts
@@ -244,10 +250,11 @@ record.figure("00-05-rewards", fig, title="From score maps to rewards and return
 # these ten samples the mean happens to be close to 0, as the line above the figure says.
 #
 # ## Policy gradient
-# Reinforcement learning calls the codes so far the *state* $s_t$, and the code that is drawn the *action* $a_t$. A
-# whole sampled map, from its first action to its last, is a *roll-out*. The **advantage** $A_t$ of a code is its return
-# less the mean return of the other roll-outs in the same place, and this mean is called the *baseline*. (The paper has
-# no baseline and takes the return itself.) The update follows the gradient
+# Reinforcement learning calls the codes so far the *state* $s_t$, and the code that is drawn the *action* $a_t$. The
+# distribution from which it is drawn is called the *policy*, and here it is the prior's, $G(a_t | s_t)$. A whole
+# sampled map, from its first action to its last, is a *roll-out*. The **advantage** $A_t$ of a code is its return less
+# the mean return of the other roll-outs in the same place, and this mean is called the *baseline*. (The paper has no
+# baseline and takes the return itself.) The update follows the **policy gradient**
 #
 # $$\nabla_\theta J \propto \mathbf{E}\Big[\sum_{t=0}^{T-1} \nabla_\theta \log G(a_t | s_t)\, A_t\Big]$$
 #
@@ -276,7 +283,8 @@ record.figure("00-06-before-after", fig, title="Samples before and after RAL, sa
 #
 # * *MLE continued* is the control. It trains on by MLE, and makes three updates for each of RAL's. In the figure its
 #   curve is drawn along RAL's updates, so each update on the axis stands for three of its own.
-# * *RAL single* gives one reward for the whole image, at the last code.
+# * *RAL single* gives one reward for the whole image, at the last code. Because $\gamma$ is 1, all codes of a map then
+#   have the same return.
 # * *RAL intermediate* gives a reward to each code.
 #
 # `NLL_oracle` measures **quality**: how much the generator's samples surprise the oracle. `NLL_test` measures
@@ -337,10 +345,10 @@ Markdown("\n".join([*lines, "", units]))
 # oracle's samples.) The lower row is one round of RAL, from a sample of $G$ to the returns of its codes. It is the
 # sample in the last column of the figure of scores, rewards and returns. Its colours are darker here, because each of
 # its three maps has a scale of its own, and there the four samples shared a scale in each row. Blue is above 0. The
-# next two cells only prepare the pictures.
+# next two cells are folded, because they only prepare the pictures.
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def shown(paint, values, title):
     """A stage of the pipeline: paint(axes, values, title), as soon as the figure has axes for it."""
     return lambda ax: paint(ax, values, title)
@@ -361,12 +369,13 @@ def heat(ax, values, title):
     plots.picture(ax, values, title, cmap="RdBu", vmin=-reach, vmax=reach)
 
 
-# %%
-pixels = plots.to_pixels(torch.cat([to_float(images[:1].to(world.device)), decode(codes[:1]), fake[:1]]))
+# %% jupyter={"source_hidden": true}
+best = picks[-1]  # the sample in the last column of the figure of scores, rewards and returns
+pixels = plots.to_pixels(torch.cat([to_float(images[:1].to(world.device)), decode(codes[:1]), fake[best : best + 1]]))
 with torch.no_grad():
     policy = G(codes[:1]).softmax(-1)[0, H // 2, W // 2].cpu()
 tiled = torch.cat([torch.cat([codes[0], codes[1]], 1), torch.cat([codes[2], codes[3]], 1)])  # four maps as one
-r_map, Q_map = (x[0].view(H, W).cpu() for x in (r, Q))
+r_map, Q_map = (x[best].view(H, W).cpu() for x in (r, Q))
 first_row = [
     ("", shown(plots.picture, pixels[0], "image x")),
     ("encode", shown(code_map, codes[0], "codes c")),
@@ -375,9 +384,9 @@ first_row = [
     ("MLE", shown(bars, policy, r"prior $G(\cdot\,|\,s_t)$")),
 ]
 second_row = [
-    ("sample G", shown(code_map, mle_codes[0], "actions $a_t$")),
+    ("sample G", shown(code_map, mle_codes[best], "actions $a_t$")),
     ("decode", shown(plots.picture, pixels[2], r"image $\tilde x$")),
-    ("critic", shown(heat, scores[0].cpu(), "score map S")),
+    ("critic", shown(heat, scores[best].cpu(), "score map S")),
     ("up-sample", shown(heat, r_map, "rewards $r_{t+1}$")),
     ("add later ones", shown(heat, Q_map, "returns Q")),
 ]
@@ -432,10 +441,11 @@ widgets.explore(explore, temperature=(0.1, 1.5, 0.1), number=(1, 20))
 # ## Readings and deviations
 # These are places where the paper can be read in more than one way, or where we do otherwise.
 #
-# 1. In the paper "real images are also their reconstructed version". Here the real data are the oracle's codes,
-#    decoded (`OracleWorld.oracle_codes`).
-# 2. The NLL in the paper's Table 1 is 7.55 for MLE. That is too much for one code and far too little for 64 codes, in
-#    nats as in bits, and notebook 03 says more. Ours is in nats per image (`metrics.oracle_metrics`).
+# 1. In the paper "real images are also their reconstructed version". Here the critic's real images are the oracle's
+#    codes, decoded (`OracleWorld.oracle_codes`).
+# 2. The NLL in the paper's Table 1 is 7.55 for MLE, without a unit. For 64 codes that is far too little. For one code
+#    it is too much, because one of 128 equally likely codes costs only $\ln 128 = 4.85$ nats, or 7 bits. Notebook 03
+#    says more. Ours is in nats per image (`metrics.oracle_metrics`).
 # 3. Presets scale sizes and lengths down and change some of RAL's settings. Notebook 04 lists them (`ral.RalConfig`).
 #
 # ## Glossary
@@ -448,26 +458,34 @@ widgets.explore(explore, temperature=(0.1, 1.5, 0.1), number=(1, 20))
 # | oracle, generator | the prior that is taken for the truth; the one that learns from its samples |
 # | world | images, VQ-VAE, oracle and the oracle's samples together |
 # | action, roll-out | a code that is drawn; one sampled code map, from its first action to its last |
+# | policy | the distribution from which an action is drawn, here that of the prior |
 # | critic, score map | the network that tells real from fake; its scores, one for each part of the image |
 # | reward, return $Q$ | the score of a code; the sum of its reward and the later ones |
-# | gamma | the factor by which each step of delay lowers a reward |
+# | gamma | the factor, at most 1, by which each step of delay multiplies a reward |
 # | baseline, advantage | what the other roll-outs get on average; the return less that |
 # | NLL, nat | minus the natural logarithm of a probability, how surprising something is; its unit |
 # | NLL_oracle | how much samples of $G$ surprise the oracle: quality |
 # | NLL_test | how much the oracle's data surprise $G$: diversity |
 # | temperature | what logits are divided by before a code is drawn; below 1, likely codes come more often |
+# | control | a run to compare with, here MLE continued for about the same time as RAL |
 # | AUC | chance that the critic ranks a real image above a fake one |
 #
 # ## Exercises
 # Put your answer in place of `None` and run the cell, which says whether it is right. The solution is folded below it.
-#
+# The folded cell right here only prepares the checks.
+
+# %% jupyter={"source_hidden": true}
+# Folded, so that the checks below do not show what they ask for.
+right_bits = float((world.vqvae.K ** (H * W) - 1).bit_length())  # of the last map's number, when they count from 0
+right_count = float(len(draw(G, 200, seed, temperature=0.3).unique(dim=0)))
+
+# %% [markdown]
 # **1.** *(Easy, 5 minutes.)* How many bits does it take to write down a code map, if every code may be any of the $K$?
 # The section on codes prints the sizes.
 
 # %%
 answer = None
-last = world.vqvae.K ** (H * W) - 1  # the number of the last map, when all maps are numbered from 0
-check(answer, float(last.bit_length()), within=1)
+check(answer, right_bits, within=1)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 bits, size = H * W * math.log2(world.vqvae.K), world.images.size
@@ -519,16 +537,16 @@ plots.labelled_rows({"whole": whole, "top halves swapped": mixed})
 
 # %%
 answer = None
-cold = draw(G, 200, seed, temperature=0.3)
-check(answer, float(len(cold.unique(dim=0))), within=2)
+check(answer, right_count, within=2)
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 # A few likely values for each code already make very many different maps. So counting exact repeats cannot show that a
-# generator has become narrow. In how many of their codes two samples differ says more: the fewer, the more alike they
-# are. NLL_test shows it best, because it rises where real maps become improbable.
+# generator has become narrow. It helps more to count the codes in which two samples differ, because the fewer there
+# are, the more alike the samples are. NLL_test shows it best, because it rises where real maps become improbable.
 for temperature in (1.0, 0.3):
     drawn = draw(G, 200, seed, temperature=temperature)
-    differ = (drawn[:, None] != drawn).float().mean().item() * len(drawn) / (len(drawn) - 1)  # none beside itself
+    # The factor leaves out the pairs of a sample with itself, which never differ.
+    differ = (drawn[:, None] != drawn).float().mean().item() * len(drawn) / (len(drawn) - 1)
     print(f"temperature {temperature}: {len(drawn.unique(dim=0))} different maps of {len(drawn)}")
     print(f"  two of them differ in {differ:.0%} of their codes")
 

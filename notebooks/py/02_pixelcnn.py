@@ -102,7 +102,7 @@ record.figure("02-01-raster", fig, title="Raster order, and what is known when c
 #
 # The next figure shows the maps that the prior has to learn. Each code map stands under the image that the decoder
 # draws from it. Every code has a colour, and its number is written in. With so many codes some colours look alike, so
-# trust the numbers. The colours are chosen at random, because neighbouring numbers mean nothing.
+# trust the numbers. The colours are chosen at random, because two codes with neighbouring numbers need not be alike.
 
 # %%
 train, test = (world.codes[split][0].long() for split in ("train", "test"))
@@ -221,14 +221,15 @@ record.figure("02-04-blind-spot", fig, title="Receptive field of masked 3x3 laye
 # The next cell counts the pink positions.
 
 # %%
-assert (gradient[~before] == 0).all()
+assert (gradients[-1][~before] == 0).all()
 print(f"after {depth} layers {blind.sum()} of the {before.sum()} earlier positions are still unseen")
 
 # %% [markdown]
 # ## Two streams, shifted instead of masked
 #
-# The cure comes from van den Oord et al. 2016, the paper's reference 34. It splits the past into two rectangles,
-# because plain convolutions can cover a rectangle. Each rectangle has a stack of layers of its own, called a *stream*.
+# The cure comes from *Conditional Image Generation with PixelCNN Decoders*, the paper's reference 34. It splits the
+# past into two rectangles, because plain convolutions can cover a rectangle. Each rectangle has a stack of layers of
+# its own, called a *stream*.
 #
 # * The **vertical stream** $v$ sees the rows above, to both sides.
 # * The **horizontal stream** $h$ sees the same row to the left, and at every layer it takes in what $v$ found. But $v$
@@ -246,6 +247,7 @@ print(f"after {depth} layers {blind.sum()} of the {before.sum()} earlier positio
 torch.manual_seed(seed)
 x, w = torch.randn(2, 3, side, side), torch.randn(4, 3, 5, 5)
 r = 5 // 2
+# Padding by 1 at one end and by -1 at the other shifts a map: zeros come in, and the last row or column is cut off.
 v, h = F.pad(x, (0, 0, 1, -1)), F.pad(x, (1, -1))  # the row above; the code to the left
 # Zeros keep the map's size. The shift has added one row of them above (or one column at the left), so r - 1 suffice
 # there.
@@ -297,12 +299,13 @@ record.figure(
 # piece of the current row. In its last panel no earlier position is grey, so the blind spot is gone. Far positions are
 # dark, because their gradient is small beside that of the nearest code, but it is not zero.
 #
-# Why may $v$ look to the right, when a masked layer may not? A masked layer has only one map of features. After mask A,
-# its value at a position holds the codes before that position. So the feature one step to the right in the same row
-# already holds the code to be predicted, and the masks forbid that step. One kernel serves every row, so the step is
-# also forbidden in rows that are already finished. The vertical stream is a map of its own, and its value in row $i$
-# holds only codes of the rows above $i$. This is true at every place of the row, so looking to the right brings in
-# nothing forbidden. Therefore a path gets to the right without climbing a row for each column, and no wedge is left.
+# Why may $v$ look to the right within a row, when a masked layer may not? A masked layer has only one map of features.
+# After mask A, its value at a position holds the codes before that position. So the feature one step to the right in
+# the same row already holds the code to be predicted, and the masks forbid that step. One kernel serves every row. So a
+# path may climb to the right, but it can never step to the right within a row, not even in a row above, which is
+# already finished. The vertical stream is a map of its own, and its value in row $i$ holds only codes of the rows above
+# $i$. This is true at every place of the row, so looking to the right brings in nothing forbidden. Therefore a path
+# gets to the right without climbing a row for each column, and no wedge is left.
 #
 # This is also why $v$ must never read $h$. The value of $h$ at a place also holds codes of the same row, namely those
 # to the left of the place. If $v$ took it in, $v$ would hold these codes, too. The next layer of $v$ looks one step to
@@ -312,6 +315,7 @@ record.figure(
 # The next cell tests that $h$ sees all earlier positions and no others.
 
 # %%
+# The loop above ended with h after all layers, so `gradient` is that of the last panel.
 assert (gradient[~before] == 0).all() and (gradient[before] > 0).all()
 print(f"after {depth} layers all {before.sum()} earlier positions are seen, and none of the {(~before).sum()} others")
 
@@ -502,8 +506,9 @@ record.figure("02-07-training", fig, title="Training the oracle prior", data=his
 # Before training, the prior is no better than uniform codes. At the next point it lies below the dashed line already,
 # so it quickly learns relations between codes. Then `NLL_test` falls more and more slowly. `NLL_train` lies nearly on
 # the same curve. Each of its points is a single batch, so small differences between the two curves may be chance. At
-# the last point it lies a little below `NLL_test`, but `NLL_test` never rises. A prior **overfits** when it learns the
-# training maps by heart and gets worse on others. `NLL_test` would then rise, so this prior does not overfit yet.
+# the last point it lies a little below `NLL_test`, and the table below measures this gap on many maps. A prior
+# **overfits** when it learns the training maps by heart and gets worse on others. `NLL_test` would then rise. It never
+# does here, so this prior does not overfit yet.
 #
 # The next cell computes the likelihood by hand from the logits, and compares it with `ralkit`'s. The table after it
 # lists the two baselines and the PixelCNN, on training maps and on test maps.
@@ -547,8 +552,8 @@ print(f"gap between test and training maps: {nats['PixelCNN, test maps'] - nats[
 # The last column of the table is the easiest to imagine. Notebook 01 called such an exponential a perplexity. There it
 # counted the codes in use, and here it counts the codes among which the model has to guess. A uniform prior guesses
 # among all $K$ codes, and counting at each position makes the choice smaller. With the past known, only a handful of
-# codes is left. The maps that the PixelCNN was trained on cost a little less than test maps, but this gap is small
-# beside what the past saves.
+# codes is left. The maps that the PixelCNN was trained on cost a little less than test maps, as at the end of the
+# curves. But this gap is small beside what the past saves.
 #
 # Where in the map are the nats? The figure shows the mean nats of every position on test maps, for independent
 # positions on the left and the PixelCNN on the right. Brighter positions cost more nats.
@@ -583,10 +588,10 @@ record.figure(
 # \partial\,\text{input}_s$ exactly zero for every $s \ge t$? Codes have no gradient, but their embeddings do, so a
 # hook makes the embeddings the input.
 #
-# Two details matter. First, we take the gradient of a random mixture of the logits. Their plain sum, which was enough
-# for the small tests above, is not safe here. Single logits may change while their sum stays the same, and then the sum
-# would hide a leak. Second, a zero is tested only at this one map, so `tests/test_prior.py` tests other maps, and every
-# kind of prior.
+# Two details matter. First, we take the gradient of a random mixture of the logits. For the small tests above their
+# plain sum was enough, because random weights hardly ever cancel exactly. In a trained network single logits may change
+# while their sum stays the same, and then the sum would hide a leak. Second, a zero is tested only at this one map, so
+# `tests/test_prior.py` tests other maps, and every kind of prior.
 #
 # In the left panel of the figure, each row is an output $t$, each column is an input $s$, and grey means exactly zero.
 # So the diagonal and everything to the right of it must be grey. The ticks stand at the first code of each row of the
@@ -855,9 +860,9 @@ ax.legend(fontsize=8)
 record.figure("02-14-temperature", fig, title="One conditional distribution at four temperatures")
 
 # %% [markdown]
-# The curves cross. The few likeliest codes gain when the temperature falls, and all codes behind them lose. The order
-# of the codes stays the same, so a temperature never changes which code is the likeliest. It only changes how far this
-# code is ahead of the others.
+# The curves cross. The few likeliest codes gain whenever the temperature falls, and codes far behind them lose. In
+# between, a code can first gain a little and then lose. The order of the codes stays the same, so a temperature never
+# changes which code is the likeliest. It only changes how far this code is ahead of the others.
 #
 # The next figure shows decoded samples, with one row for each temperature. All samples in a column use the same random
 # numbers. Still, they are different faces, because one changed code changes everything that is drawn after it.
@@ -875,9 +880,10 @@ record.figure("02-15-temperature-samples", fig, title="Samples at four temperatu
 # The next figure has the temperature along both horizontal axes. The left panel shows **entropy** in nats per code,
 # which says how uncertain a draw is. It is 0 if only one code is possible, and $\ln K$ if all codes are equally likely.
 # The panel shows only the range of its two curves, and its title gives $\ln K$. The solid curve takes real maps as the
-# past and averages the entropy of all conditionals. The dashed curve lets the sampler draw its own past. It averages
-# the sampler's surprise $-\log p_\tau$ at its own maps, divided by $T$, so its unit is nats per code, too. When it is
-# low, the sampler draws from few maps, so they are more alike.
+# past and averages the entropy of all conditionals. The dashed curve lets the sampler draw its own past. Entropy is the
+# mean surprise of a distribution at its own draws. So this curve is the mean of $-\log p_\tau$ over maps that were
+# drawn at $\tau$, divided by $T$ to give nats per code, too. When the curve is low, the sampler draws from few maps, so
+# they are more alike.
 #
 # The right panel measures the same samples with the prior at $\tau = 1$, in nats per image. A lower NLL means that the
 # prior finds the samples more likely, and the dashed line is the NLL of real test maps. At temperature 1 this NLL is
@@ -923,8 +929,10 @@ for tau, value, e in zip(grid, nll, error, strict=True):
 # (The numbers after ± are two standard errors.) All curves rise with the temperature. The right one meets the dashed
 # line near temperature 1, where a perfect prior would meet it exactly. Colder samples lie below this line, so they are
 # *more* likely than real maps. A low NLL alone does not make samples real. In the left panel, the sampler's curve is
-# the steeper one, and the two curves cross. A cold sampler draws a past of likely codes, and after such a past it is
-# surer than after a real one. A hot sampler draws a past with unlikely codes, and after this it is less sure.
+# the steeper one, and the two curves cross near 0.8. A cold sampler draws a past of likely codes, and after such a past
+# it is surer than after a real one. A hot sampler draws a past with unlikely codes, and after this it is less sure. At
+# temperature 1 the two curves of a perfect prior would meet, because its own maps would be like real ones. Here the
+# sampler's curve lies a little higher.
 #
 # Keep this in mind for RAL. A lower temperature needs no training, and it makes samples more likely under the oracle.
 # But it makes them more alike, too. So each temperature gives a pair of numbers, which say how likely the samples are
@@ -1025,9 +1033,9 @@ widgets.explore(complete, temperature=(0.2, 1.6, 0.1), given_rows=(0, H), image=
 #    measuring. `PriorConfig.dropout`, `PixelCNN.sample`
 # 7. The paper never gives the sampling temperature. We use 1 wherever methods are compared, and other temperatures
 #    only where the temperature itself is the question. `sample(temperature=1.0)`
-# 8. *"NLL 7.55"* for the MLE generator (Table 1). This does not fit a sum over 64 codes (Eq. 7). It does not fit a
-#    mean per code either, because no sensible model has a mean above ln 128 nats (7 bits). We report nats per image
-#    and per code. `metrics.map_log_prob`
+# 8. *"NLL 7.55"* for the MLE generator (Table 1). As a sum over 64 codes (Eq. 7) this is far too little, because it
+#    means only 0.12 for each code. As a mean per code it is too much, because a guess among all 128 codes (S-Table 4)
+#    costs only ln 128 = 4.85 nats (7 bits). We report nats per image and per code. `metrics.map_log_prob`
 # 9. *"we first train a PixelCNN on the 8×8 latent codes"* of CelebA (section 5.2). Ours is trained on the codes of the
 #    data set that you name, and on the cartoon faces if you name none. `OracleWorld.oracle`
 # 10. *"mode-1 provides real latent codes as context and is useful for the image completion task"* (section 4.3). For
@@ -1168,8 +1176,8 @@ def complete_by_hand(prior, given, given_rows, generator):
 
 # With the cache, given rows skip all their horizontal steps, but their vertical stream must still run, a row at a time.
 # If it takes a share s of the time, then x = s + (1 - s) / 2 is left when half of the rows are given: 80% if s is 60%.
-# So the printed share x tells what s is here, namely s = 2 x - 1. The vertical stream is no small part, because its 5x5
-# window has 3 x 5 taps and the horizontal one only 1 x 3.
+# So the printed share x tells what s is here, namely s = 2 x - 1. The vertical stream is no small part. With windows 5
+# wide it looks at 3 rows of 5 places, so it has 15 taps, and the horizontal stream looks at 1 row of 3 places.
 assert torch.equal(complete_by_hand(oracle, known[:4], H // 2, dice()), right)
 full = seconds(lambda: oracle.sample(16, (H, W)), calls=5)
 half = seconds(lambda: oracle.sample(16, (H, W), given=known, given_rows=H // 2), calls=5)

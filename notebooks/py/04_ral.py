@@ -119,13 +119,14 @@ for (top, bottom), t in zip(axes.T, times, strict=True):
     top.plot(t % W, t // W, "s", color="red", markersize=6)
     bars = bottom.bar(range(G.K), policy[t], width=1.0, color="#999999")
     bars[codes.flatten()[t].item()].set_color("red")
-    bottom.set(xlabel="code", ylabel="probability" if t == 0 else "", yticks=[])
+    bottom.set(xlabel="code", ylim=(0, 1), yticks=[])
     bottom.set_title(f"$G(\\cdot\\, |\\, s_{{{t}}})$, action in red", fontsize=9)
+axes[1, 0].set(ylabel="probability", yticks=(0, 0.5, 1))
 record.figure("04-02-decisions", fig, title="States, policy and actions while one code map is drawn")
 
 # %% [markdown]
 # At the first code many choices are possible. Later, one or two codes hold nearly all of the probability, because the
-# codes before them tell most of what has to come. Each lower panel has its own scale.
+# codes before them tell most of what has to come.
 #
 # The objective is the expected reward of what $G$ draws, and its gradient is called the **policy gradient**:
 #
@@ -133,8 +134,9 @@ record.figure("04-02-decisions", fig, title="States, policy and actions while on
 # \nabla_\theta J_G \propto \mathbf{E}_{a_t \sim G} [\nabla_\theta \log G(a_t | s_t)\, Q(s_t, a_t)] \quad (2)$$
 #
 # Here $\theta$ are the parameters of $G$, and $R_T$ is the sum of all rewards of a finished map. $Q(s_t, a_t)$ is the
-# **return** of the action $a_t$: it adds up the rewards that come after the action (section 4). To see where Eq. 2
-# comes from, write $c$ for a whole map, so that $J = \sum_c G(c)\, R(c)$:
+# **return** of the action $a_t$: it adds up the rewards that come after the action (section 4). Eq. 2 is written for
+# one action. The full gradient adds such terms over all $t$, and the sign $\propto$ says that a constant factor is left
+# out. To see where Eq. 2 comes from, write $c$ for a whole map, so that $J = \sum_c G(c)\, R(c)$:
 #
 # 1. The gradient of a probability is $\nabla G = G\, \nabla \log G$. So
 #    $\nabla J = \sum_c G(c)\, \nabla \log G(c)\, R(c) = \mathbf{E}\big[\sum_t \nabla \log G(a_t | s_t)\, R\big]$, and
@@ -191,9 +193,10 @@ print(f"images {tuple(real.shape)} -> score maps {tuple(score_map.shape)}")
 
 # %% [markdown]
 # Which patch does a score see? We ask the gradient $|\partial S_{ij} / \partial x|$, which says how much each pixel
-# changes the score. In the next figure each panel belongs to one score of an untrained critic, and the red square
-# marks the score's place. A brighter pixel has more influence on the score, on a logarithmic scale, and a grey pixel
-# has exactly none. Look for how far the colours reach from the red square.
+# changes the score. In the next figure each panel belongs to one score of an untrained critic, and the red square marks
+# the score's place. A brighter pixel has more influence on the score. The colours are logarithmic: the brightest yellow
+# is the largest influence in the panel, and the darkest violet is a ten-thousandth of it or less. A pixel with no
+# influence at all would be grey. Look for how far the colours reach from the red square.
 
 
 # %%
@@ -218,17 +221,18 @@ record.figure("04-03-patches", fig, title="What one score of the map sees (gradi
 # next cell says why.
 
 # %%
-stages = cfg.critic_stages
+size, stages = world.config.size, cfg.critic_stages
 reach = 1 + 3 * (2**stages - 1) + 2 * 2**stages  # of `stages` 4x4 convolutions of stride 2 and a 3x3 head
 field = looks_at(fresh["none"], real[0], (side // 2, side // 2))
 i = step * (side // 2)
 inside = (field[i : i + step, i : i + step].sum() / field.sum()).item()
+overlap = "every score sees all of it" if reach >= 2 * size else "patches overlap a lot"
+verdict = "hardly more than chance" if inside < 1.2 * side**-2 else "more than chance"
 Markdown(
-    f"Without normalisation one score reaches over {reach} x {reach} pixels, of an image of {world.config.size} x "
-    f"{world.config.size}: {'every score sees all of it' if reach >= 2 * world.config.size else 'patches overlap a lot'}. Of the "
-    f"gradient of an untrained score, {inside:.0%} lies in its own {step} x {step} pixels, which are {side**-2:.0%} of the image: "
-    f"{'hardly more than chance' if inside < 1.2 * side**-2 else 'more than chance'}. With layer normalisation, whose statistics are taken over the whole map, a score "
-    "depends a little on every pixel."
+    f"Without normalisation one score reaches over {reach} x {reach} pixels, of an image of {size} x {size}: {overlap}."
+    f" Of the gradient of an untrained score, {inside:.0%} lies in its own {step} x {step} pixels, which are "
+    f"{side**-2:.0%} of the image: {verdict}. With layer normalisation, whose statistics are taken over the whole map, "
+    "a score depends a little on every pixel."
 )
 
 # %% [markdown]
@@ -241,7 +245,9 @@ Markdown(
 #
 # Here $p_d$ is the distribution of the real images. The first two terms ask for high scores of real images $x$ and low
 # scores of generated images $\tilde x$. The last term is the gradient penalty with its weight $\lambda_{gp}$. It asks
-# that the slope of $D$ be close to 1.
+# that the slope of $D$, which is the length of its gradient with respect to the image, be close to 1. Without the
+# penalty the critic could lower the loss for ever by multiplying its scores by larger and larger
+# numbers.
 #
 # In this last term $\tilde x$ is not a sample. It lies on the line from a fake to a real image, at a random place
 # $\epsilon$. The norm is taken over all pixels of **one image**, and $D$ is the score of the whole image. So there is
@@ -272,16 +278,17 @@ losses
 # penalty, called R1, which is $\frac{\lambda}{2}\|\nabla_x D(x)\|^2$ on real images. We compute R1 only on every
 # fourth real image, because its second derivatives would otherwise be most of the cost of an update.
 #
-# The best possible score under this loss, without a penalty, has a meaning. It is the log odds $\log p_d / p_G$ of
-# the patch, where $p_d$ is the distribution of real images and $p_G$ that of generated ones. Such a score would be
-# just what we want as a reward. The gradient of its expected value at the present $G$ is that of $-KL(G \| p_d)$, so
-# to follow it is to lower the KL divergence that the oracle experiment measures.
+# The best possible score under this loss, without a penalty, has a meaning. It is $\log (p_d / p_G)$ of the patch,
+# where $p_d$ is the distribution of real images and $p_G$ that of generated ones. So it is above 0 where a patch is
+# more frequent among real images. Such a score of whole images would be just what we want as a reward. Suppose that we
+# hold it fixed and change $G$ a little. Then its mean over the samples of $G$ has the same gradient as $-KL(G \| p_d)$.
+# So to follow this gradient is to lower the KL divergence that the oracle experiment measures.
 #
 # Our critic is not that good, because the penalty and the few updates make its score a much flatter function of the
-# image. The `gap` of section 2.3 shows this. It is the mean score of real images minus that of generated ones. With
-# the best possible score of whole images it would be $KL(p_d \| G) + KL(G \| p_d)$. Notebook 03 measures the second
-# of these on the codes, and finds tens of nats. In the committed run the gap of this critic is less than 1. So its
-# scores can rank images, but their size cannot be read in nats.
+# image. The `gap` of section 2.3 shows this. It is the mean score of real images minus that of generated ones. With the
+# best possible score of whole images it would be $KL(p_d \| G) + KL(G \| p_d)$. Notebook 03 measures both on the codes,
+# and finds tens of nats for each. In the committed run the gap of this critic is less than 1. So its scores can rank
+# images, but their size cannot be read in nats.
 #
 # ### 2.3 Can the critic see anything?
 #
@@ -294,11 +301,10 @@ losses
 # |---|---|
 # | `AUC` | the chance that a real image held out from training scores above a fake one; 0.5 is chance, 1 perfect |
 # | `gap` | mean score of real minus mean score of fake images, in the critic's own units (compare signs, not sizes) |
-# | `critic_loss` | the loss of the critic's last batch; the values of the two losses are not comparable |
 #
 # We now train three critics alone, each for the same number of updates, while $G$ stands still. The next figure has a
-# panel for each of the three numbers and a curve for each critic, over the updates. Look first at how far the AUC
-# rises above 0.5, the dotted line.
+# panel for each of the two numbers and a curve for each critic, over the updates. Look first at how far the AUC rises
+# above 0.5, the dotted line.
 
 # %%
 updates = cfg.warmup
@@ -307,7 +313,7 @@ for name, how in configs.items():
     critics[name], runs[name] = study.critic_alone(name, first, how, updates)
 
 # %%
-fig = plots.curves({name: [history] for name, history in runs.items()}, ("AUC", "gap", "critic_loss"))
+fig = plots.curves({name: [history] for name, history in runs.items()}, ("AUC", "gap"))
 fig.axes[0].axhline(0.5, color="black", linewidth=0.8, linestyle=":")
 data = {name: {key: runs[name][key] for key in ("step", "AUC", "gap")} for name in runs}
 record.figure("04-04-critics", fig, title="Three critics trained alone against the MLE generator", data=data)
@@ -319,19 +325,22 @@ record.figure("04-04-critics", fig, title="Three critics trained alone against t
 
 # %%
 rows = [{"critic": name, "AUC": h["AUC"][-1], "gap": h["gap"][-1]} for name, h in runs.items()]
-note = f"After {updates} updates of {cfg.critic_batch} real and as many fake images, held-out images, seed {first}."
+note = (
+    f"After {updates} updates of {cfg.critic_batch} real and as many fake images; measured on {world.config.n_curve} "
+    f"held-out real images and as many samples, seed {first}."
+)
 record.table("04-05-critics", rows, title="What three critics can see of the MLE generator", note=note)
 
 # %%
 best = max(critics, key=lambda name: runs[name]["AUC"][-1])
-critic, cfg = critics[best], configs[best]
+critic, cfg = critics[best], configs[best]  # from here on those of the best critic
 gains = {name: h["AUC"][-1] - 0.5 for name, h in runs.items()}
 paper = next(iter(gains))
 Markdown(
     f"After {updates} updates **{best}** sees best: AUC {gains[best] + 0.5:.3f}, which is {gains[best]:+.3f} from "
-    f"chance. The paper's kind, {paper}, stands at {gains[paper] + 0.5:.3f} ({gains[paper]:+.3f}). "
-    f"From here on, the critic of this notebook is **{best}**. We take the one with the highest AUC for want of "
-    "better; notebook 11 tests what that is worth."
+    f"chance. The paper's kind of critic, {paper}, has an AUC of {gains[paper] + 0.5:.3f} ({gains[paper]:+.3f}). "
+    f"From here on, the critic of this notebook is **{best}**. We take the one with the highest AUC because we have no "
+    "better measure yet; notebook 11 tests what that is worth."
 )
 
 # %% [markdown]
@@ -352,32 +361,35 @@ for what, norm in {"image": slope.flatten(1).norm(dim=1), "pixel": slope.norm(di
 # The critic was trained with the norm per image, so its slope per image is close to 1, and this penalty is small. The
 # slope of a single pixel is close to 0, so the penalty per pixel is close to 1, for the same critic.
 #
-# The next figure shows what the critic learnt. It lays the score maps of a fresh critic, and then those of the
+# The next figure shows what score maps look like. It lays the score maps of a fresh critic, and then those of the
 # trained one, over a real image and over a generated one. Blue regions look real to the critic, and red regions look
-# fake. A very dark red over a grey picture can look purple, and it still means a low score. $D$ is the mean of the
-# map.
+# fake. A very dark red over a grey picture can look purple, and it still means a low score. $D$ is the mean of the map.
+# Two images cannot show what the critic has learnt, so read that from the AUC above.
 
 # %%
-fig, axes = plots.new_figure(1, 4, (2.1, 2.2))
 views = [(who, kind) for who in ("fresh", "trained") for kind in ("real", "MLE sample")]
-for ax, (who, kind) in zip(axes[0], views, strict=True):
-    image = {"real": real, "MLE sample": fake}[kind][:1]
-    with torch.no_grad():
-        score_map = (critic if who == "trained" else fresh[cfg.critic_norm])(image)[0]
-    plots.score_overlay(image[0], score_map, ax, f"{who}, {kind}\nD = {score_map.mean():+.2g}")
+judges = {"fresh": fresh[cfg.critic_norm], "trained": critic}
+images = {"real": real[:1], "MLE sample": fake[:1]}
+with torch.no_grad():
+    maps = [judges[who](images[kind])[0] for who, kind in views]
+limit = max(S.abs().max().item() for S in maps)  # one scale, so that the panels' colours can be compared
+fig, axes = plots.new_figure(1, 4, (2.1, 2.2))
+for ax, (who, kind), S in zip(axes[0], views, maps, strict=True):
+    plots.score_overlay(images[kind][0], S, ax, f"{who}, {kind}\nD = {S.mean():+.2g}", limit)
 record.figure("04-06-score-maps", fig, title="Score maps before and after training (blue: real, red: fake)")
 
 # %% [markdown]
-# Each map has few scores, and each panel has its own colours, so compare the numbers $D$ above the panels. In the
-# committed run the trained critic gives this real image a *lower* score than this sample, so it ranks the pair the
-# wrong way round. That is no contradiction, because a critic with an AUC of .8 does so with one pair in five. What
-# counts is the ranking over many pairs, which the AUC measures.
+# Each map has few scores, and all panels share one scale of colours. In the committed run both critics give this real
+# image a *lower* score than this sample. For the trained critic that is no contradiction, because a critic with an AUC
+# of .8 ranks one pair in five the wrong way round. What counts is the ranking over many pairs, which the AUC measures.
 #
 # ## 3. Rewards
 #
 # RAL turns the critic's scores into rewards in one of two ways. The **single reward** comes once, at the end:
 #
 # $$r_t = \begin{cases} 0, & t < T \\ D(\tilde x), & t = T \end{cases} \quad (6)$$
+#
+# Actions are numbered from 0 to $T-1$ and rewards from 1 to $T$, because $r_{t+1}$ is the answer to $a_t$.
 #
 # The **intermediate rewards** are the score map itself, up-sampled to the size of the code map. So the reward
 # $r_{t+1}$ is what the score map says at the place of the code $c_t$. The next two cells compute both by hand and
@@ -413,8 +425,7 @@ plots.value_maps(maps, limit=fake_map[0].abs().max().item())
 #
 # $$Q(s_t, a_t) = \sum_{k=t+1}^T \gamma^{k-t-1} r_k \quad (3)$$
 #
-# Rewards are numbered from 1, so $r_{t+1}$ is the answer to $a_t$. In a tensor of $r_1 \dots r_T$ the reward $r_k$ has
-# the index $k-1$.
+# In a tensor of $r_1 \dots r_T$ the reward $r_k$ has the index $k-1$.
 
 
 # %%
@@ -455,7 +466,7 @@ def framework(i, gamma):
     for label, m in {"real": real_map, "fake": fake_map}.items():
         axes[0, 3].hist(m.flatten().cpu().numpy(), 40, density=True, histtype="step", label=label)
     axes[0, 3].legend(fontsize=7)
-    axes[0, 3].set_title("all scores of a batch", fontsize=9)
+    axes[0, 3].set_title("all scores of a batch (density)", fontsize=9)
     plots.value_map(fake_map[i], axes[1, 3], "score map S")
     for j, (kind, r) in enumerate({"intermediate": intermediate, "single": single}.items()):
         plots.value_map(r[i].view(H, W), axes[2, 2 * j], f"{kind}: $r$")
@@ -469,9 +480,11 @@ title = "The RAL framework (the paper's Fig. 2), drawn from real data"
 record.figure("figure-2", fig, title=title, data={"score_map": fake_map[0].tolist()})
 
 # %% [markdown]
-# Real scores are higher on average, but the histograms overlap. With intermediate rewards the returns grow in size from
-# the last code to the first, because an early code collects all later rewards. With the single reward at gamma 1 every
-# code has the same return.
+# Real scores are higher on average, but the histograms overlap. With intermediate rewards the returns of this image
+# grow in size from the last code to the first, because an early code collects all later rewards, which here are all
+# below 0. With the single reward at gamma 1 every code has the same return. The colour bars of the two $Q$ differ,
+# because the $T$ intermediate rewards add up to $T$ times $D$, while the single reward is $D$ itself. Such a common
+# factor hardly matters, because Adam scales its steps to about the learning rate.
 #
 # ### What gamma does to a map
 # With a reward only at the end, the return is $Q(s_t, a_t) = \gamma^{T-1-t} D(\tilde x)$. So gamma gives each code a
@@ -508,10 +521,11 @@ record.table("04-08-gamma", rows, title="Weight of the first code, gamma^(T-1), 
 # ## 5. Normalisation and baseline
 #
 # The critic changes all the time, and the size of its scores changes with it. So the paper normalises them: "Outputs
-# from the discriminator are first normalized to the range of (−1, 1) [...] with respect to the highest value from a
-# set of fake and real images". The next figure shows three ways to read this sentence. In `none` the scores stay as
-# they are. In `max` they are divided by the largest absolute score. In `min-max` the lowest score becomes −1 and the
-# highest becomes 1. Each panel has the histograms of real and fake scores.
+# from the discriminator are first normalized to the range of (−1, 1) [...] with respect to the highest value from a set
+# of fake and real images". The next figure shows three ways to read this sentence. In `none` the scores stay as they
+# are. In `max` they are divided by the largest absolute score. In `min-max` the lowest score becomes −1 and the highest
+# becomes 1. Each panel has the histograms of real and fake scores. Our runs use `max`, but sections 3 to 5 keep the raw
+# scores, so that one sees the critic's own numbers.
 
 # %%
 scale = torch.cat([fake_map, real_map]).abs().max()
@@ -530,34 +544,39 @@ record.figure("04-09-normalise", fig, title="Scores of real and fake images unde
 # The shapes of the histograms stay, and only their axis changes. With `max`, one extreme score sets the scale, so most
 # scores lie near 0. With `min-max` they may lie anywhere between the ends.
 #
-# Dividing by the largest score settles the scale of the rewards, but not their **zero**, that is which score counts
-# as neither good nor bad. Eq. 5 does not change when a constant is added to all scores, so the scores of a WGAN
-# critic may lie anywhere. The logistic loss, by contrast, does have a zero. Suppose that we add a large constant to
-# all scores and then divide by the largest absolute value. Then all rewards are close to 1, and a good and a bad
-# image differ by very little. Under `min-max` this cannot happen, because the constant cancels.
+# Dividing by the largest score settles the scale of the rewards, but not their **zero**, that is which score counts as
+# neither good nor bad. Eq. 5 does not change when a constant is added to all scores, so the scores of a WGAN critic may
+# lie anywhere. The logistic loss, which our critic has in the committed run, does have a zero, so we add the constant
+# by hand. Suppose that it is large, and that we then divide by the largest absolute value. Then all rewards are close
+# to 1, and a good and a bad image differ by very little. Under `min-max` this cannot happen, because the constant
+# cancels.
 #
 # The next figure shows this, with the added constant growing to the right. One curve is the mean of the normalised
-# rewards, which tells $G$ nothing. The other is their spread between images, which is all that can tell $G$ anything.
-# Look at what is left of it at the right end.
+# rewards, which tells $G$ nothing. The other is their spread between images (the standard deviation), which is all that
+# can tell $G$ anything. Look at what is left of it at the right end.
 
 # %%
 offsets = torch.linspace(0, 10, 41)
 shifted = [image_score(ral.normalise(fake_map + c * scale, real_map + c * scale, "max")) for c in offsets.tolist()]
 fig, ((ax,),) = plots.new_figure(size=(4.8, 2.9))
-ax.plot(offsets, [r.mean().item() for r in shifted], label="mean reward: no news")
-ax.plot(offsets, [r.std().item() for r in shifted], label="spread between images: the news")
+ax.plot(offsets, [r.mean().item() for r in shifted], label="mean over images")
+ax.plot(offsets, [r.std().item() for r in shifted], label="spread between images")
 ax.set(xlabel="constant added, in units of the largest score", ylabel="normalised reward", ylim=(None, 1.05))
-ax.legend(fontsize=8)
+ax.legend(loc="center right", fontsize=8)
 record.figure("04-10-constant", fig, title="Dividing by a maximum does not remove a constant")
 
 # %% [markdown]
-# The mean climbs towards 1. In the committed run the spread first rises a little, because the score that is largest
-# in size is a negative one, and a small constant brings it nearer to 0. Then the spread, which carries the news,
-# falls to a small part of what it was.
+# The mean climbs towards 1. In the committed run the spread first rises a little, because the score that is largest in
+# size is a negative one, and a small constant brings it nearer to 0. Then the spread falls to about a tenth of what it
+# was.
 #
-# The remedy is a **baseline**: we subtract from $Q$ what an average roll-out gets. What is left is called the
-# **advantage** $A$. The baseline must not depend on the action that it judges, or the gradient is biased. So for each
-# roll-out we take the mean of the *others*, which is called leave-one-out. For roll-out $b$ of $B$ it is
+# The small spread alone does little harm, because it only makes all gradients smaller by the same factor (section 4).
+# But a mean that is many times the spread adds much noise to the gradient, as the end of this section shows.
+#
+# The remedy is a **baseline**: we subtract from $Q$ what an average roll-out gets. This takes the mean away and leaves
+# the differences between roll-outs. What is left is called the **advantage** $A$. The baseline must not depend on the
+# action that it judges, or the gradient is biased, that is, wrong also on average. So for each roll-out we take the
+# mean of the *others*, which is called leave-one-out. For roll-out $b$ of $B$ it is
 #
 # $$A_t^{(b)} = Q_t^{(b)} - \frac{1}{B-1} \sum_{b' \ne b} Q_t^{(b')}$$
 
@@ -575,13 +594,14 @@ assert torch.allclose(leave_one_out(Q), ral.advantages(Q, "leave-one-out"))
 # There is one baseline for each $t$, and that does more than remove a constant. The baseline also removes what depends
 # only on the position. Such effects are the typical scores at a place, and the number of rewards that are still to
 # come. The next figure shows how much that is. The left map is $Q$ of one roll-out, the middle one is the mean of all
-# roll-outs, and the right one is the advantage of the one roll-out. Each map has its own colour scale. Compare the
-# left map with the middle one.
+# roll-outs, and the right one is the advantage of the one roll-out. All three share one colour scale. Compare the left
+# map with the middle one. In the committed run the left one is paler, so this roll-out got more than the average.
 
 # %%
 A = ral.advantages(Q, "leave-one-out")
 maps = {"Q of one roll-out": Q[0], "Q, mean of all": Q.mean(0), "advantage of the one": A[0]}
-fig = plots.value_maps({title: x.view(H, W) for title, x in maps.items()}, columns=3)
+limit = max(x.abs().max().item() for x in maps.values())  # one scale, so that the maps can be compared
+fig = plots.value_maps({title: x.view(H, W) for title, x in maps.items()}, columns=3, limit=limit)
 print(f"{Q.mean(0).var() / Q.var():.0%} of the variance of Q is between places, the same for every roll-out")
 record.figure("04-11-baseline", fig, title="Returns, their mean at each place, and what a baseline leaves")
 
@@ -589,12 +609,13 @@ record.figure("04-11-baseline", fig, title="Returns, their mean at each place, a
 # %% [markdown]
 # The first two maps grow in size from the bottom to the top in the same way, and the baseline takes this common part
 # away. The advantage still grows in size towards the top, because at gamma 1 the difference between this roll-out and
-# the others adds up over all codes that are still to come. So its sign is what to read. Where it is above 0, the rest
-# of this roll-out got more than the rest of the others did. The number above the figure says how much of the variance
-# of $Q$ is a matter of place. The rest is the difference between roll-outs, and this is what $G$ learns from.
+# the others adds up over all codes that are still to come. So read its sign, and not its size. Where it is above 0, the
+# rest of this roll-out got more than the rest of the others did. The number above the figure says how much of the
+# variance of $Q$ is a matter of place. The rest is the difference between roll-outs, and this is what $G$ learns from.
 #
 # Next comes the loss whose gradient is minus Eq. 2. We write it by hand and check it against `ralkit`. Then comes the
-# test that matters, in which we add a constant to the critic's scores and see how much the gradient changes.
+# test that matters. We add a constant to the raw scores, without dividing by the largest one, and see how much the
+# gradient changes.
 
 
 # %%
@@ -670,12 +691,14 @@ def descend(loss, optimiser):
 
 def iteration(G, critic, prior_optimiser, critic_optimiser):
     """One iteration of RAL with one level of codes (section 4.4)."""
-    n, size = cfg.critic_updates * cfg.critic_batch, cfg.critic_batch
-    (c,) = ral.roll_out((G,), (real_codes,), n + cfg.rollouts, 0, H)  # 1: whole maps, from row 0 to row H
-    fake, real = decode(c), decode(*ral.draw_real((real_codes,), n + size, H))  # 2
-    for f, r in zip(fake[:n].split(size), real[:n].split(size), strict=True):  # 3
+    size = cfg.critic_batch
+    n = cfg.critic_updates * size  # images for the critic; the roll-outs come after them
+    # 1: whole maps, from row 0 to row H (the rows before the first would come from `real_codes`)
+    (c,) = ral.roll_out((G,), (real_codes,), n + cfg.rollouts, 0, H)
+    fake, real = decode(c), decode(*ral.draw_real((real_codes,), n + size, H))  # 2: `size` more real ones, for 4
+    for f, r in zip(fake[:n].split(size), real[:n].split(size), strict=True):  # 3: one slice for each update
         descend(LOSSES[cfg.critic_loss](critic, r, f, cfg.penalty), critic_optimiser)
-    with torch.no_grad():  # 4
+    with torch.no_grad():  # 4: the roll-outs and the real images after the slices
         S = ral.normalise(critic(fake[n:]), critic(real[n:]), cfg.normalise)
     Q = ral.returns(ral.rewards(S, shape, cfg.reward, cfg.upsample), cfg.gamma)
     A = ral.advantages(Q, cfg.baseline)
@@ -708,21 +731,22 @@ for name, a, b in zip(("prior", "critic"), by_hand, from_ralkit, strict=True):
 
 # %% [markdown]
 # The file [`ral_minimal.py`](ral_minimal.py) goes on from here. It has all of RAL in 140 lines, and loads only the world
-# with its prior and its decoder. It trains in two minutes, so begin with it if you want to change RAL. And this is the
-# function that `ralkit` runs:
+# with its prior and its decoder. It trains in two minutes, so begin with it if you want to change RAL.
+#
+# The next cell prints the function that `ralkit` runs. It is written for one level of codes or two. Here there is one
+# level, so `priors` and `codes` hold one element each, and the loop over levels runs once. A few names need a word:
+#
+# * `first` and `last` bound the rows that are sampled, and here whole maps are sampled.
+# * `learning_levels` and `own_and_above` choose among the levels, and here there is only one.
+# * `score_advantages` makes the advantages of step 4 from the score maps.
+# * `losses` gives the loss of step 5, in parts of `at_once` roll-outs to save memory.
+# * `distributed` joins the scores of several processes, so with one process it does nothing.
+# * `kl`, `reference` and `extra_rewards` add a reward that is not in the paper (notebook 08), but here `kl` is 0.
 
 # %%
 Markdown(f"```python\n{inspect.getsource(ral.ral_iteration)}```")
 
 # %% [markdown]
-# The function is written for one level of codes or two. Here there is one level, so `priors` and `codes` hold one
-# element each, and the loop over levels runs once. A few names need a word:
-#
-# * `first` and `last` bound the rows that are sampled, and here whole maps are sampled.
-# * `at_once` takes the roll-outs in parts to save memory.
-# * `distributed` joins the scores of several processes, so with one process it does nothing.
-# * `kl`, `reference` and `extra_rewards` add a reward that is not in the paper (notebook 08), but here `kl` is 0.
-#
 # The next cell runs a few iterations on copies of the prior and the critic.
 
 # %%
@@ -735,11 +759,12 @@ for i in range(4):
     print(f"iteration {i}: " + ", ".join(f"{key} {value.item():.4g}" for key, value in logs.items()))
 
 # %% [markdown]
-# Do not look for progress in these lines. A logistic critic that gives every image the score 0 has the loss
-# $2 \log 2 = 1.39$, and in the committed run `critic_loss` is not far below it. `prior_loss` is minus the mean of
-# $\sum_t A_t \log G(a_t | s_t)$ over the roll-outs. Only its gradient matters. Its value is no measure of quality,
-# because each iteration has other roll-outs and other advantages. `reward` is the mean score of the fakes, but the
-# critic that gives it changes as well. For these reasons a run is judged by the numbers of the next section.
+# Do not look for progress in these lines. `critic_loss` is the loss of the critic's last batch. In the committed run it
+# is not far below $2 \log 2 = 1.39$, the loss of a logistic critic that gives every image the score 0. `prior_loss` is
+# minus the mean of $\sum_t A_t \log G(a_t | s_t)$ over the roll-outs. Only its gradient matters. Its value is no
+# measure of quality, because each iteration has other roll-outs and other advantages. `reward` is the mean score of the
+# fakes, but the critic that gives it changes as well. For these reasons a run is judged by the numbers of the next
+# section.
 #
 # ## 7. A run
 #
@@ -758,7 +783,7 @@ for i in range(4):
 # | `KL(G‖oracle)` | `NLL_oracle` − `entropy`: 0 is perfect. It grows much when $G$ draws implausible images, and only a little when $G$ leaves some images out (notebook 03), so read it beside `NLL_test` |
 # | `NLL_test` | how many nats fresh oracle codes cost under $G$; grows when $G$ forgets some of them (**diversity**) |
 # | `AUC`, `gap` | of the critic, as in section 2.3. If the AUC falls, $G$ caught up, or the critic fell behind; if it rises, the critic learns faster than $G$ |
-# | `SNR` | the signal-to-noise ratio of the policy gradient: the length of its mean over that of its error; about 1 is noise only (notebook 11) |
+# | `SNR` | the signal-to-noise ratio of the policy gradient: the length of the mean gradient over roll-outs, divided by the standard error of this mean; about 1 is noise only (notebook 11) |
 #
 # In the panel of `NLL_oracle` look whether RAL falls further than the control. Then look at `NLL_test` to see what
 # that costs.
@@ -791,10 +816,11 @@ Markdown("\n\n".join(story(name) for name in shown))
 
 # %% [markdown]
 # In the committed run NLL_oracle falls with RAL, and the control stays where it was. About half of the fall is a fall
-# of the entropy, so KL(G‖oracle) falls by less. A lower entropy alone is not a fault here, because the entropy of $G$
-# is still above that of the oracle, the dotted line. But NLL_test rises, so on average real images became less likely
-# under $G$, and this is the price in diversity. AUC and SNR only go up and down: the critic still sees a difference,
-# and the gradient stays a little above its noise.
+# of the entropy, so KL(G‖oracle) falls by less. RAL's curves in nats level off in the second half. This does not show
+# that RAL has converged, because in `deep` the prior's learning rate falls to 0 there (`anneal` in section 8). A lower
+# entropy alone is not a fault here, because the entropy of $G$ is still above that of the oracle, the dotted line. But
+# NLL_test rises, so on average real images became less likely under $G$, and this is the price in diversity. AUC and
+# SNR only go up and down: the critic still sees a difference, and the gradient stays a little above its noise.
 #
 # The next figure shows samples before RAL (upper row) and after it (lower row), drawn with the same random numbers. Some
 # columns keep their background. But where the two policies differ at one code, everything after it may become different.
@@ -826,9 +852,9 @@ rows = [
 ]
 side = world.config.size // 2**ours.critic_stages
 note = (
-    "The paper gives neither the number of updates nor the critic's width: both are ours. Its critic has 5 strided convolutions, "
-    f'"which output a 4×4 reward map from a 128×128 image" (section 5.1); the preset\'s, in both columns, has {ours.critic_stages}, '
-    f"which give {side}x{side} from {world.config.size}x{world.config.size}."
+    "The paper gives neither the number of updates nor the critic's width: both are ours. Its critic has 5 strided "
+    'convolutions, "which output a 4×4 reward map from a 128×128 image" (section 5.1); the preset\'s, in both columns, '
+    f"has {ours.critic_stages}, which give {side}x{side} from {world.config.size}x{world.config.size}."
 )
 record.table("04-17-settings", rows, title="Where the preset departs from section 4.4", note=note)
 
@@ -910,6 +936,10 @@ Markdown(
 #
 # Choose a roll-out, a kind of reward, a gamma and a baseline. The left panel shows the normalised score map over the
 # image, the middle one the rewards, and the right one the weight that each code gets in the policy gradient.
+#
+# Try three things. Take the single reward with gamma 0.9: which rows keep a weight? Take the intermediate reward with
+# gamma 0: why is the right panel equal to the middle one? Then set gamma to 1, as in `deep`, and switch the baseline
+# on: for which roll-outs is the right panel blue?
 
 
 # %%
@@ -944,12 +974,14 @@ widgets.explore(
 # * Drawing a code map is one roll-out, with states, actions, a policy and one reward or many. Sampling needs no
 #   graph, because one forward pass gives all log-probabilities afterwards.
 # * Look at the critic's held-out AUC first. Where it is at chance, the rewards say nothing about realism. Above
-#   chance the AUC does not say where the gradient leads. In notebook 11 a critic above chance points away from the
-#   truth. One step may be mostly noise (an SNR near 1), but what is the same in every step still adds up over a run.
+#   chance it does not say where the gradient leads. Notebook 11 has a critic above chance whose gradient points away
+#   from the truth.
+# * One step may be mostly noise (an SNR near 1). But over a run the noise partly cancels, while the signal adds up
+#   where it points the same way in many steps.
 # * Normalising by a maximum fixes the scale of the rewards, but not their zero. A baseline fixes the zero, for free.
-# * Eq. 2 is exact for the single reward at gamma 1. Three things make it biased: a gamma below 1, intermediate
-#   rewards of the whole image, and a divisor that depends on the roll-outs themselves, as the largest score in `max`
-#   does (notebook 11).
+# * For the single reward at gamma 1, Eq. 2 is right on average. Three things make it biased. One is a gamma below 1.
+#   Another is the intermediate reward, because a later code can still change the score of an earlier place. The third
+#   is a divisor that depends on the roll-outs themselves, as the largest score in `max` does (notebook 11).
 # * The effect of gamma depends on the length of the sequence. So the paper's 0.99 does one thing to small maps and
 #   another to large ones.
 # * Judge a run by quality *and* diversity, beside the control that trained for as long (notebook 03).
@@ -1014,19 +1046,20 @@ for norm in (torch.nn.BatchNorm2d(8), torch.nn.GroupNorm(1, 8)):
     print(f"{type(norm).__name__}: the first image's scores change by {change:.1e} when the second is another one")
 Markdown(
     "True. With the statistics of a batch, the score of one image also depends on the other images. So *the gradient "
-    "of $D$ at one image* is no longer defined, and a penalty on it has no clear meaning. Layer normalisation (in "
-    "PyTorch a `GroupNorm` of one group) takes its statistics over one image, so it does not have this problem."
+    "of $D$ at one image* depends on the rest of the batch, and a penalty on it has no clear meaning. Layer "
+    "normalisation (in PyTorch a `GroupNorm` of one group) takes its statistics over one image, so it does not have "
+    "this problem."
 )
 
 # %% [markdown]
-# **5.** *(Medium, half an hour.)* In [`ral_minimal.py`](ral_minimal.py), replace the intermediate reward with the
-# single one and run it again. The place is in the function `advantages`. Before you run it, say whether one run of
+# **5.** *(Medium, 10 minutes.)* In [`ral_minimal.py`](ral_minimal.py), replace the intermediate reward with the single
+# one and run it again. A comment in the function `advantages` has the line. Before you run it, say whether one run of
 # each kind can show which reward is better. Think of the spread over seeds in table 1 of notebook 03.
 
 # %% tags=["solution"] jupyter={"source_hidden": true}
 Markdown(
-    "No. The comment in `advantages` has the line. In table 1 of notebook 03 the two rewards differ by less than the "
-    "spread over seeds, so one run of each cannot tell them apart."
+    "No. In table 1 of notebook 03 the two rewards differ by less than the spread over seeds, so one run of each "
+    "cannot tell them apart."
 )
 
 # %% [markdown]

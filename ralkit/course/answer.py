@@ -216,6 +216,14 @@ def _beside_cut(items: Saved, key: str) -> tuple[float, dict[str, list[float]]] 
     return float(np.mean([r[key] for r in cut])), {m: _less(_at(planes[m]), cut, key) for m in PAPER}
 
 
+def _beside_kept(items: Saved, key: str) -> tuple[float, dict[str, list[float]]] | None:
+    """As `_beside_cut`, of MLE of whose samples a critic keeps one of PRICE."""
+    planes, theirs = _planes(items), _rejected(items)
+    if not planes or not theirs or not all(key in row for row in theirs):
+        return None
+    return float(np.mean([r[key] for r in theirs])), {m: _less(_at(planes[m]), theirs, key) for m in PAPER}
+
+
 def by_distance(items: Saved) -> str:
     """RAL by a Fréchet distance, as the paper judges, beside MLE where that is least, and beside its likely codes."""
     if not (found := _distances(items)):
@@ -232,13 +240,11 @@ def by_distance(items: Saved) -> str:
             f" But MLE needs no training to draw only its likeliest codes (top-k), and then it has {cut[0]:.2f}. RAL's "
             f"minus that is {_both(words)}."
         )
-    theirs = _rejected(items)
-    if theirs and all(key in row for row in theirs):
-        d = {m: _less(_at(_planes(items)[m]), theirs, key) for m in PAPER}
-        words = {m: f"{_shown(x, 2)} ({side(x)})" for m, x in d.items()}
+    if kept := _beside_kept(items, key):
+        words = {m: f"{_shown(x, 2)} ({side(x)})" for m, x in kept[1].items()}
         text += (
-            f" MLE of whose samples a critic keeps one of {PRICE} has {np.mean([r[key] for r in theirs]):.2f}, and "
-            f"RAL's minus that is {_both(words)}."
+            f" MLE of whose samples a critic keeps one of {PRICE} has {kept[0]:.2f}, and RAL's minus that is "
+            f"{_both(words)}."
         )
     return text
 
@@ -315,10 +321,7 @@ def in_short(items: Saved) -> list[str]:
     rivals = {}
     curve, narrow = [_from_curve(planes, m, X, Y) for m in PAPER], [_as_narrow(planes, m) for m in PAPER]
     if not np.isnan(curve).any():
-        rivals["that of colder MLE at equal diversity (NLL_test, the surprise at test images)"] = (
-            curve,
-            "MLE sampled colder",
-        )
+        rivals["that of colder MLE at equal diversity (NLL_test)"] = curve, "MLE sampled colder"
     if theirs := _rejected(items):
         rivals[f"that of MLE where a critic keeps one sample in {PRICE}"] = (
             [_less(rows, theirs, Y) for rows in ours],
@@ -337,17 +340,30 @@ def in_short(items: Saved) -> list[str]:
         ]
         text = f"**{_capital(verdict)}.** Its KL(G‖oracle) is {', and '.join(sizes)}."
         lines.append(text + _at_equal_entropy(narrow))
-    if found := _distances(items):
-        _, best, d = found
-        size = " and ".join(f"{best + np.mean(x):.1f}" for x in d.values())
-        lines.append(
-            f"**By a distance like FID, {_against(list(d.values()), 'MLE at its best temperature')}.** It is "
-            f"{size} for RAL's two rewards, {best:.1f} for MLE."
-        )
-        if cut := _beside_cut(items, found[0]):
-            beside = _capital(_against(list(cut[1].values()), "MLE that draws only likely codes (top-k)"))
-            lines[-1] += f" {beside}, with {cut[0]:.1f}."
-    return lines
+    return [*lines, *_by_distance_in_short(items)]
+
+
+def _by_distance_in_short(items: Saved) -> list[str]:
+    """A line on RAL by a distance beside each rival that was measured: those beside which it is decided come first."""
+    if not (found := _distances(items)):
+        return []
+    key, best, d = found
+    rivals = {
+        "MLE at its best temperature": (best, d),
+        "MLE samples that a critic chose": _beside_kept(items, key),
+        "MLE that draws only likely codes (top-k)": _beside_cut(items, key),
+    }
+    verdicts, sizes, undecided = [], [], []
+    for rival, (value, each) in ((name, numbers) for name, numbers in rivals.items() if numbers):
+        if any(map(direction, each.values())):
+            verdicts.append(_against(list(each.values()), rival))
+            sizes.append(f"{value:.1f} for {rival.partition(' at its')[0]}")
+        else:
+            undecided.append(f"{value:.1f} for {rival}, where nothing is decided")
+    ours = " and ".join(f"{best + np.mean(x):.1f}" for x in d.values())
+    said = ", and ".join(verdicts) or "nothing is decided"
+    beside = ", ".join((*sizes, *undecided))
+    return [f"**By a distance like FID, {said}.** It is {ours} for RAL's two rewards, {beside}."]
 
 
 def _at_equal_entropy(narrow: list[list[float] | None]) -> str:

@@ -167,7 +167,7 @@ def _rivals(says: str, items: Saved) -> str:
     kept = re.match(r"Table 1: .* lowers FID on (oracle|real) data", says)
     names = next(iter((items.get("08-2-rejection", {}).get("data") or {"": ()}).values()), ())
     key = next((k for row in names for k in row if kept and k.endswith(f" to {kept[1]} data")), None)
-    return "; ".join(said) + (_beside_rejection(method, key, items) if key else "")
+    return ("; ".join(said) + (_beside_rejection(method, key, items) if key else "")).removeprefix("; ")
 
 
 def _p(row: dict[str, str], d: np.ndarray | None, seeds: int) -> tuple[float, str] | None:
