@@ -20,6 +20,7 @@ test: .venv/ready
 
 # Needs Chromium and its driver (Debian: apt-get install chromium chromium-driver); leaves screenshots in runs/browser/.
 test-browser: .venv/ready
+	mkdir -p runs
 	$(BIN)/pytest -m browser --basetemp=runs/browser
 
 # Every notebook at its smallest on a stand-in for a CUDA GPU, which finds what a GPU would refuse (tests/standin.py).

@@ -46,12 +46,14 @@ def png_of(picture: Figure | Image.Image) -> bytes:
 
 
 def _few_colours(picture: Image.Image) -> Image.Image:
-    """A picture in the 256 colours that come nearest to its own, chosen on a ninth of its pixels.
+    """A picture in the 256 colours that come nearest to its own, chosen on an eighth of its pixels.
 
-    A median cut would mix a small mark with what is around it, so red would turn purple.
+    A median cut would mix a small mark with what is around it, so red would turn purple. The pixels are drawn at
+    random, because every third column would miss a thin line.
     """
-    ninth = picture.resize([-(-n // 3) for n in picture.size], Image.Resampling.NEAREST)
-    chosen = ninth.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
+    pixels = np.asarray(picture).reshape(-1, 3)
+    some = np.random.default_rng(0).choice(pixels, -(-len(pixels) // 8))
+    chosen = Image.fromarray(some[None]).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
     reduced = picture.quantize(palette=chosen, dither=Image.Dither.NONE)
     palette, ground = reduced.getpalette(), reduced.getpixel((0, 0))
     palette[3 * ground : 3 * ground + 3] = picture.getpixel((0, 0))  # the background is kept exactly
