@@ -822,6 +822,11 @@ Markdown("\n\n".join(story(name) for name in shown))
 # NLL_test rises, so on average real images became less likely under $G$, and this is the price in diversity. AUC and
 # SNR only go up and down: the critic still sees a difference, and the gradient stays a little above its noise.
 #
+# This is one run, but notebook 03 has the same with three seeds. There both the fall of NLL_oracle and the rise of
+# NLL_test are decided against the control. Yet RAL does not beat colder MLE by these two numbers, because at equal
+# NLL_test colder MLE has the lower NLL_oracle, which is decided, too. RAL does not beat rejection either, where a
+# critic chooses among samples of MLE (notebook 08, section 3).
+#
 # The next figure shows samples before RAL (upper row) and after it (lower row), drawn with the same random numbers. Some
 # columns keep their background. But where the two policies differ at one code, everything after it may become different.
 
@@ -984,7 +989,8 @@ widgets.explore(
 #   is a divisor that depends on the roll-outs themselves, as the largest score in `max` does (notebook 11).
 # * The effect of gamma depends on the length of the sequence. So the paper's 0.99 does one thing to small maps and
 #   another to large ones.
-# * Judge a run by quality *and* diversity, beside the control that trained for as long (notebook 03).
+# * Judge a run by quality *and* diversity, beside the control that trained for as long. A run that beats the control
+#   must still be compared with colder MLE (notebook 03) and with rejection (notebook 08).
 #
 # ## Exercises
 #

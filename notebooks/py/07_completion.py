@@ -71,7 +71,8 @@ print(record.about("07_completion"))
 # * **RAL partial** is trained by *partial generation* (section 4.3 of the paper, notebook 06). Half of the time (mode
 #   1) it goes on from real rows, as in this notebook. In the other half (mode 2) it begins with nothing and stops
 #   early. It draws only about half of the codes, so the paper gives it more updates. Ours has twice as many, which take
-#   1.3 times the seconds (notebook 06). So it trains for longer than RAL intermediate and the control.
+#   1.3 times the seconds in the mean (notebook 06). So in the mean it trains for longer than RAL intermediate and the
+#   control.
 #
 # Pictures can show only one run, so all of them come from the first seed. The same holds for sections 1, 2 and 4, for
 # section 3.1 and for the exercises, because there we look at single images. The test in section 3 uses all seeds, and
@@ -396,9 +397,9 @@ record.figure("figure-7", fig, title="Image completion, MLE and RAL (the paper's
 # A growing share is necessary for the story of exposure bias, but it does not prove it, because something else may make
 # the share grow. The *temperature* is an example. The logits are divided by it before a code is drawn, so below 1 the
 # prior keeps to likely codes. Such colder sampling teaches the prior nothing, so it cannot cure exposure bias. But its
-# share may still grow. We therefore compare RAL also with MLE at temperature 0.8, as in other notebooks. (Whole maps of
-# MLE come nearest to the reconstructions at about 0.95, as notebook 05 shows. So with nothing given 0.8 is rather cold,
-# and a warmer rival might have a steeper line.)
+# share may still grow. We therefore compare RAL also with MLE at temperature 0.8, as in other notebooks. (In the
+# mean, whole maps of MLE come nearest to the reconstructions at about 0.95, as notebook 05 shows. So with nothing given
+# 0.8 is rather cold, and a warmer rival might have a steeper line.)
 #
 # The next figure has two panels. The horizontal axis is the part of the rows that is generated, and below it, in
 # brackets, stands how many rows are given. The left panel shows FD-faces of MLE on a logarithmic axis. The dashed line
@@ -649,7 +650,8 @@ record.table("07-claims", [row], "What exposure bias would need, if the paper's 
 # * *RAL intermediate* gains most with nothing given (0.169) and with 2 rows (0.160). So from 2 rows to none its share
 #   hardly grows any more. Only the gain with nothing given is decided against MLE. There it is also decided against the
 #   control and against colder MLE, and with 2, 4 or 6 rows against neither. But notebook 05 compares other samples of
-#   whole maps with the control, and in this distance it decides nothing.
+#   whole maps in the same distance. There RAL intermediate is decided to be nearer than MLE at its best temperature,
+#   but against the control and against rejection nothing is decided.
 # * The share of *colder MLE* is largest with 2 rows (0.121) and smaller on both sides. So a straight line fits it
 #   badly, and a slope near 0 does not say that it has the same share everywhere.
 # * *RAL partial* has the steepest slope (1.60 ± 1.5), but mostly because it is much farther from the truth than MLE
@@ -761,8 +763,9 @@ Markdown("\n".join([*lines, "", note]))
 #
 # Both RAL priors vary a little more than MLE in the difference of pixels (by 7 % each), and so does the control (by
 # 4 %). All three are beyond the noise over images, but no method differs in the values of a factor. So a part of the
-# extra difference may be blotches, and not more kinds of faces. All four methods also vary more than the faces with the
-# same upper half. So more diversity is not simply better here.
+# extra difference may be blotches, and not more kinds of faces. We have not tested whether RAL varies more than the
+# control. All four methods also vary more than the faces with the same upper half. So more diversity is not simply
+# better here.
 #
 # Read this beside the shares with half of the rows given. (The diversity is that of the first seed, and the shares are
 # means over all seeds.) If a method comes nearer and loses diversity, it may have bought one with the other. RAL
