@@ -230,7 +230,7 @@ def test_a_control_that_looks_at_no_image_is_set_beside_ral():
     (row_,) = claims.judged(items | table | {"08-verdict": {"rows": [verdict]}})
     assert "beside reward log G, a control that sees no image, no, +2.00 ± 0 %" in row_[claims.RIVALS]
     curves = {"08-1-planes": {"data": planes(1.0)}}
-    assert "Those of a control that sees no image surprise it 12 % less" in in_short(items | curves)[0]
+    assert "With a control that sees no image it is 12 % less." in in_short(items | curves)[0]
     assert "neither critic" not in in_short(curves)[0]
 
 

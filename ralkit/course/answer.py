@@ -317,11 +317,11 @@ def in_short(items: Saved) -> list[str]:
     if moved := beside_certain(items):
         control = np.mean(moved[CERTAIN]["NLL_oracle, %"])
         word = "less" if control < 0 else "more"
-        lines[0] += f" Those of a control that sees no image surprise it {abs(control):.0f} % {word}."
+        lines[0] += f" With a control that sees no image it is {abs(control):.0f} % {word}."
     rivals = {}
     curve, narrow = [_from_curve(planes, m, X, Y) for m in PAPER], [_as_narrow(planes, m) for m in PAPER]
     if not np.isnan(curve).any():
-        rivals["that of colder MLE at equal diversity (NLL_test)"] = curve, "MLE sampled colder"
+        rivals["that of colder MLE at equal diversity (test NLL)"] = curve, "MLE sampled colder"
     if theirs := _rejected(items):
         rivals[f"that of MLE where a critic keeps one sample in {PRICE}"] = (
             [_less(rows, theirs, Y) for rows in ours],
