@@ -1090,9 +1090,9 @@ Markdown("\n".join(lines))
 
 # %% [markdown]
 # Most of the methods that the table of verdicts calls *better* are not in this list. In the small network's world
-# neither *RAL anchored*, nor *RAL anchored, again*, nor rejection at any price passes. All comparisons of these two,
-# and of rejection from a price of 4 on, point the same way there, and each is decided when it is judged alone. So take
-# them as strong hints from three seeds. The strict test asks how large a difference is beside its spread. So *RAL, KL
+# neither *RAL anchored*, be it once, *again* or *for longer*, nor rejection at any price passes. All comparisons of the
+# three, and of rejection from a price of 4 on, point the same way there, and each is decided when it is judged alone. So
+# take them as strong hints from three seeds. The strict test asks how large a difference is beside its spread. So *RAL, KL
 # 1* passes once with a small difference, because its three seeds happen to be nearly equal there.
 #
 # ### All numbers
