@@ -1051,19 +1051,20 @@ for name in rows_in:
     print(f"{name}: {len(told)} methods can be judged, and {failed} of them differ from what we expected")
 
 # %% [markdown]
-# In the other two worlds the answer for RAL is clearer than in the small network's. There both kinds
-# of the paper's RAL are worse than colder MLE by all four comparisons. So are top-k and nucleus sampling by both of the
-# comparisons that apply to them. Only *MLE for longer* is better in the world of little training. In the world
-# of little data only rejection at a price of 8 or more is, and the reweighted MLE. (What section 3 says of *equal
-# NLL_test* holds for rejection in these worlds, too, and for *MLE for longer* in that of little training.)
+# In the other two worlds the answer for RAL is clearer than in the small network's. There both kinds of the paper's RAL
+# are worse than colder MLE by all four comparisons. So are top-k and nucleus sampling by both of the comparisons that
+# apply to them. Only *MLE for longer* is better in the world of little training. In the world of little data only
+# rejection at a price of 8 or more is, and the reweighted MLE. (What section 3 says of *equal NLL_test* holds for
+# rejection in these worlds, too, and for *MLE for longer* in that of little training.)
 #
 # Rejection at a price of 4 is also nearer to the oracle than *RAL intermediate* and *RAL anchored* in both divergences,
 # in each of the three worlds (the figure above). So by these divergences no kind of RAL with a critic beats it. Yet at
 # this price the verdict on rejection is not *better* in the two other worlds. The reason is *both KL, best T*, which
 # favours MLE over it (section 3).
 #
-# Our expectations failed most often in the world of little training, for 11 methods. For 6 of these 11 we had expected that a critic would help, but the critic knows little of what MLE lacks there (section 5). One reason
-# does not fit: for *RAL, KL 0.1* and *RAL, KL 0.3* we gave that of *RAL single*, but they keep the critic's scale.
+# Our expectations failed most often in the world of little training, for 11 methods. For 6 of these 11 we had expected
+# that a critic would help, but the critic knows little of what MLE lacks there (section 5). One reason does not fit:
+# for *RAL, KL 0.1* and *RAL, KL 0.3* we gave that of *RAL single*, but they keep the critic's scale.
 #
 # ### All comparisons judged together
 #
