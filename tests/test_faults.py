@@ -221,13 +221,14 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no
 
 
 @needs_proc
-def test_a_signal_ends_all_processes_with_one_sentence(tmp_path):
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_all_processes_with_one_sentence(tmp_path, signum, status):
     root = project_in(tmp_path, f"{BUSY}\nwhile True: time.sleep(1)")
     process = apart(root, preexec_fn=hear)
     pids = started(root, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, INTERRUPTED)
+    assert (process.returncode, err) == (status, INTERRUPTED)
     assert none_left(pids)
     assert (root / "runs/smoke/07_only.failed.ipynb").exists()
 

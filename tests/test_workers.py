@@ -72,6 +72,9 @@ def test_runs_side_by_side_are_found_by_the_process_that_asked(tmp_path, monkeyp
     )
     assert all((m != start).any() for m in moved) and (moved[0] != moved[1]).any()
     assert two.is_stored("RAL intermediate", 1)
+    again = Study(World("smoke", seed=1, root=tmp_path, levels=1))
+    train_together((again, ["MLE"], [1, 2]))  # nothing to train, but the histories are asked for
+    assert again.history("MLE", 2) == one.history("MLE", 2)
 
 
 def test_a_run_that_fails_elsewhere_ends_the_others(monkeypatch, smoke, tmp_path):

@@ -34,6 +34,11 @@ def _both(of: dict[str, Any], unit: str = "") -> str:
     return " and ".join(f"{value}{unit} with the {method.removeprefix('RAL ')} reward" for method, value in of.items())
 
 
+def _decided(of: dict[str, Sequence[float]]) -> str:
+    """The differences of both rewards, each with the side of 0 on which it is decided to lie."""
+    return _both({m: f"{_shown(x, 2)} ({side(x)})" for m, x in of.items()})
+
+
 def _at(runs: Sequence[Sequence[Row]], T: float = 1.0) -> list[Row]:
     """The row of each seed at a temperature."""
     return [next(r for r in rows if r["temperature"] == T) for rows in runs]
@@ -112,11 +117,11 @@ def beside_certainty(items: Saved) -> str:
         f"{_both({m: _shown(moved[m][key]) for m in PAPER}, ' %')}."
     )
     if distance := next((name for name in control if name.endswith(" to oracle data")), None):
-        between = {m: np.subtract(moved[m][distance], control[distance]).tolist() for m in PAPER}
+        between = {m: np.subtract(moved[m][distance], control[distance]) for m in PAPER}
         text += (
             f" The {distance} changes by {_shown(control[distance], 2)} with the "
             f"control, and by {_both({m: _shown(moved[m][distance], 2) for m in PAPER})}. RAL's minus the control's is "
-            f"{_both({m: f'{_shown(x, 2)} ({side(x)})' for m, x in between.items()})}."
+            f"{_decided(between)}."
         )
     return text
 
@@ -200,7 +205,14 @@ def _distances(items: Saved) -> tuple[str, float, dict[str, list[float]]] | None
     if not planes or not (key := next((k for k in planes["MLE"][0][0] if k.endswith(" to oracle data")), None)):
         return None
     best = [min((r for r in rows if r["temperature"] <= 1), key=lambda r: r[key]) for rows in planes["MLE"]]
-    return key, float(np.mean([r[key] for r in best])), {m: _less(_at(planes[m]), best, key) for m in PAPER}
+    return key, *_beside(planes, best, key)
+
+
+def _beside(
+    planes: dict[str, list[list[Row]]], theirs: Sequence[Row], key: str
+) -> tuple[float, dict[str, list[float]]]:
+    """A rival's mean of a number, and RAL's less the rival's for each seed."""
+    return float(np.mean([r[key] for r in theirs])), {m: _less(_at(planes[m]), theirs, key) for m in PAPER}
 
 
 def _beside_cut(items: Saved, key: str) -> tuple[float, dict[str, list[float]]] | None:
@@ -213,7 +225,7 @@ def _beside_cut(items: Saved, key: str) -> tuple[float, dict[str, list[float]]] 
     if not planes or len(own) != len(planes["MLE"]) or not all(isinstance(r.get(key), float) for r in own):
         return None
     cut = [{key: mle[key] + r[key]} for mle, r in zip(_at(planes["MLE"]), own, strict=True)]
-    return float(np.mean([r[key] for r in cut])), {m: _less(_at(planes[m]), cut, key) for m in PAPER}
+    return _beside(planes, cut, key)
 
 
 def _beside_kept(items: Saved, key: str) -> tuple[float, dict[str, list[float]]] | None:
@@ -221,7 +233,7 @@ def _beside_kept(items: Saved, key: str) -> tuple[float, dict[str, list[float]]]
     planes, theirs = _planes(items), _rejected(items)
     if not planes or not theirs or not all(key in row for row in theirs):
         return None
-    return float(np.mean([r[key] for r in theirs])), {m: _less(_at(planes[m]), theirs, key) for m in PAPER}
+    return _beside(planes, theirs, key)
 
 
 def by_distance(items: Saved) -> str:
@@ -235,16 +247,14 @@ def by_distance(items: Saved) -> str:
         f"best temperature. RAL's minus MLE's is {_both({m: _shown(x, 2) for m, x in d.items()})}."
     )
     if cut := _beside_cut(items, key):
-        words = {m: f"{_shown(x, 2)} ({side(x)})" for m, x in cut[1].items()}
         text += (
             f" But MLE needs no training to draw only its likeliest codes (top-k), and then it has {cut[0]:.2f}. RAL's "
-            f"minus that is {_both(words)}."
+            f"minus that is {_decided(cut[1])}."
         )
     if kept := _beside_kept(items, key):
-        words = {m: f"{_shown(x, 2)} ({side(x)})" for m, x in kept[1].items()}
         text += (
             f" MLE of whose samples a critic keeps one of {PRICE} has {kept[0]:.2f}, and RAL's minus that is "
-            f"{_both(words)}."
+            f"{_decided(kept[1])}."
         )
     return text
 

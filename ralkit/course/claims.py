@@ -98,12 +98,13 @@ def _decided(d: np.ndarray) -> str:
     return f"{ {-1: 'yes', 0: 'not decided', 1: 'no'}[direction(d)] }, {spread(d, '+.2f')}"
 
 
-def _beside_rejection(method: str, key: str, items: Saved, unit: str = "") -> str:
+def _beside_rejection(method: str, ending: str, items: Saved, unit: str = "") -> str:
     """What to add of a method's number less that of MLE when a critic keeps one of PRICE samples, if both are there."""
     try:
+        theirs = [next(r for r in rows if r["price"] == PRICE) for rows in items["08-2-rejection"]["data"].values()]
+        key = next(key for key in theirs[0] if key.endswith(ending))
         ours = [next(r for r in rows if r["temperature"] == 1)[key] for rows in items["08-1-planes"]["data"][method]]
-        seeds = items["08-2-rejection"]["data"].values()
-        d = np.subtract(ours, [next(r for r in rows if r["price"] == PRICE)[key] for rows in seeds])
+        d = np.subtract(ours, [r[key] for r in theirs])
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
         return ""
     return f"; beside rejection {_decided(d)}{unit}" if len(d) > 1 else ""
@@ -164,10 +165,9 @@ def _rivals(says: str, items: Saved) -> str:
             if (rival := re.fullmatch(pattern, row["what"])) and "who is lower" in row:
                 word = {"RAL": "yes", "the other": "no"}.get(row["who is lower"], row["who is lower"])
                 said.append(f"{word}: {row['RAL minus the other']} beside {rival[1]}")
-    kept = re.match(r"Table 1: .* lowers FID on (oracle|real) data", says)
-    names = next(iter((items.get("08-2-rejection", {}).get("data") or {"": ()}).values()), ())
-    key = next((k for row in names for k in row if kept and k.endswith(f" to {kept[1]} data")), None)
-    return ("; ".join(said) + (_beside_rejection(method, key, items) if key else "")).removeprefix("; ")
+    distance = re.match(r"Table 1: .* lowers FID on (.* data)", says)
+    kept = _beside_rejection(method, f" to {distance[1]}", items) if distance else ""
+    return ("; ".join(said) + kept).removeprefix("; ")
 
 
 def _p(row: dict[str, str], d: np.ndarray | None, seeds: int) -> tuple[float, str] | None:

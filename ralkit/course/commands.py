@@ -153,6 +153,7 @@ def bench(
     bench, worlds = bed.Bench(get_preset(preset), **options), world or list(bed.WORLDS)
     asked = None if generators is None else _seeds("--generators", generators)
     jobs = [(w, m, s) for w in worlds for m in method or () for s in asked or bench.study(w).seeds]
+    jobs = [job for job in jobs if job[1] not in bed.METHODS or not bench.has(*job)]
     own, waiting = {name: {} for name in worlds}, Counter(name for name, _, _ in jobs)
 
     def show(name: str) -> None:

@@ -170,11 +170,8 @@ def numbers_table(kept: dict[str, Any]) -> list[dict[str, str]]:
     for of_seed in kept["seeds"].values():
         for name, floor in of_seed["floors"].items():
             rows.setdefault(f"floor: {name}", []).append(floor)
-    columns = {f"{metric} {x}": ".4f" for x in (REAL, DECODED)} | {
-        "precision": ".3f",
-        "recall": ".3f",
-        "NLL_test": ".1f",
-    }
+    columns = {f"{metric} {REAL}": ".4f", f"{metric} {DECODED}": ".4f", "precision": ".3f", "recall": ".3f"}
+    columns["NLL_test"] = ".1f"
     return [
         {"method": name} | {key: bare([r[key] for r in of], x) if key in of[0] else "" for key, x in columns.items()}
         for name, of in rows.items()

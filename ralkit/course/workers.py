@@ -162,7 +162,7 @@ def why(status: int, complaint: str) -> str:
 
 
 def call_apart(function: Callable[..., Any], jobs: Sequence[tuple]) -> Iterator[tuple[tuple, Any]]:
-    """Each job and function(*job), as they end: one job a core at a time, each in a process of its own.
+    """Each job and function(*job), as they end: one job a core at a time, in processes of their own.
 
     The function and the jobs must be picklable. On a GPU, and where there is one core or one job, they are done here.
     The first job to fail ends the others, and its error is raised here; RalkitError where a process was ended from
@@ -174,6 +174,7 @@ def call_apart(function: Callable[..., Any], jobs: Sequence[tuple]) -> Iterator[
         yield from ((job, function(*job)) for job in jobs)
         return
     os.environ.update(KEEP_BLOCKS)  # of the processes to come
+    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_serve, initargs=(max(1, cores // workers),)
     )
@@ -188,7 +189,7 @@ def call_apart(function: Callable[..., Any], jobs: Sequence[tuple]) -> Iterator[
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
+        for process in set(multiprocessing.active_children()).difference(others):
             process.terminate()
             process.join()
 
