@@ -877,11 +877,11 @@ signal = [
 record.table("06-06b-signal", signal, "The critics' AUC on whole fresh samples, mean over the run after its start")
 
 # %% [markdown]
-# In the committed run, the critics of *RAL full* stay above .5 with every seed. That of *RAL partial* has .45 with the
-# second seed, so it scores the prior's samples above real images on the whole. A prior that follows such a critic moves
-# away from real images, and this is the run that failed. With the third seed *RAL partial* has .51, which is nearly
-# blind. A likely reason is that this critic is told that maps are fake in which a part of the rows is real (section
-# 1.5), while the table asks it about samples that are generated as a whole. We have not tested this.
+# In the committed run, the critics of *RAL full* have a mean above .5 with every seed. That of *RAL partial* has .45
+# with the second seed, so it scores the prior's samples above real images on the whole. A prior that follows such a
+# critic moves away from real images, and this is the run that failed. With the third seed *RAL partial* has .51, which
+# is nearly blind. A likely reason is that the fake maps of this critic have some real rows (section 1.5), while the
+# table asks it about samples that are wholly generated. We have not tested this.
 #
 # In the committed run, the mean NLL_test of all four RAL runs is above those of MLE and of the control. This speaks of
 # lost diversity. But mean recall is above the control's in three of the runs, and only *RAL top* is below it. So these

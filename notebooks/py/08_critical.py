@@ -611,7 +611,7 @@ record.table("08-3-rejection", rows, "Rejection sampling beside the temperature 
 # next table has FD-faces of the samples that are kept at a price of 4, and RAL's minus that. Before we measured it, we
 # expected about 3.5 to the oracle's images, which is less than MLE has at its best temperature, and no decided
 # difference from RAL. Our reason was that rejection takes away what the critic sees to be wrong, and narrows the rest
-# only a little.
+# only a little. (This guess was not committed before the run, as those of section 6 were.)
 
 # %%
 rows = []
@@ -625,12 +625,12 @@ for key in (FD, REAL_FD):
 record.table("08-3-rejection-images", rows, "Rejection sampling by a distance of images, beside MLE and RAL")
 
 # %% [markdown]
-# We expected too little. To the oracle's images rejection comes to 1.7, where MLE at its best temperature has 4.1 and
-# RAL 3.0, and all these differences are decided. So by the measure where RAL was ahead of the temperature, it is behind
-# rejection. To the real faces nothing is decided between the two, and both are nearer than MLE at its best temperature.
-# (The critic of rejection was trained for longer than RAL's, and its scores are not divided by a maximum.) *RAL
-# anchored* has the same critic as rejection in its reward, and yet it stays behind rejection in both distances, which
-# is decided. So this critic's scores hold more than RAL anchored makes of them.
+# Rejection does far better than we expected. To the oracle's images it comes to 1.7, where MLE at its best temperature
+# has 4.1 and RAL 3.0, and all these differences are decided. So by the measure where RAL was ahead of the temperature,
+# it is behind rejection. To the real faces nothing is decided between the two, and both are nearer than MLE at its best
+# temperature. (The critic of rejection was trained for longer than RAL's, and its scores are not divided by a maximum.)
+# *RAL anchored* has the same critic as rejection in its reward, and yet it stays behind rejection in both distances,
+# which is decided. So this critic's scores hold more than RAL anchored makes of them.
 #
 # ## 4 · Is it progress, or does RAL fool its own critic?
 #
@@ -876,8 +876,8 @@ record.table("08-7-win", rows, "RAL with other rewards, in the small network's w
 #
 # *RAL anchored for longer* asks whether the training was too short. It comes to 59 nats of KL(G‖oracle), where we had
 # expected about 57 before the run. KL(oracle‖G) hardly changes (32.0, where RAL anchored has 31.9), and by the four
-# comparisons it is at least as good as RAL anchored. So longer training helps, but four times the updates win only 3 of
-# the 12 nats that RAL anchored lacks from its aim. Rejection is still nearer in both divergences.
+# comparisons it is at least as good as RAL anchored. So longer training helps, but four times the updates close only 3
+# of the 12 nats between RAL anchored and its aim. Rejection is still nearer in both divergences.
 #
 # The rows *RAL, KL* show what the divergence does while the critic goes on learning. At weight 0.1 NLL_oracle falls by
 # 6 %, KL(oracle‖G) rises by 0.4 nats only, and FD-faces falls by 3.2. Three of the four comparisons with colder MLE are
